@@ -1,0 +1,25 @@
+"""The errors that a user can cause. Each message is one sentence: what is wrong and what to do."""
+
+
+class AdaptSAMError(Exception):
+    """Base of every error whose message is meant for the user; the command line prints it and exits with 2."""
+
+
+class InputError(AdaptSAMError):
+    """A file, a folder or a value that was given cannot be used."""
+
+
+class GeometryError(InputError):
+    """Two images or masks that must share a grid, or a patient, do not."""
+
+
+class CheckpointError(InputError):
+    """A model file is missing, damaged, unsafe or of an unknown kind."""
+
+
+class OutputError(AdaptSAMError):
+    """A result cannot be written; nothing was left half-written."""
+
+
+class Cancelled(AdaptSAMError):
+    """The user asked to stop; nothing was written."""

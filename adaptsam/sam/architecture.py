@@ -1,0 +1,95 @@
+"""The shapes of SAM: Meta's three sizes and the small model of this project, built from ``segment_anything``'s own parts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+
+@dataclass(frozen=True)
+class SamConfig:
+    """What it takes to build one SAM. Sizes are in pixels, patches or channels; pixel statistics are for RGB 0 to 255."""
+
+    image_size: int = 1024
+    patch_size: int = 16
+    encoder_dim: int = 768
+    encoder_depth: int = 12
+    encoder_heads: int = 12
+    global_attention: tuple[int, ...] = (2, 5, 8, 11)
+    window_size: int = 14
+    embed_dim: int = 256
+    decoder_heads: int = 8
+    decoder_mlp_dim: int = 2048
+    mask_channels: int = 16
+    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side of the (square, padded) input."""
+        return self.image_size // self.patch_size
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> SamConfig:
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})  # type: ignore[arg-type]
+
+
+VIT_B = SamConfig()
+VIT_L = SamConfig(encoder_dim=1024, encoder_depth=24, encoder_heads=16, global_attention=(5, 11, 17, 23))
+VIT_H = SamConfig(encoder_dim=1280, encoder_depth=32, encoder_heads=16, global_attention=(7, 15, 23, 31))
+SMALL = SamConfig(
+    image_size=256,
+    patch_size=8,
+    encoder_dim=192,
+    encoder_depth=6,
+    encoder_heads=6,
+    global_attention=(2, 5),
+    window_size=8,
+    embed_dim=128,
+    decoder_heads=4,
+    decoder_mlp_dim=512,
+)
+
+
+def build_sam(config: SamConfig) -> Sam:
+    """A SAM of the given shape with freshly initialised weights, in evaluation mode."""
+    encoder = ImageEncoderViT(
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.encoder_dim,
+        depth=config.encoder_depth,
+        num_heads=config.encoder_heads,
+        mlp_ratio=4,
+        out_chans=config.embed_dim,
+        qkv_bias=True,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=config.window_size,
+        global_attn_indexes=config.global_attention,
+    )
+    prompt_encoder = PromptEncoder(
+        embed_dim=config.embed_dim,
+        image_embedding_size=(config.grid_size, config.grid_size),
+        input_image_size=(config.image_size, config.image_size),
+        mask_in_chans=config.mask_channels,
+    )
+    mask_decoder = MaskDecoder(
+        num_multimask_outputs=3,
+        transformer=TwoWayTransformer(
+            depth=2,
+            embedding_dim=config.embed_dim,
+            mlp_dim=config.decoder_mlp_dim,
+            num_heads=config.decoder_heads,
+        ),
+        transformer_dim=config.embed_dim,
+        iou_head_depth=3,
+        iou_head_hidden_dim=config.embed_dim,
+    )
+    sam = Sam(encoder, prompt_encoder, mask_decoder, list(config.pixel_mean), list(config.pixel_std))
+    return sam.eval()
