@@ -1,0 +1,67 @@
+"""AdaptSAM: the Segment Anything Model, adapted to one patient.
+
+    import adaptsam
+
+    planning = adaptsam.read_volume("planning_ct")
+    contours = adaptsam.read_structures("planning.dcm", planning)
+    [visit] = adaptsam.propagate(planning, contours, [adaptsam.read_volume("weekly_ct")])
+
+For research use only: nothing that comes out of here was approved by a clinician.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adaptsam.data import read_structures, read_volume, write_structures
+    from adaptsam.propagate import PropagationSettings, propagate
+    from adaptsam.sam import load_sam
+
+__version__ = "0.1.0"
+__all__ = [
+    "PropagationSettings",
+    "__version__",
+    "load_sam",
+    "propagate",
+    "read_structures",
+    "read_volume",
+    "write_structures",
+]
+
+_HOMES = {
+    "PropagationSettings": "adaptsam.propagate",
+    "load_sam": "adaptsam.sam",
+    "propagate": "adaptsam.propagate",
+    "read_structures": "adaptsam.data",
+    "read_volume": "adaptsam.data",
+    "write_structures": "adaptsam.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `adaptsam --help` must not wait seconds for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Keeps ``adaptsam.propagate`` the function, although its module has the same name and Python would put it there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
