@@ -56,7 +56,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps ``adaptsam.propagate`` the function, although its module has the same name and Python would put it there."""
+    """Keeps ``adaptsam.propagate`` the function, where Python would put the module of the same name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _HOMES and isinstance(value, ModuleType):
