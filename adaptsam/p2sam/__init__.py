@@ -1,0 +1,46 @@
+"""P²SAM: a structure outlined on one image is found on another, with a promptable model and no training.
+
+Zhao and Shen, "Part-aware Personalized Segment Anything Model for Patient-Specific Segmentation" (TMLR 2025).
+The steps, one module each: the prior's part features (``parts``, Eq. 1), their places on the target (``prompts``,
+Eq. 2), the masks (``cascade``), the distances between features (``distances``), the choice among candidates
+(``retrieval``), and all of it (``segment``).
+
+    prior = Prior.from_mask(model, embedding, mask)
+    (result,) = segment(model, [Job(prior, target)])
+    result.mask, result.points, result.distance
+"""
+
+from adaptsam.p2sam.distances import hungarian, jensen_shannon, wasserstein
+from adaptsam.p2sam.parts import Prior
+from adaptsam.p2sam.retrieval import EMPTY_DISTANCE
+from adaptsam.p2sam.segment import Candidate, Job, Result, segment
+from adaptsam.p2sam.settings import (
+    NATURAL,
+    PAPER,
+    PERSAM,
+    RELEASED_LUNG,
+    RELEASED_PERSEG,
+    RELEASED_POLYP,
+    Settings,
+    ablation_settings,
+)
+
+__all__ = [
+    "EMPTY_DISTANCE",
+    "NATURAL",
+    "PAPER",
+    "PERSAM",
+    "RELEASED_LUNG",
+    "RELEASED_PERSEG",
+    "RELEASED_POLYP",
+    "Candidate",
+    "Job",
+    "Prior",
+    "Result",
+    "Settings",
+    "ablation_settings",
+    "hungarian",
+    "jensen_shannon",
+    "segment",
+    "wasserstein",
+]

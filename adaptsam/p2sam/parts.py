@@ -1,0 +1,105 @@
+"""The prior: what one outlined image knows, as features of the structure, of its surroundings, and of their parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from adaptsam.errors import InputError
+from adaptsam.sam import Embedding, SamModel
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """An embedded reference image and its mask on the model's grid (Eq. 1).
+
+    ``features`` (C, h, w) is the reference's embedding, shared with it and not copied; ``grid_mask`` (h, w) bool on the
+    CPU is True on foreground patches. Part features are computed when first asked for and kept, so that one prior
+    serves many targets.
+    """
+
+    features: Tensor = field(repr=False)
+    grid_mask: Tensor = field(repr=False)
+    _parts: dict[tuple[bool, int], Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_mask(cls, model: SamModel, embedding: Embedding, mask: np.ndarray) -> Prior:
+        """The prior of an embedded image and its mask, bool (H, W) in that image's original pixels.
+
+        As in the reference, the mask goes to the model's padded frame, centred at zero, and bilinearly to the grid, and
+        a patch is foreground where that is above zero: if more than half of it is.
+        Raises :class:`InputError` if the mask has not the size of the image.
+        """
+        mask = np.asarray(mask, dtype=bool)
+        if mask.shape != tuple(embedding.original_size):
+            raise InputError(
+                f"The prior's mask has the shape {mask.shape}, its image {tuple(embedding.original_size)}; "
+                "give the mask on the image's own pixels."
+            )
+        framed = model.resize_mask(mask).cpu()
+        if mask.all() and not framed.any():
+            # A mask that fills a square image has no background to be centred against: all of it is foreground.
+            framed = torch.ones_like(framed)
+        grid = F.interpolate(framed, size=embedding.features.shape[-2:], mode="bilinear", align_corners=False)
+        return cls(embedding.features, grid[0, 0] > 0)
+
+    @property
+    def usable(self) -> bool:
+        """Whether at least one patch is foreground; a prior without one cannot prompt."""
+        return bool(self.grid_mask.any())
+
+    @cached_property
+    def foreground(self) -> Tensor:
+        """F_R^f of Eq. 1: the raw features (n_f, C) of the foreground patches, float32 on the CPU."""
+        return self._select(self.grid_mask)
+
+    @property
+    def background(self) -> Tensor:
+        """F_R^b: the raw features (n_b, C) of all other patches, padding included, float32 on the CPU."""
+        return self._select(~self.grid_mask)
+
+    @property
+    def patches(self) -> tuple[int, int]:
+        """How many patches are foreground and how many are not."""
+        foreground = int(self.grid_mask.sum())
+        return foreground, self.grid_mask.numel() - foreground
+
+    def foreground_parts(self, n: int) -> Tensor:
+        """The structure's n part features (n, C), of unit length; see :func:`part_features`."""
+        return self._cached_parts(True, n)
+
+    def background_parts(self, n: int) -> Tensor:
+        """The surroundings' n part features (n, C), of unit length; see :func:`part_features`."""
+        return self._cached_parts(False, n)
+
+    def _select(self, mask: Tensor) -> Tensor:
+        return self.features.permute(1, 2, 0)[mask.to(self.features.device)].float().cpu()
+
+    def _cached_parts(self, foreground: bool, n: int) -> Tensor:
+        key = (foreground, n)
+        if key not in self._parts:
+            self._parts[key] = part_features(self.foreground if foreground else self.background, n)
+        return self._parts[key]
+
+
+def part_features(features: Tensor, n: int) -> Tensor:
+    """{P_R^c} of Section 3.2: features (m, C) clustered into n parts, each part's mean, of unit length: (n, C).
+
+    k-means++ on the raw features, seeded and restarted as the reference's pinned scikit-learn does; the mean is
+    normalised after averaging. Features with fewer than n distinct values give fewer parts.
+    Raises :class:`InputError` if there are fewer features than parts.
+    """
+    if not 1 <= n <= len(features):
+        raise InputError(f"{len(features)} patches cannot be clustered into {n} parts; ask for fewer parts.")
+    if n == 1:
+        means = features.mean(0, keepdim=True)
+    else:
+        labels = KMeans(n_clusters=n, random_state=0, n_init=10).fit_predict(features.numpy())
+        means = torch.stack([features[torch.from_numpy(labels == part)].mean(0) for part in np.unique(labels)])
+    return means / means.norm(dim=-1, keepdim=True)

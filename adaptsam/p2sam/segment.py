@@ -1,0 +1,132 @@
+"""P²SAM on image pairs: from priors and targets to masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from adaptsam.errors import InputError
+from adaptsam.p2sam.cascade import Refined, cascade
+from adaptsam.p2sam.parts import Prior
+from adaptsam.p2sam.prompts import Prompt, make_prompts
+from adaptsam.p2sam.retrieval import candidate_distances, retrieve
+from adaptsam.p2sam.settings import PAPER, Settings
+from adaptsam.sam import Embedding, SamModel
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One structure to find on one target; positive points may lie only in ``region`` bool (H, W), if there is one."""
+
+    prior: Prior
+    target: Embedding
+    region: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One number of parts and what came of it.
+
+    ``points`` (n, 2) are x, y in original pixels and ``labels`` (n,) 1 or 0; ``logits`` (4h, 4w) float32 are at the
+    decoder's resolution; ``iou`` is the decoder's own estimate.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    n_positive: int
+    n_negative: int
+    distance: float
+    iou: float
+    logits: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The retrieved candidate with its ``logits`` (H, W) float32 at the target's original resolution.
+
+    ``distance`` is the winner's (:data:`~adaptsam.p2sam.retrieval.EMPTY_DISTANCE` if even the best mask is empty), and
+    ``candidates`` are all that were tried, in their order, the winner at ``winner``.
+    """
+
+    logits: np.ndarray = field(repr=False)
+    candidates: tuple[Candidate, ...]
+    winner: int
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The segmentation, bool (H, W)."""
+        return self.logits > 0
+
+    @property
+    def points(self) -> np.ndarray:
+        """The winner's prompt points (n, 2): x, y in original pixels, positive ones first."""
+        return self.candidates[self.winner].points
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The winner's point labels (n,): 1 on the structure, 0 off it."""
+        return self.candidates[self.winner].labels
+
+    @property
+    def n_positive(self) -> int:
+        return self.candidates[self.winner].n_positive
+
+    @property
+    def n_negative(self) -> int:
+        return self.candidates[self.winner].n_negative
+
+    @property
+    def distance(self) -> float:
+        return self.candidates[self.winner].distance
+
+    @property
+    def iou(self) -> float:
+        """The decoder's own estimate of the winner's quality."""
+        return self.candidates[self.winner].iou
+
+
+def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER) -> list[Result]:
+    """P²SAM (Section 3.2) for several pairs at once, one result a job.
+
+    Every decoder pass takes all candidates of all jobs together. Only the winners are kept at full resolution.
+    Raises :class:`InputError` if a prior has no foreground patch, or a region is empty or not of its target's size.
+    """
+    if not jobs:
+        return []
+    for job in jobs:
+        if not job.prior.usable:
+            raise InputError(
+                "The prior's mask covers no patch of the model's grid; choose a neighbouring slice or a magnified view."
+            )
+    prompts = [make_prompts(model, job.prior, job.target, job.region, settings) for job in jobs]
+    targets = [job.target for job, own in zip(jobs, prompts, strict=True) for _ in own]
+    refined = cascade(model, targets, [prompt for own in prompts for prompt in own], settings.domain)
+    bounds = pairwise(accumulate((len(own) for own in prompts), initial=0))
+    return [
+        _result(model, job, own, refined[start:stop], settings)
+        for job, own, (start, stop) in zip(jobs, prompts, bounds, strict=True)
+    ]
+
+
+def _result(
+    model: SamModel, job: Job, prompts: Sequence[Prompt], masks: Sequence[Refined], settings: Settings
+) -> Result:
+    distances = candidate_distances(job.prior, job.target, [mask.logits for mask in masks], settings)
+    winner = retrieve(distances)
+    candidates = tuple(
+        Candidate(
+            prompt.points,
+            prompt.labels,
+            prompt.n_positive,
+            prompt.n_negative,
+            distance,
+            mask.iou,
+            mask.logits.float().cpu().numpy(),
+        )
+        for prompt, mask, distance in zip(prompts, masks, distances, strict=True)
+    )
+    logits = model.upscale(masks[winner].logits, job.target)
+    return Result(logits.float().cpu().numpy(), candidates, winner)
