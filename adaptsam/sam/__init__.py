@@ -1,0 +1,32 @@
+"""SAM: checkpoints, the image encoder made fast, embeddings and their store, prompts, batched decoding."""
+
+from adaptsam.sam.architecture import SMALL, VIT_B, VIT_H, VIT_L, SamConfig, build_sam
+from adaptsam.sam.checkpoint import Checkpoint, bundled_checkpoint, read_checkpoint, save_checkpoint
+from adaptsam.sam.decode import Decoded, decode
+from adaptsam.sam.embedding import Embedding
+from adaptsam.sam.fast_encoder import encode
+from adaptsam.sam.model import SamModel, choose_device, load_sam
+from adaptsam.sam.prompts import DecodeRequest
+from adaptsam.sam.store import EmbeddingStore
+
+__all__ = [
+    "SMALL",
+    "VIT_B",
+    "VIT_H",
+    "VIT_L",
+    "Checkpoint",
+    "DecodeRequest",
+    "Decoded",
+    "Embedding",
+    "EmbeddingStore",
+    "SamConfig",
+    "SamModel",
+    "build_sam",
+    "bundled_checkpoint",
+    "choose_device",
+    "decode",
+    "encode",
+    "load_sam",
+    "read_checkpoint",
+    "save_checkpoint",
+]

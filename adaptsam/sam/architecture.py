@@ -1,4 +1,4 @@
-"""The shapes of SAM: Meta's three sizes and the small model of this project, built from ``segment_anything``'s own parts."""
+"""The shapes of SAM: Meta's three sizes and the small model of this project, built from segment_anything's parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 
 @dataclass(frozen=True)
 class SamConfig:
-    """What it takes to build one SAM. Sizes are in pixels, patches or channels; pixel statistics are for RGB 0 to 255."""
+    """What it takes to build one SAM. Sizes are in pixels, patches or channels, pixel statistics for RGB 0 to 255."""
 
     image_size: int = 1024
     patch_size: int = 16

@@ -1,0 +1,163 @@
+"""One SAM, ready to use: images in, embeddings out; prompts in, masks out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from os import PathLike
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything.modeling import Sam
+
+from adaptsam.errors import InputError
+from adaptsam.sam.architecture import SamConfig
+from adaptsam.sam.checkpoint import bundled_checkpoint, read_checkpoint
+from adaptsam.sam.decode import Decoded, decode
+from adaptsam.sam.embedding import Embedding
+from adaptsam.sam.fast_encoder import encode
+from adaptsam.sam.preprocess import prepare_image, prepare_mask
+from adaptsam.sam.prompts import DecodeRequest
+
+
+class SamModel:
+    """A SAM with its shape, its origin and its device.
+
+    The weights must not change while a model is in use: ``sha256`` names them in every store of embeddings. After
+    training, build a new one with :meth:`from_sam`.
+
+    Attributes:
+        sam: the segment_anything model, in evaluation mode.
+        config: its shape.
+        kind: "vit_b", "vit_l", "vit_h", or the name that a checkpoint of this project carries, such as "small".
+        sha256: of the file, or of the weights for a model that was never in a file.
+        device: where it computes.
+    """
+
+    def __init__(
+        self, sam: Sam, config: SamConfig, *, kind: str, sha256: str, device: str | torch.device = "auto"
+    ) -> None:
+        self.device = choose_device(device)
+        self.sam = sam.eval().to(self.device)
+        self.config = config
+        self.kind = kind
+        self.sha256 = sha256
+
+    @classmethod
+    def from_sam(
+        cls, sam: Sam, config: SamConfig, *, kind: str = "custom", device: str | torch.device = "auto"
+    ) -> SamModel:
+        """A model around weights in memory, such as one that was just trained."""
+        return cls(sam, config, kind=kind, sha256=_hash_weights(sam), device=device)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.config.image_size
+
+    @property
+    def grid_size(self) -> int:
+        """Side of the grid of features."""
+        return self.config.grid_size
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels of a feature."""
+        return self.config.embed_dim
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What the image encoder computes in: float32 on the CPU, bfloat16 on a GPU. Embeddings are float32 always."""
+        return torch.float32 if self.device.type == "cpu" else torch.bfloat16
+
+    def embed(self, images: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[Embedding]:
+        """Encode images, every one of them. Use an :class:`EmbeddingStore` to never encode one twice.
+
+        Args:
+            images: uint8 (H, W, 3) in RGB order or (H, W) gray, of any sizes.
+            batch_size: images in one pass; None for 1 on the CPU and 8 elsewhere.
+
+        Returns:
+            One embedding for each image, on the CPU.
+
+        Raises:
+            InputError: an image is not of 8-bit pixels or has another shape.
+        """
+        if batch_size is None:
+            batch_size = 1 if self.device.type == "cpu" else 8
+        if batch_size < 1:
+            raise InputError(f"The batch size must be at least 1, not {batch_size}.")
+        embeddings: list[Embedding] = []
+        for start in range(0, len(images), batch_size):
+            embeddings += self._embed_batch(images[start : start + batch_size])
+        return embeddings
+
+    def _embed_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
+        prepared = [prepare_image(self.sam, image) for image in images]
+        mixed = self.precision != torch.float32
+        with torch.no_grad(), torch.autocast(self.device.type, self.precision) if mixed else nullcontext():
+            features = encode(self.sam.image_encoder, torch.stack([pixels for pixels, _ in prepared])).cpu()
+        return [
+            # A clone, so that keeping one embedding does not keep the batch.
+            Embedding(one.clone() if len(features) > 1 else one, size, (image.shape[0], image.shape[1]))
+            for one, (_, size), image in zip(features, prepared, images, strict=True)
+        ]
+
+    def decode(self, requests: Sequence[DecodeRequest], multimask: bool = False) -> list[Decoded]:
+        """Masks for prompts, many in one pass; see :func:`adaptsam.sam.decode.decode`."""
+        return decode(self.sam, requests, multimask)
+
+    def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
+        """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``."""
+        with torch.no_grad():
+            stack = logits.reshape(1, -1, *logits.shape[-2:])
+            upscaled = self.sam.postprocess_masks(stack, embedding.input_size, embedding.original_size)
+        return upscaled.reshape(*logits.shape[:-2], *embedding.original_size)
+
+    def resize_mask(self, mask: NDArray[np.bool_]) -> torch.Tensor:
+        """A mask (H, W) in the model's frame, float32 (1, 1, S, S); see :func:`~.preprocess.prepare_mask`."""
+        return prepare_mask(mask, self.image_size)
+
+
+def load_sam(path: str | PathLike[str] | None = None, device: str | torch.device = "auto") -> SamModel:
+    """Read a checkpoint: Meta's ``.pth`` or this project's ``.safetensors``, told apart by their contents.
+
+    Args:
+        path: the file; None for the small model that comes with AdaptSAM.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", ….
+
+    Raises:
+        CheckpointError: the file is missing, damaged, unsafe, or of an unknown kind.
+        InputError: there is no such device.
+    """
+    chosen = choose_device(device)
+    checkpoint = read_checkpoint(bundled_checkpoint() if path is None else path)
+    return SamModel(checkpoint.sam, checkpoint.config, kind=checkpoint.kind, sha256=checkpoint.sha256, device=chosen)
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device of that name; "auto" takes a GPU if there is one.
+
+    Raises:
+        InputError: there is no such device on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"The device {str(device)!r} is not available here; use auto or cpu.") from error
+    return chosen
+
+
+def _hash_weights(sam: Sam) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sam.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""A store of embeddings: what was encoded once, by whomever, is not encoded again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from adaptsam.progress import Progress, silent
+from adaptsam.sam.embedding import Embedding
+from adaptsam.sam.files import replacing
+from adaptsam.sam.model import SamModel
+from adaptsam.sam.preprocess import to_rgb
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddingStore:
+    """Embeddings by content: the same pixels and the same weights give the same entry, whoever asks.
+
+    The newest entries stay in memory up to a bound. With a folder, every entry is also a file there, named by its key
+    alone; a damaged file is encoded anew. Nothing about the patient is kept but the features themselves.
+
+    Args:
+        model: encodes what is not there yet.
+        memory_bytes: bound of what the store keeps in memory; callers keep what they were given.
+        folder: where entries outlive the process; it is made if missing.
+        batch_size: images in one pass of the encoder; None for 1 on the CPU and 8 elsewhere.
+
+    Attributes:
+        encoded: how many images the model has encoded for this store.
+
+    Example:
+        >>> store = EmbeddingStore(load_sam())
+        >>> first, second = store.get([slice_a, slice_b])
+    """
+
+    def __init__(
+        self,
+        model: SamModel,
+        memory_bytes: int = 256 * 2**20,
+        folder: str | Path | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.model = model
+        self.encoded = 0
+        self._memory_bytes = memory_bytes
+        self._folder = None if folder is None else Path(folder)
+        self._batch_size = batch_size or (1 if model.device.type == "cpu" else 8)
+        self._entries: OrderedDict[str, Embedding] = OrderedDict()
+        self._held_bytes = 0
+
+    def get(self, images: Sequence[NDArray[np.uint8]], progress: Progress = silent) -> list[Embedding]:
+        """The embeddings of images; equal images get the same object.
+
+        Args:
+            images: uint8 (H, W, 3) in RGB order or (H, W) gray.
+            progress: told after each batch how many of the images are ready; may cancel, what was encoded stays.
+
+        Returns:
+            One embedding for each image, in their order, on the CPU.
+
+        Raises:
+            InputError: an image is not of 8-bit pixels or has another shape.
+        """
+        keys = [self.key(image) for image in images]
+        wanted = dict(zip(keys, images, strict=True))
+        found: dict[str, Embedding] = {}
+        for key in wanted:
+            entry = self._look_up(key)
+            if entry is not None:
+                found[key] = entry
+        missing = [key for key in wanted if key not in found]
+        progress("encode", len(found), len(wanted))
+        for start in range(0, len(missing), self._batch_size):
+            batch = missing[start : start + self._batch_size]
+            embeddings = self.model.embed([wanted[key] for key in batch], self._batch_size)
+            self.encoded += len(batch)
+            for key, embedding in zip(batch, embeddings, strict=True):
+                found[key] = embedding
+                self._remember(key, embedding)
+                self._write(key, embedding)
+            progress("encode", len(found), len(wanted))
+        return [found[key] for key in keys]
+
+    def key(self, image: NDArray[np.uint8]) -> str:
+        """What an image is stored under: a hash of pixels, shape, weights and precision."""
+        pixels = to_rgb(image)
+        digest = hashlib.sha256(pixels.tobytes())
+        digest.update(f"{pixels.shape} {self.model.sha256} {self.model.precision}".encode())
+        return digest.hexdigest()
+
+    def _look_up(self, key: str) -> Embedding | None:
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        embedding = self._read(key)
+        if embedding is not None:
+            self._remember(key, embedding)
+        return embedding
+
+    def _remember(self, key: str, embedding: Embedding) -> None:
+        if embedding.nbytes > self._memory_bytes:
+            return
+        self._entries[key] = embedding
+        self._held_bytes += embedding.nbytes
+        while self._held_bytes > self._memory_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self._held_bytes -= oldest.nbytes
+
+    def _read(self, key: str) -> Embedding | None:
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                sizes = json.loads(file.metadata()["sizes"])
+                features = file.get_tensor("features")
+            if not self._fits(features):
+                raise ValueError("features of another model")
+            return Embedding(features, tuple(sizes["input"]), tuple(sizes["original"]))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            _log.warning("A stored embedding is damaged and is computed anew: %s (%s)", path.name, error)
+            return None
+
+    def _fits(self, features: torch.Tensor) -> bool:
+        config = self.model.config
+        shape = (config.embed_dim, config.grid_size, config.grid_size)
+        return features.shape == shape and features.dtype == torch.float32 and bool(features.isfinite().all())
+
+    def _write(self, key: str, embedding: Embedding) -> None:
+        path = self._path(key)
+        if path is None:
+            return
+        sizes = json.dumps({"input": embedding.input_size, "original": embedding.original_size})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                save_file({"features": embedding.features.contiguous()}, temporary, {"sizes": sizes})
+        except (OSError, SafetensorError) as error:
+            # A full disk costs time, not the result.
+            _log.warning("Embeddings are not kept on disk any more: %s", error)
+            self._folder = None
+
+    def _path(self, key: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"{key}.safetensors"
