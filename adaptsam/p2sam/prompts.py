@@ -50,16 +50,19 @@ def make_prompts(
 def similarity_maps(model: SamModel, target: Embedding, parts: Sequence[Tensor]) -> list[Tensor]:
     """Eq. 2 for several sets of parts, each (n, C) of unit length: cosine similarities (n, H, W) in original pixels.
 
-    The products are made set by set: one product for all of them rounds differently in the last bit, which moves the
-    peak on the flat rim of an upsampled map and so breaks the equality with the published points. The upsampling,
-    where the time goes, is done for all sets at once.
+    Set by set, and not in one product and one upsampling: PyTorch rounds those differently for other numbers of rows
+    and channels, and the last bit decides which pixel of the flat rim of an upsampled map is its peak. This order is
+    the reference's, and so are the points.
     """
     channels, height, width = target.features.shape
     features = target.features.to(model.device)
     features = (features / features.norm(dim=0, keepdim=True)).reshape(channels, height * width)
-    products = torch.cat([part.to(features.device) @ features for part in parts]).reshape(1, -1, height, width)
-    finer = F.interpolate(products, scale_factor=4, mode="bilinear", align_corners=False)
-    return list(model.upscale(finer, target)[0].split([len(part) for part in parts]))
+    maps = []
+    for part in parts:
+        coarse = (part.to(features.device) @ features).reshape(1, len(part), height, width)
+        finer = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
+        maps.append(model.upscale(finer, target)[0])
+    return maps
 
 
 def peaks(maps: Tensor, allowed: Tensor | None = None) -> np.ndarray:
