@@ -1,0 +1,205 @@
+"""One HTML file that tells a person what was propagated, and which slices to look at first.
+
+The file opens off line: its pictures are inside. It says nothing about who the patient is: no name, number, date or
+path enters it, only the names of the structures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import adaptsam
+from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
+from adaptsam.evaluate import report_page as page
+from adaptsam.evaluate.metrics import Agreement, bounding_box
+from adaptsam.evaluate.pictures import Color, Pane, draw_confidence, draw_pair
+from adaptsam.volumes.canonical import acquisition_plane
+from adaptsam.volumes.windows import choose_window
+
+if TYPE_CHECKING:
+    from adaptsam.propagate import Propagation, SliceReport, StructureReport
+    from adaptsam.sam import SamModel
+
+#: How many slices are drawn for each structure: the main one, and those with the lowest confidence.
+PICTURES_PER_STRUCTURE = 3
+#: With more structures than this, only the main slice of each is drawn.
+FEW_STRUCTURES = 8
+SLICES_TO_REVIEW = 12
+REFERENCE_COLOR: Color = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One target as the report shows it. ``reference`` are contours to measure against, where there are any."""
+
+    title: str
+    volume: Volume
+    propagation: Propagation
+    reference: StructureSet | None = None
+    agreements: Mapping[str, Agreement] = field(default_factory=dict)
+
+
+def write_report(
+    folder: Path,
+    prior: Volume,
+    structures: StructureSet,
+    visits: Sequence[Visit],
+    *,
+    model: SamModel,
+    settings: object,
+    note: str = "",
+) -> Path:
+    """Write ``report.html`` and the folder ``pictures`` into an existing folder; return the page's path.
+
+    Args:
+        settings: the dataclass of settings that the run had.
+        note: a sentence for the head of the page, for example that the patient is synthetic.
+    """
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    sections = [_section(number, visit, prior, structures, pictures) for number, visit in enumerate(visits, start=1)]
+    facts = {
+        "AdaptSAM": adaptsam.__version__,
+        "Model": model.kind,
+        "Model SHA-256": model.sha256,
+        **{name: page.plain(value) for name, value in _flat(settings).items()},
+    }
+    path = folder / "report.html"
+    path.write_text(page.document(sections, facts, note), encoding="utf-8")
+    return path
+
+
+def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet, pictures: Path) -> str:
+    """Everything about one target: warnings, the table, and each structure's confidence and pictures."""
+    reports = visit.propagation.reports
+    colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
+    blocks = []
+    for report in reports:
+        drawn = _draw_structure(visit, report, prior, structures, len(reports) <= FEW_STRUCTURES)
+        images = []
+        for name, (alt, png) in drawn.items():
+            (pictures / f"target-{number}-{_file_name(report.name)}-{name}.png").write_bytes(png)
+            images.append(page.picture(png, alt))
+        blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), images))
+    plane = acquisition_plane(visit.volume.geometry)
+    table = page.structures_table(reports, colors, visit.agreements)
+    review = page.review_table(_to_review(reports), colors, lambda index: position(visit.volume, plane, index))
+    return page.section(visit.title, visit.propagation.warnings, table, review, blocks)
+
+
+def _draw_structure(
+    visit: Visit, report: StructureReport, prior: Volume, structures: StructureSet, few: bool
+) -> dict[str, tuple[str, bytes]]:
+    """PNGs with their descriptions, by the end of their file names."""
+    before = _named(structures, report.name)
+    after = _named(visit.propagation.structures, report.name)
+    if before is None or after is None:
+        return {}
+    drawn = {}
+    if report.slices:
+        bars = [(slice_.index, slice_.confidence, slice_.accepted) for slice_ in report.slices]
+        drawn["confidence"] = (f"Confidence of each slice of {report.name}", draw_confidence(bars, after.color))
+    size = field_of_view((before.mask, structures.geometry), (after.mask, visit.volume.geometry))
+    for chosen in _to_draw(report, after.mask, visit.volume.geometry)[: PICTURES_PER_STRUCTURE if few else 1]:
+        panes = _panes(visit, chosen, prior, before, after)
+        alt = f"{report.name}: the prior's slice {chosen.prior_index} and the target's slice {chosen.index}"
+        drawn[f"slice-{chosen.index}"] = (alt, draw_pair(*panes, size))
+    return drawn
+
+
+def _panes(visit: Visit, report: SliceReport, prior: Volume, before: Structure, after: Structure) -> tuple[Pane, Pane]:
+    contours = [(after.mask, after.color)]
+    truth = _named(visit.reference, after.name) if visit.reference else None
+    if truth is not None:
+        contours.append((truth.mask, REFERENCE_COLOR))
+    state = f"confidence {report.confidence:.2f}" if report.accepted else "not accepted"
+    return (
+        Pane(
+            prior,
+            choose_window(prior),
+            acquisition_plane(prior.geometry),
+            report.prior_index,
+            f"Prior · slice {report.prior_index}",
+            [(before.mask, before.color)],
+        ),
+        Pane(
+            visit.volume,
+            choose_window(visit.volume, modality=prior.modality),
+            acquisition_plane(visit.volume.geometry),
+            report.index,
+            f"{visit.title} · slice {report.index} · {state}",
+            contours,
+            report.points,
+            report.labels,
+        ),
+    )
+
+
+def _to_draw(report: StructureReport, mask: np.ndarray, geometry: Geometry) -> list[SliceReport]:
+    """The slice that shows most of the structure, then the accepted ones with the lowest confidence."""
+    if not report.slices:
+        return []
+    axis = _slice_axis(geometry)
+    area = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+    main = max(report.slices, key=lambda slice_: (area[slice_.index], slice_.confidence))
+    doubtful = sorted((s for s in report.slices if s.accepted and s is not main), key=lambda s: s.confidence)
+    return [main, *doubtful]
+
+
+def _to_review(reports: Sequence[StructureReport]) -> list[tuple[str, SliceReport]]:
+    """The accepted slices of all structures, the least trustworthy first."""
+    accepted = [(report.name, slice_) for report in reports for slice_ in report.slices if slice_.accepted]
+    return sorted(accepted, key=lambda pair: pair[1].confidence)[:SLICES_TO_REVIEW]
+
+
+def field_of_view(*masks: tuple[np.ndarray, Geometry]) -> float:
+    """The side in mm of a square that shows each mask with its surroundings; at least 90 mm."""
+    sides = [90.0]
+    for mask, geometry in masks:
+        box = bounding_box(mask)
+        if box is not None:
+            axis = _slice_axis(geometry)
+            lengths = [(box[a].stop - box[a].start) * geometry.spacing[2 - a] for a in range(3) if a != axis]
+            sides.append(1.7 * max(lengths))
+    return max(sides)
+
+
+def position(volume: Volume, plane: int, index: int) -> str:
+    """Where a slice lies in the patient, as planning systems and Slicer show it; empty for video frames."""
+    if volume.array.ndim == 4:
+        return ""
+    geometry = volume.geometry
+    middle = (np.array(geometry.shape[::-1]) - 1) / 2
+    middle[2 - _slice_axis(geometry)] = index
+    return f"{'LPS'[plane]} {geometry.world(middle)[plane]:.1f} mm".replace("-", "−")
+
+
+def _slice_axis(geometry: Geometry) -> int:
+    """The array axis along which the slices run: k, unless a tool has turned the volume."""
+    from adaptsam.volumes.canonical import canonical_orientation
+
+    return canonical_orientation(geometry, acquisition_plane(geometry)).order[0]
+
+
+def _named(structures: StructureSet, name: str) -> Structure | None:
+    return next((structure for structure in structures.structures if structure.name == name), None)
+
+
+def _file_name(name: str) -> str:
+    return "".join(character if character.isalnum() else "-" for character in name).strip("-").lower() or "structure"
+
+
+def _flat(settings: object, prefix: str = "") -> dict[str, object]:
+    """Nested settings as one level of names."""
+    values = asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else settings
+    if not isinstance(values, Mapping):
+        return {prefix.rstrip("."): values}
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value})
+    return flat

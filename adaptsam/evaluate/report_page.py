@@ -1,0 +1,195 @@
+"""The words and the looks of the report: HTML fragments, escaped, without anything from outside the file."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from adaptsam.evaluate.metrics import Agreement
+
+if TYPE_CHECKING:
+    from adaptsam.propagate import SliceReport, StructureReport
+
+RESEARCH_ONLY = "For research use only. Not approved by a clinician."
+
+STYLE = """
+:root { color-scheme: light; --ink: #1c2733; --soft: #5d6b78; --line: #dfe4e8; --accent: #0f6e84; --warn: #9a5b00; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 980px; padding: 40px 28px 64px; color: var(--ink); background: #fff;
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  font-variant-numeric: tabular-nums; }
+h1 { font-size: 26px; font-weight: 650; letter-spacing: -.01em; margin: 0; }
+h2 { font-size: 20px; font-weight: 620; margin: 52px 0 12px; padding-top: 14px; border-top: 2px solid var(--ink); }
+h3 { font-size: 16px; font-weight: 620; margin: 38px 0 8px; }
+h4 { font-size: 13px; font-weight: 600; margin: 28px 0 4px; color: var(--soft); }
+p { margin: 6px 0; max-width: 46em; }
+.lead, .legend, footer { color: var(--soft); }
+.legend { font-size: 13px; }
+.research { display: inline-block; margin: 14px 0 8px; padding: 5px 11px; border-radius: 4px; color: #7a1f1f;
+  background: #fbeaea; font-weight: 600; font-size: 14px; }
+.warning { margin: 6px 0; padding: 7px 12px; border-left: 3px solid #e0a030; background: #fdf6e7; color: #5c3a00; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; margin: 8px 0; }
+th { text-align: right; font-weight: 600; font-size: 12px; color: var(--soft); padding: 4px 8px;
+  border-bottom: 1px solid var(--ink); vertical-align: bottom; }
+td { text-align: right; padding: 6px 8px; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+td.word, th.word { text-align: left; }
+.swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 8px;
+  box-shadow: inset 0 0 0 1px rgba(0, 0, 0, .2); }
+.flag { color: var(--warn); font-weight: 600; }
+.scroll { overflow-x: auto; }
+img { display: block; width: 100%; height: auto; margin: 8px 0; border-radius: 4px; }
+.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
+.facts td:first-child { width: 15em; color: var(--soft); }
+footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line); font-size: 13px; }
+@media print { body { padding: 0; max-width: none; } h3, img, tr { break-inside: avoid; } }
+"""
+
+
+def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "") -> str:
+    """The whole page from the sections of the targets and the facts of the run."""
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
+    lead = f'<p class="lead">{escape(note)}</p>' if note else ""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>AdaptSAM: propagated contours</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>Propagated contours</h1>
+<p class="research">{RESEARCH_ONLY}</p>
+{lead}
+</header>
+{"".join(sections)}
+<h2>How it was made</h2>
+<table class="facts">{rows}</table>
+<footer>{RESEARCH_ONLY} Contours were carried over by a model and drawn by nobody: check every slice.</footer>
+</body>
+</html>
+"""
+
+
+def section(title: str, warnings: Sequence[str], table: str, review: str, blocks: Sequence[str]) -> str:
+    """One target."""
+    notes = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in warnings)
+    legend = (
+        '<p class="legend">Left the prior, right the target at the same scale. Green discs are positive prompts, red '
+        "crosses negative ones. A white contour is the reference, where there is one.</p>"
+    )
+    return f"<section><h2>{escape(title)}</h2>{notes}{table}{review}{legend}{''.join(blocks)}</section>"
+
+
+def structures_table(
+    reports: Sequence[StructureReport],
+    colors: Mapping[str, tuple[int, int, int]],
+    agreements: Mapping[str, Agreement],
+) -> str:
+    """Volumes, shifts and states; beside them the agreement with a reference where there is one."""
+    header = [("Structure", ""), ("Status", "word"), ("Prior cm³", ""), ("Now cm³", ""), ("Change", "")]
+    header += [("Shift mm", ""), ("Slices", ""), ("Lowest confidence", "")]
+    if agreements:
+        tolerance = next(iter(agreements.values())).tolerance
+        header += [("Dice", ""), ("HD95 mm", ""), (f"Surface Dice {tolerance:g} mm", "")]
+    rows = []
+    for report in reports:
+        accepted = [slice_.confidence for slice_ in report.slices if slice_.accepted]
+        lowest = min(accepted, default=math.nan)
+        status = (
+            escape(report.status) if report.status == "found" else f'<span class="flag">{escape(report.status)}</span>'
+        )
+        cells = [
+            f"<td>{_name(report.name, colors)}</td>",
+            f'<td class="word">{status}</td>',
+            _cell(number(report.prior_volume_cm3, 1)),
+            _cell(number(report.volume_cm3, 1)),
+            _cell(change(report.volume_cm3, report.prior_volume_cm3)),
+            _cell(number(report.centroid_shift_mm, 1)),
+            _cell(str(len(accepted))),
+            _cell(number(lowest, 2)),
+        ]
+        if agreements:
+            cells += _agreement(agreements.get(report.name))
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    head = "".join(
+        f'<th class="{kind}">{escape(text)}</th>' if kind else f"<th>{escape(text)}</th>" for text, kind in header
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def review_table(
+    slices: Sequence[tuple[str, SliceReport]],
+    colors: Mapping[str, tuple[int, int, int]],
+    position: Callable[[int], str],
+) -> str:
+    """The slices that a person should look at first."""
+    if not slices:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_name(name, colors)}</td>{_cell(str(report.index))}{_cell(position(report.index))}"
+        f"{_cell(number(report.confidence, 2))}{_cell(number(report.distance, 3))}{_cell(number(report.threshold, 3))}"
+        f"{_cell(str(report.prior_index))}</tr>"
+        for name, report in slices
+    )
+    head = "".join(
+        f"<th>{text}</th>"
+        for text in ("Structure", "Slice", "Position", "Confidence", "Distance", "Accepted up to", "Prior slice")
+    )
+    return f"<h3>Look at these first</h3><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def structure(name: str, color: tuple[int, int, int], images: Sequence[str]) -> str:
+    """One structure's plot and pictures."""
+    body = "".join(images) or '<p class="legend">Nothing to show.</p>'
+    return f"<h3>{_name(name, {name: color})}</h3>{body}"
+
+
+def picture(png: bytes, alt: str) -> str:
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def number(value: float, digits: int) -> str:
+    """A figure, or a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def change(now: float, before: float) -> str:
+    """A change of volume in per cent."""
+    return f"{100 * (now / before - 1):+.0f} %".replace("-", "−") if before > 0 and math.isfinite(now) else "–"
+
+
+def plain(value: object) -> str:
+    """A setting in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "–"
+    if isinstance(value, tuple | list):
+        return ", ".join(plain(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _agreement(agreement: Agreement | None) -> list[str]:
+    if agreement is None:
+        return [_cell("–")] * 3
+    return [
+        _cell(number(agreement.dice, 3)),
+        _cell(number(agreement.hausdorff_95, 1)),
+        _cell(number(agreement.surface_dice, 3)),
+    ]
+
+
+def _cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
+
+
+def _name(name: str, colors: Mapping[str, tuple[int, int, int]]) -> str:
+    red, green, blue = colors.get(name, (128, 128, 128))
+    return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>{escape(name)}'
