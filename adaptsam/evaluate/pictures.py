@@ -167,13 +167,8 @@ def _letters(axes: Axes, plane: int) -> None:
     (row_axis, row_sign), (column_axis, column_sign) = PLANES[plane][1:]
     top, bottom = SIDES[row_axis][::row_sign]
     left, right = SIDES[column_axis][::column_sign]
-    style: dict[str, Any] = {
-        "transform": axes.transAxes,
-        "color": "#b9c3cc",
-        "fontsize": 9,
-        "ha": "center",
-        "va": "center",
-    }
+    style: dict[str, Any] = {"transform": axes.transAxes, "color": "#e8edf1", "fontsize": 9}
+    style |= {"ha": "center", "va": "center", "path_effects": [withStroke(linewidth=2, foreground="black")]}
     for x, y, letter in ((0.5, 0.97, top), (0.5, 0.03, bottom), (0.025, 0.5, left), (0.975, 0.5, right)):
         axes.text(x, y, letter, **style)
 
