@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adaptsam.p2sam.prompts import Prompt
 from adaptsam.p2sam.settings import Domain
-from adaptsam.sam import Decoded, DecodeRequest, Embedding, SamModel
+from adaptsam.sam import DecodeRequest, Embedding, SamModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +30,20 @@ def cascade(model: SamModel, targets: Sequence[Embedding], prompts: Sequence[Pro
     """
     multimask = domain == "natural"
     pairs = list(zip(targets, prompts, strict=True))
-    first = model.decode([_request(target, prompt, guided=True) for target, prompt in pairs], multimask=False)
-    masks = [_best(decoded) for decoded in first]
-    second = model.decode(
+    masks = _decode(model, [_request(target, prompt, guided=True) for target, prompt in pairs], multimask=False)
+    masks = _decode(
+        model,
         [_request(target, prompt, mask=mask.logits) for (target, prompt), mask in zip(pairs, masks, strict=True)],
-        multimask=multimask,
+        multimask,
     )
-    masks = [_best(decoded) for decoded in second]
-    third = model.decode(
+    return _decode(
+        model,
         [
             _request(target, prompt, mask=mask.logits, box=_box(model, target, mask))
             for (target, prompt), mask in zip(pairs, masks, strict=True)
         ],
-        multimask=multimask,
+        multimask,
     )
-    return [_best(decoded) for decoded in third]
 
 
 def bounding_box(mask: np.ndarray) -> np.ndarray | None:
@@ -79,7 +78,11 @@ def _request(
     )
 
 
-def _best(decoded: Decoded) -> Refined:
-    """The mask with the highest predicted IoU, the first on ties; the only one where there is one."""
-    best = int(decoded.iou.argmax())
-    return Refined(decoded.logits[best], float(decoded.iou[best]))
+def _decode(model: SamModel, requests: Sequence[DecodeRequest], multimask: bool) -> list[Refined]:
+    """One pass: of each request's masks the one with the highest predicted IoU, the first on ties."""
+    kept = []
+    for decoded in model.decode(requests, multimask=multimask):
+        best = int(decoded.iou.argmax())
+        # A copy, so that the masks of the whole batch do not live as long as one of them.
+        kept.append(Refined(decoded.logits[best].clone(), float(decoded.iou[best])))
+    return kept

@@ -33,7 +33,7 @@ class Prior:
         """The prior of an embedded image and its mask, bool (H, W) in that image's original pixels.
 
         As in the reference, the mask goes to the model's padded frame, centred at zero, and bilinearly to the grid, and
-        a patch is foreground where that is above zero: if more than half of it is.
+        a patch is foreground where that is above zero: if more than half of the four pixels around its centre are.
         Raises :class:`InputError` if the mask has not the size of the image.
         """
         mask = np.asarray(mask, dtype=bool)
