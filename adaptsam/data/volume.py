@@ -66,7 +66,7 @@ class DicomSource:
     ``sop_instance_uids`` has one entry per slice, in the order of k.
     """
 
-    patient_id: str = ""
+    patient_id: str = field(default="", repr=False)
     study_uid: str = ""
     series_uid: str = ""
     frame_of_reference_uid: str = ""

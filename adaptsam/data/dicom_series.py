@@ -1,0 +1,273 @@
+"""DICOM series: which ones a folder holds, and a series as a volume."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import FileDataset
+from pydicom.multival import MultiValue
+
+from adaptsam.data.dicom_files import is_dicom, quiet_pydicom, read_dicom, rescaled_values
+from adaptsam.data.volume import DicomSource, Geometry, Volume
+from adaptsam.errors import GeometryError, InputError
+
+_LISTED = (
+    "SOPClassUID",
+    "Modality",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "StudyDate",
+    "ImagePositionPatient",
+    "Rows",
+)
+# What an object that is derived from the image must repeat.
+_HEADER = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+    "PatientPosition",
+)
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """One image series of a folder, without the patient's identity."""
+
+    uid: str
+    modality: str
+    description: str
+    slices: int
+    study_date: str
+    number: int | None = None
+    files: tuple[Path, ...] = field(default=(), repr=False)
+
+
+def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
+    """The image series in a folder and its subfolders, ordered by number; structures, doses and reports are left out.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    found: dict[str, list[tuple[Path, FileDataset]]] = {}
+    for path in dicom_paths(folder):
+        header = read_dicom(path, tags=_LISTED)
+        if "ImagePositionPatient" in header and "Rows" in header and header.get("Modality") != "RTDOSE":
+            found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+    listed = [_describe(uid, files) for uid, files in found.items()]
+    return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
+
+
+def dicom_paths(folder: str | Path) -> list[Path]:
+    """Every DICOM file in a folder and its subfolders, in the order of their names."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder.name} is not a folder; check the path.")
+    paths = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in paths if is_dicom(path))
+
+
+def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]]) -> SeriesInfo:
+    header = files[0][1]
+    with quiet_pydicom():
+        number = header.get("SeriesNumber")
+        return SeriesInfo(
+            uid=uid,
+            modality=str(header.get("Modality", "")),
+            description=str(header.get("SeriesDescription", "")),
+            slices=len(files),
+            study_date=str(header.get("StudyDate", "")),
+            number=None if number in (None, "") else int(number),
+            files=tuple(path for path, _ in files),
+        )
+
+
+def read_dicom_series(path: str | Path, series: str | int | None = None) -> Volume:
+    """The series of a folder, or the one that a file belongs to.
+
+    Args:
+        path: a folder, or any file of the series.
+        series: UID or number of the series, where the folder holds several.
+
+    Raises:
+        InputError: no series, several to choose from, or files that cannot be used.
+        GeometryError: slices that do not make up an even grid.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _volume(_choose(list_series(path), series, path).files)
+    header = read_dicom(path, tags=_LISTED)
+    if "ImagePositionPatient" not in header:
+        raise InputError(
+            f"{path.name} is a DICOM {header.get('Modality', '')} object without slices; choose a CT or MR series."
+        )
+    siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
+    uid = header.SeriesInstanceUID
+    return _volume(
+        [sibling for sibling in siblings if read_dicom(sibling, tags=_LISTED).get("SeriesInstanceUID") == uid]
+    )
+
+
+def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path) -> SeriesInfo:
+    if not listed:
+        raise InputError(f"{folder.name} holds no DICOM image series; choose the folder with the slices.")
+    names = "; ".join(
+        f"number {info.number}, {info.modality}, {info.slices} slices, {info.description!r}, UID {info.uid}"
+        for info in listed
+    )
+    if series is None:
+        if len(listed) == 1:
+            return listed[0]
+        raise InputError(f"{folder.name} holds {len(listed)} series; choose one by its UID or number: {names}.")
+    chosen = [info for info in listed if str(series) in (info.uid, str(info.number))]
+    if len(chosen) != 1:
+        raise InputError(f"{folder.name} holds {len(chosen)} series {series!r}; choose one by its UID: {names}.")
+    return chosen[0]
+
+
+def _volume(files: Sequence[Path]) -> Volume:
+    slices = [(read_dicom(path, pixels=True), path) for path in files]
+    geometry, order = series_geometry([dataset for dataset, _ in slices])
+    ordered = [slices[number] for number in order]
+    array = _smallest_type(np.stack([rescaled_values(dataset, path) for dataset, path in ordered]))
+    with quiet_pydicom():
+        source = dicom_source([dataset for dataset, _ in ordered])
+    return Volume(array, geometry, str(ordered[0][0].get("Modality", "")), source)
+
+
+def _smallest_type(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    fits = np.iinfo(np.int16).min <= array.min() and array.max() <= np.iinfo(np.int16).max
+    return array.astype(np.int16 if fits else np.int32)
+
+
+def dicom_source(slices: Sequence[FileDataset]) -> DicomSource:
+    """What ties a volume to these slices, given in the order of k."""
+    first = slices[0]
+    return DicomSource(
+        patient_id=str(first.get("PatientID", "")),
+        study_uid=str(first.get("StudyInstanceUID", "")),
+        series_uid=str(first.get("SeriesInstanceUID", "")),
+        frame_of_reference_uid=str(first.get("FrameOfReferenceUID", "")),
+        sop_class_uid=str(first.get("SOPClassUID", "")),
+        sop_instance_uids=tuple(str(dataset.SOPInstanceUID) for dataset in slices),
+        study_date=str(first.get("StudyDate", "")),
+        header={keyword: _text(first.get(keyword)) for keyword in _HEADER if first.get(keyword) is not None},
+    )
+
+
+def _text(value: object) -> str:
+    return "\\".join(str(part) for part in value) if isinstance(value, MultiValue) else str(value)
+
+
+def series_geometry(slices: Sequence[FileDataset]) -> tuple[Geometry, np.ndarray]:
+    """The grid of a series, and the order in which its slices lie along the normal.
+
+    Raises:
+        InputError: an attribute is missing or the slices do not belong together.
+        GeometryError: slices are missing, twice there, unevenly spaced or sheared.
+    """
+    try:
+        with quiet_pydicom():
+            frames = [_frame(dataset) for dataset in slices]
+    except (AttributeError, TypeError, ValueError):
+        raise InputError("A slice lacks its position, orientation or pixel spacing; export the series again.") from None
+    shape, spacing, axes = frames[0][0], frames[0][1], frames[0][2]
+    if any(frame[0] != shape or not np.allclose(frame[1], spacing, atol=1e-4) for frame in frames):
+        raise GeometryError("The slices of the series differ in matrix or pixel size; choose a series of one kind.")
+    if any(not np.allclose(frame[2], axes, atol=1e-4) for frame in frames):
+        raise GeometryError("The slices of the series differ in orientation (a scout?); choose a series of one kind.")
+    row, column = axes
+    normal = np.cross(row, column)
+    if not np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=2e-3):
+        raise InputError("The image orientation of the series is invalid; export it again.")
+    normal /= np.linalg.norm(normal)
+    origins = np.array([frame[3] for frame in frames])
+    order = np.argsort(origins @ normal, kind="stable")
+    step = _slice_spacing(origins[order], normal, slices[0])
+    geometry = Geometry(
+        shape=(len(slices), *shape),
+        spacing=(float(spacing[1]), float(spacing[0]), step),
+        origin=tuple(float(value) for value in origins[order[0]]),  # type: ignore[arg-type]
+        direction=tuple(float(value) for value in np.column_stack([row, column, normal]).ravel()),
+    )
+    return geometry, order
+
+
+def _frame(dataset: FileDataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
+    """Shape (J, I), spacing (j, i), the axes i and j (2, 3), and the position of one slice."""
+    return (
+        (int(dataset.Rows), int(dataset.Columns)),
+        np.array([float(value) for value in dataset.PixelSpacing]).reshape(2),
+        np.array([float(value) for value in dataset.ImageOrientationPatient]).reshape(2, 3),
+        np.array([float(value) for value in dataset.ImagePositionPatient]).reshape(3),
+    )
+
+
+def _slice_spacing(origins: np.ndarray, normal: np.ndarray, first: FileDataset) -> float:
+    """The even distance in mm between sorted slices."""
+    if len(origins) == 1:
+        thickness = first.get("SpacingBetweenSlices") or first.get("SliceThickness")
+        if not thickness:
+            raise GeometryError("The single slice has no thickness; export the whole series.")
+        return abs(float(thickness))
+    positions = origins @ normal
+    gaps = np.diff(positions)
+    if gaps.min() < 0.01:
+        twice = positions[:-1][gaps < 0.01]
+        raise GeometryError(
+            f"The series has more than one slice at {_list_mm(twice)} (a phase or a copy?); leave one slice a position."
+        )
+    _check_even(positions, gaps)
+    step = float((positions[-1] - positions[0]) / (len(positions) - 1))
+    sideways = origins - origins[0] - np.outer(positions - positions[0], normal)
+    if np.abs(sideways).max() > 0.05 * max(step, 1.0):
+        raise GeometryError(
+            "The slices of the series are sheared (a tilted gantry); resample it to an upright grid first."
+        )
+    return step
+
+
+def _check_even(positions: np.ndarray, gaps: np.ndarray) -> None:
+    typical = float(np.median(gaps))
+    tolerance = max(0.05, 0.02 * typical)
+    even = np.linspace(positions[0], positions[-1], len(positions))
+    if np.abs(positions - even).max() <= tolerance:
+        return
+    times = np.rint(gaps / typical)
+    if (times >= 1).all() and np.abs(gaps - times * typical).max() <= tolerance:
+        missing = [
+            start + gap * number / count
+            for start, gap, count in zip(positions, gaps, times.astype(int), strict=False)
+            for number in range(1, count)
+        ]
+        raise GeometryError(
+            f"The series lacks the slices at {_list_mm(missing)} (one every {typical:g} mm); copy it whole."
+        )
+    raise GeometryError(
+        f"The slices of the series are unevenly spaced, {gaps.min():.4g} to {gaps.max():.4g} mm apart; "
+        "resample it to even spacing first."
+    )
+
+
+def _list_mm(positions: Sequence[float] | np.ndarray) -> str:
+    shown = ", ".join(f"{position:.2f}" for position in positions[:10])
+    return f"{shown} mm" + (f" and {len(positions) - 10} more" if len(positions) > 10 else "")

@@ -1,0 +1,142 @@
+"""Reading and writing by what a path is: the only place that chooses a format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from adaptsam.data.dicom_files import is_dicom, read_dicom
+from adaptsam.data.dicom_series import dicom_paths, read_dicom_series
+from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
+from adaptsam.data.labelmaps import read_labelmap, write_labelmap
+from adaptsam.data.rtstruct import read_rtstruct
+from adaptsam.data.rtstruct_write import write_rtstruct
+from adaptsam.data.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
+from adaptsam.data.volume import StructureSet, Volume
+from adaptsam.errors import GeometryError, InputError
+
+_KNOWN = "DICOM, " + ", ".join(SUFFIXES)
+
+
+def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
+    """An image with its geometry.
+
+    Args:
+        path: a folder of DICOM slices, one of the slices, or a NIfTI, NRRD or MetaImage file.
+        series: UID or number of the DICOM series, where a folder holds several.
+
+    Returns:
+        CT in HU. Geometry in LPS mm.
+
+    Raises:
+        InputError: the path cannot be used, or the image holds NaN or one value only.
+        GeometryError: DICOM slices that do not make up an even grid.
+    """
+    path = Path(path)
+    _check_exists(path)
+    if path.is_dir() or is_dicom(path):
+        volume = read_dicom_series(path, series)
+    elif path.name.lower().endswith(".seg.nrrd"):
+        raise InputError(f"{path.name} holds structures, not an image; choose the image they were drawn on.")
+    elif path.name.lower().endswith(SUFFIXES):
+        volume = read_itk_image(path)
+    else:
+        raise InputError(f"{path.name} is of no known kind; give one of {_KNOWN}.")
+    _check_values(volume.array, path)
+    return volume
+
+
+def read_structures(path: str | Path, reference: Volume) -> StructureSet:
+    """Structures on the grid of the image that they were drawn on.
+
+    Args:
+        path: an RTSTRUCT, a folder with exactly one, a ``.seg.nrrd``, or a labelmap in NRRD, NIfTI or MetaImage.
+        reference: the image.
+
+    Returns:
+        A set on the grid of ``reference``, to the last bit. Structures of a labelmap are called ``label-1``, …
+
+    Raises:
+        InputError: the path cannot be used.
+        GeometryError: the structures do not lie on the image.
+    """
+    path = Path(path)
+    _check_exists(path)
+    if path.is_dir():
+        path = _only_rtstruct(path)
+    if is_dicom(path):
+        return read_rtstruct(path, reference)
+    if not path.name.lower().endswith(SUFFIXES):
+        raise InputError(f"{path.name} is of no known kind; give RTSTRUCT, .seg.nrrd or one of {', '.join(SUFFIXES)}.")
+    if path.name.lower().endswith((".nrrd", ".nhdr")) and has_segments(path):
+        return read_seg_nrrd(path, reference)
+    return read_labelmap(path, reference)
+
+
+def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:
+    """Write an image as NRRD, NIfTI or MetaImage, by the suffix; for DICOM see :func:`write_dicom_series`.
+
+    Raises:
+        InputError: the suffix is unknown.
+        OutputError: the file is there already or cannot be written.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(SUFFIXES) or path.name.lower().endswith(".seg.nrrd"):
+        raise InputError(f"{path.name} has no suffix for an image; use one of {', '.join(SUFFIXES)}.")
+    write_itk_image(path, volume.array, volume.geometry, overwrite=overwrite)
+
+
+def write_structures(
+    path: str | Path, structures: StructureSet, reference: Volume, *, model: str = "", overwrite: bool = False
+) -> None:
+    """Write structures as RTSTRUCT (``.dcm``), ``.seg.nrrd``, or a labelmap (``.nrrd``, ``.nii.gz``, …), by the suffix.
+
+    Args:
+        path: the file.
+        structures: on the grid of ``reference``.
+        reference: the image; for RTSTRUCT it must be from DICOM.
+        model: SHA-256 of the model that made the structures, written where the format has a place for it.
+        overwrite: replace an existing file.
+
+    Raises:
+        InputError: the suffix is unknown, or the format cannot hold these structures.
+        GeometryError: the structures lie on another grid.
+        OutputError: the file is there already or cannot be written.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    shape = reference.geometry.shape
+    if not structures.geometry.matches(reference.geometry) or any(s.mask.shape != shape for s in structures.structures):
+        raise GeometryError("The structures lie on another grid than the image; write them with the image they are on.")
+    if name.endswith(".dcm"):
+        write_rtstruct(path, structures, reference, model=model, overwrite=overwrite)
+    elif name.endswith(".seg.nrrd"):
+        write_seg_nrrd(path, structures, reference.geometry, model=model, overwrite=overwrite)
+    elif name.endswith(SUFFIXES):
+        write_labelmap(path, structures, reference.geometry, overwrite=overwrite)
+    else:
+        raise InputError(f"{path.name} has no suffix for structures; use .dcm, .seg.nrrd, {', '.join(SUFFIXES)}.")
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path.name} does not exist; check the path.")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path.name} is not a file; check the path.")
+
+
+def _check_values(array: np.ndarray, path: Path) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise InputError(f"{path.name} has {count} voxels that are not a number; export it again, or set them to air.")
+    if array.min() == array.max():
+        raise InputError(f"{path.name} has the same value everywhere; choose an image that shows something.")
+
+
+def _only_rtstruct(folder: Path) -> Path:
+    found = [path for path in dicom_paths(folder) if read_dicom(path, tags=["Modality"]).get("Modality") == "RTSTRUCT"]
+    if len(found) != 1:
+        names = f" ({', '.join(path.name for path in found)})" if found else ""
+        raise InputError(f"{folder.name} holds {len(found)} RTSTRUCT files{names}; give the path of one.")
+    return found[0]

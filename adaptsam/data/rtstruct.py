@@ -1,0 +1,204 @@
+"""RTSTRUCT in: the contours of a DICOM structure set as masks on an image."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from adaptsam.data.contours import fill_contours
+from adaptsam.data.dicom_files import quiet_pydicom, read_dicom
+from adaptsam.data.labelmaps import distinct_color
+from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
+from adaptsam.errors import GeometryError, InputError
+
+_log = logging.getLogger(__name__)
+
+_FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+# In slices: contours of two planes closer than this belong together, and a contour may tilt by as much.
+_ONE_PLANE = 0.1
+
+
+@dataclass(frozen=True)
+class _Roi:
+    """One ROI of the file, its contours as LPS points (n, 3)."""
+
+    number: int
+    name: str
+    color: tuple[int, int, int] | None
+    interpreted_type: str
+    codes: dict[str, str]
+    contours: tuple[np.ndarray, ...]
+
+
+def read_rtstruct(path: Path, reference: Volume) -> StructureSet:
+    """The ROIs of an RTSTRUCT on the grid of the image that they were drawn on.
+
+    ``Structure.contoured`` holds the slices with contours. A contour between two slices counts for the nearest; where
+    the contours lie denser than the slices, each slice takes the plane nearest to it. Points and open contours enclose
+    nothing and are left out.
+
+    Raises:
+        InputError: the file is no RTSTRUCT, is damaged, or holds no closed contour.
+        GeometryError: the contours do not lie on the slices of ``reference``, or belong to another patient.
+    """
+    dataset = read_dicom(path)
+    if dataset.get("Modality") != "RTSTRUCT":
+        raise InputError(f"{path.name} is a DICOM {dataset.get('Modality', '')} object; choose an RTSTRUCT.")
+    try:
+        with quiet_pydicom():
+            rois = _rois(dataset)
+            source = _source(dataset)
+    except (AttributeError, TypeError, ValueError, IndexError):
+        raise InputError(f"{path.name} is damaged: its contours cannot be read; export it again.") from None
+    if not any(roi.contours for roi in rois):
+        raise InputError(f"{path.name} holds no closed contour; choose another structure set.")
+    same_frame = _check_frame(dataset, source, reference, path)
+    structures = tuple(
+        _structure(roi, place, reference.geometry, strict=not same_frame) for place, roi in enumerate(rois)
+    )
+    return StructureSet(structures, reference.geometry, source)
+
+
+def _rois(dataset: Dataset) -> list[_Roi]:
+    contours = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence", [])}
+    observed = {int(item.ReferencedROINumber): item for item in dataset.get("RTROIObservationsSequence", [])}
+    rois = []
+    for item in dataset.StructureSetROISequence:
+        number = int(item.ROINumber)
+        drawn, seen = contours.get(number, Dataset()), observed.get(number, Dataset())
+        color = [int(value) for value in drawn.get("ROIDisplayColor") or ()]
+        rois.append(
+            _Roi(
+                number=number,
+                name=str(item.get("ROIName", "") or f"ROI-{number}"),
+                color=(color[0], color[1], color[2]) if len(color) == 3 else None,
+                interpreted_type=str(seen.get("RTROIInterpretedType", "") or ""),
+                codes=_codes(seen),
+                contours=_closed_contours(drawn),
+            )
+        )
+    return rois
+
+
+def _codes(observation: Dataset) -> dict[str, str]:
+    code = (observation.get("RTROIIdentificationCodeSequence") or [Dataset()])[0]
+    return {key: str(code[key].value) for key in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning") if key in code}
+
+
+def _closed_contours(drawn: Dataset) -> tuple[np.ndarray, ...]:
+    """Each closed contour once: a copy of a contour would undo it."""
+    closed: dict[bytes, np.ndarray] = {}
+    for contour in drawn.get("ContourSequence") or ():
+        if contour.get("ContourGeometricType") not in _FILLED:
+            continue
+        points = _numbers(contour).reshape(-1, 3)
+        if not np.isfinite(points).all():
+            raise ValueError
+        if len(points) > 2:
+            closed[points.tobytes()] = points
+    return tuple(closed.values())
+
+
+def _numbers(contour: Dataset) -> np.ndarray:
+    """The contour's coordinates; parsing the bytes is many times faster than pydicom's number objects."""
+    raw = contour.get_item("ContourData").value
+    if isinstance(raw, bytes):
+        return np.array(raw.decode("ascii").strip(" \0").split("\\"), float)
+    return np.array(raw, float)
+
+
+def _source(dataset: Dataset) -> DicomSource:
+    frames, series = _references(dataset)
+    return DicomSource(
+        patient_id=str(dataset.get("PatientID", "")),
+        study_uid=str(dataset.get("StudyInstanceUID", "")),
+        series_uid=series[0] if series else "",
+        frame_of_reference_uid=frames[0] if frames else "",
+        study_date=str(dataset.get("StudyDate", "")),
+    )
+
+
+def _references(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """The frames of reference and the image series that the file names."""
+    frames = [str(roi.get("ReferencedFrameOfReferenceUID", "")) for roi in dataset.StructureSetROISequence]
+    series = []
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        frames.append(str(frame.get("FrameOfReferenceUID", "")))
+        for study in frame.get("RTReferencedStudySequence") or ():
+            series += [str(item.SeriesInstanceUID) for item in study.get("RTReferencedSeriesSequence") or ()]
+    return [frame for frame in dict.fromkeys(frames) if frame], series
+
+
+def _check_frame(dataset: Dataset, source: DicomSource, reference: Volume, path: Path) -> bool:
+    """Whether contours and image share a frame of reference; without one, position alone has to tell."""
+    image = reference.dicom
+    if image is None:
+        return False
+    frames, series = _references(dataset)
+    same_frame = image.frame_of_reference_uid in frames
+    ids = {source.patient_id.strip().casefold(), image.patient_id.strip().casefold()}
+    if len(ids) == 2 and "" not in ids and not same_frame:
+        raise GeometryError(f"{path.name} belongs to another patient than the image; choose the matching pair.")
+    if image.series_uid not in series:
+        _log.warning("%s names another series than the image; its contours are matched by position.", path.name)
+    return same_frame
+
+
+def _structure(roi: _Roi, place: int, geometry: Geometry, *, strict: bool) -> Structure:
+    by_slice = _contours_by_slice(roi, geometry, strict=strict)
+    mask = np.zeros(geometry.shape, bool)
+    contoured = np.zeros(geometry.shape[0], bool)
+    for k, contours in by_slice.items():
+        mask[k] = fill_contours(contours, geometry.shape[1:])
+        contoured[k] = True
+    return Structure(
+        name=roi.name,
+        mask=mask,
+        color=roi.color or distinct_color(place),
+        number=roi.number,
+        interpreted_type=roi.interpreted_type,
+        contoured=contoured,
+        tags=roi.codes,
+    )
+
+
+def _contours_by_slice(roi: _Roi, geometry: Geometry, *, strict: bool) -> dict[int, list[np.ndarray]]:
+    """The contours of each slice, in pixels (n, 2)."""
+    indices = [geometry.index(points) for points in roi.contours]
+    heights = np.array([index[:, 2].mean() for index in indices])
+    if any(np.ptp(index[:, 2]) > 2 * _ONE_PLANE for index in indices):
+        raise GeometryError(f"The contours of {roi.name!r} are not parallel to the slices; choose their own image.")
+    _check_planes(roi, heights, geometry, strict=strict)
+    if strict and any(_leaves_image(index, geometry) for index in indices):
+        raise GeometryError(f"The contours of {roi.name!r} reach outside the image; choose their own image.")
+    slices = np.clip(np.rint(heights), 0, geometry.shape[0] - 1).astype(int)
+    found: dict[int, list[np.ndarray]] = {}
+    for k in np.unique(slices):
+        here = np.flatnonzero(slices == k)
+        nearest = heights[here[np.abs(heights[here] - k).argmin()]]
+        found[int(k)] = [indices[n][:, :2] for n in here if abs(heights[n] - nearest) <= _ONE_PLANE]
+    return found
+
+
+def _check_planes(roi: _Roi, heights: np.ndarray, geometry: Geometry, *, strict: bool) -> None:
+    """Every contour must lie within half a slice of a slice; right on it where position alone has to tell."""
+    farthest = _ONE_PLANE if strict else 0.5 + 1e-3
+    off = np.abs(heights - np.clip(np.rint(heights), 0, geometry.shape[0] - 1)) > farthest
+    if not off.any():
+        return
+    normal = np.reshape(geometry.direction, (3, 3))[:, 2]
+    positions = sorted({round(float(roi.contours[n].mean(axis=0) @ normal), 2) for n in np.flatnonzero(off)})
+    shown = ", ".join(f"{position:g}" for position in positions[:5]) + (" mm, …" if len(positions) > 5 else " mm")
+    raise GeometryError(
+        f"{roi.name!r} has contours on {len(positions)} planes where the image has no slice (at {shown}); "
+        "choose the series that they were drawn on."
+    )
+
+
+def _leaves_image(index: np.ndarray, geometry: Geometry) -> bool:
+    last = np.array([geometry.shape[2], geometry.shape[1]]) - 0.5
+    return bool((index[:, :2] < -0.5).any() or (index[:, :2] > last).any())

@@ -1,0 +1,137 @@
+"""Outputs appear whole or not at all, and a file that was there is never lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adaptsam.errors import OutputError
+
+
+@contextmanager
+def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write into, whose files move to ``folder`` together when the block ends well.
+
+    When the block raises, also by Ctrl-C, nothing of it remains, and ``folder`` is as it was before.
+
+    Args:
+        folder: where the outputs shall be; it is made where it does not exist.
+        names: the outputs that are known beforehand, relative to ``folder``: if one exists, the error comes before the
+            work and not after it.
+        overwrite: replace existing files of the same names, each in one step. Other files are left alone.
+
+    Yields:
+        The folder to write into. It lies inside ``folder`` where that exists, so that moving never crosses a disk.
+
+    Raises:
+        OutputError: an output exists and ``overwrite`` is false, or the folder cannot be written.
+
+    Examples:
+        >>> with staged_output("results", ["tumour.nrrd"]) as staging:  # doctest: +SKIP
+        ...     write_volume(staging / "tumour.nrrd", volume)
+    """
+    folder = Path(folder).absolute()
+    _refuse_existing(folder, names, overwrite)
+    made: list[Path] = []
+    try:
+        made = _make_folders(folder)
+        staging = folder / f".adaptsam-{uuid.uuid4().hex}"
+        staging.mkdir()
+    except OSError as error:
+        _remove_empty(made)
+        raise _cannot_write(folder, error) from None
+    try:
+        yield staging
+        _refuse_existing(folder, _files_in(staging), overwrite)
+        _move_into_place(staging, folder, made)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(made)
+
+
+@contextmanager
+def staged_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """As :func:`staged_output`, for one file: yields the path to write to, which has the same name."""
+    path = Path(path)
+    with staged_output(path.parent, [path.name], overwrite=overwrite) as staging:
+        yield staging / path.name
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def _refuse_existing(folder: Path, names: Iterable[str], overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder.name} is a file, not a folder; choose another place for the output.")
+    for name in names:
+        target = folder / name
+        if target.is_dir():
+            raise OutputError(f"{name} exists in {folder.name} as a folder; choose another name for the output.")
+        if target.exists() and not overwrite:
+            raise OutputError(f"{name} exists already in {folder.name}; choose another place, or ask to overwrite.")
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make the folder with its parents; returns those that did not exist, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            made.insert(0, path)
+    except OSError:
+        _remove_empty(made)
+        raise
+    return made
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _move_into_place(staging: Path, folder: Path, made: list[Path]) -> None:
+    """Move every file; when one cannot be moved, put everything back as it was."""
+    kept = staging / ".replaced"
+    moved: list[str] = []
+    try:
+        for name in _files_in(staging):
+            made[:0] = _make_folders((folder / name).parent)
+            if (folder / name).exists():
+                _keep(folder / name, kept / name)
+            moved.append(name)
+            os.replace(staging / name, folder / name)
+    except BaseException:
+        for name in moved:
+            _put_back(folder / name, kept / name, arrived=not (staging / name).exists())
+        raise
+
+
+def _keep(path: Path, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, kept)
+
+
+def _put_back(path: Path, kept: Path, arrived: bool) -> None:
+    if kept.exists():
+        os.replace(kept, path)
+    elif arrived:
+        path.unlink(missing_ok=True)
+
+
+def _cannot_write(folder: Path, error: OSError) -> OutputError:
+    reason = error.strerror or type(error).__name__
+    return OutputError(f"The output folder {folder.name} cannot be written ({reason}); choose another place.")
