@@ -18,12 +18,13 @@ from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate import report_page as page
 from adaptsam.evaluate.metrics import Agreement, bounding_box
 from adaptsam.evaluate.pictures import Color, Pane, draw_confidence, draw_pair
-from adaptsam.volumes.canonical import acquisition_plane
+from adaptsam.volumes.canonical import canonical_orientation, nearest_axes
 from adaptsam.volumes.windows import choose_window
 
 if TYPE_CHECKING:
-    from adaptsam.propagate import Propagation, SliceReport, StructureReport
+    from adaptsam.propagate import Propagation
     from adaptsam.sam import SamModel
+    from adaptsam.volumes.report import SliceReport, StructureReport
 
 #: How many slices are drawn for each structure: the main one, and those with the lowest confidence.
 PICTURES_PER_STRUCTURE = 3
@@ -86,9 +87,14 @@ def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet,
             (pictures / f"target-{number}-{_file_name(report.name)}-{name}.png").write_bytes(png)
             images.append(page.picture(png, alt))
         blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), images))
-    plane = acquisition_plane(visit.volume.geometry)
     table = page.structures_table(reports, colors, visit.agreements)
-    review = page.review_table(_to_review(reports), colors, lambda index: position(visit.volume, plane, index))
+    review = page.review_table(
+        [
+            (report.name, slice_, position(visit.volume, report.slice_axis, slice_.index))
+            for report, slice_ in _to_review(reports)
+        ],
+        colors,
+    )
     return page.section(visit.title, visit.propagation.warnings, table, review, blocks)
 
 
@@ -104,86 +110,91 @@ def _draw_structure(
     if report.slices:
         bars = [(slice_.index, slice_.confidence, slice_.accepted) for slice_ in report.slices]
         drawn["confidence"] = (f"Confidence of each slice of {report.name}", draw_confidence(bars, after.color))
-    size = field_of_view((before.mask, structures.geometry), (after.mask, visit.volume.geometry))
-    for chosen in _to_draw(report, after.mask, visit.volume.geometry)[: PICTURES_PER_STRUCTURE if few else 1]:
-        panes = _panes(visit, chosen, prior, before, after)
+    plane = slice_plane(visit.volume.geometry, report.slice_axis)
+    size = field_of_view(plane, (before.mask, structures.geometry), (after.mask, visit.volume.geometry))
+    for chosen in _to_draw(report, after.mask)[: PICTURES_PER_STRUCTURE if few else 1]:
+        panes = _panes(visit, chosen, plane, prior, before, after)
         alt = f"{report.name}: the prior's slice {chosen.prior_index} and the target's slice {chosen.index}"
         drawn[f"slice-{chosen.index}"] = (alt, draw_pair(*panes, size))
     return drawn
 
 
-def _panes(visit: Visit, report: SliceReport, prior: Volume, before: Structure, after: Structure) -> tuple[Pane, Pane]:
+def _panes(
+    visit: Visit, report: SliceReport, plane: int, prior: Volume, before: Structure, after: Structure
+) -> tuple[Pane, Pane]:
     contours = [(after.mask, after.color)]
     truth = _named(visit.reference, after.name) if visit.reference else None
     if truth is not None:
         contours.append((truth.mask, REFERENCE_COLOR))
-    state = f"confidence {report.confidence:.2f}" if report.accepted else "not accepted"
-    return (
-        Pane(
-            prior,
-            choose_window(prior),
-            acquisition_plane(prior.geometry),
-            report.prior_index,
-            f"Prior · slice {report.prior_index}",
-            [(before.mask, before.color)],
-        ),
-        Pane(
-            visit.volume,
-            choose_window(visit.volume, modality=prior.modality),
-            acquisition_plane(visit.volume.geometry),
-            report.index,
-            f"{visit.title} · slice {report.index} · {state}",
-            contours,
-            report.points,
-            report.labels,
-        ),
+    left = Pane(
+        prior,
+        choose_window(prior),
+        plane,
+        report.prior_index,
+        f"Prior · slice {report.prior_index}",
+        [(before.mask, before.color)],
     )
+    right = Pane(
+        visit.volume,
+        choose_window(visit.volume, modality=prior.modality),
+        plane,
+        report.index,
+        f"{visit.title} · slice {report.index} · {_state(report)}",
+        contours,
+        report.points,
+        report.labels,
+    )
+    return left, right
 
 
-def _to_draw(report: StructureReport, mask: np.ndarray, geometry: Geometry) -> list[SliceReport]:
-    """The slice that shows most of the structure, then the accepted ones with the lowest confidence."""
+def _state(report: SliceReport) -> str:
+    if report.accepted:
+        return f"confidence {report.confidence:.2f}"
+    return "filled in from its neighbours" if report.interpolated else "nothing accepted here"
+
+
+def _to_draw(report: StructureReport, mask: np.ndarray) -> list[SliceReport]:
+    """The slice that shows most of the structure, then the least trusted ones."""
     if not report.slices:
         return []
-    axis = _slice_axis(geometry)
-    area = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+    area = mask.sum(axis=tuple(axis for axis in range(3) if axis != report.slice_axis))
     main = max(report.slices, key=lambda slice_: (area[slice_.index], slice_.confidence))
-    doubtful = sorted((s for s in report.slices if s.accepted and s is not main), key=lambda s: s.confidence)
-    return [main, *doubtful]
+    return [main, *(slice_ for slice_ in report.worst_slices if slice_ is not main)]
 
 
-def _to_review(reports: Sequence[StructureReport]) -> list[tuple[str, SliceReport]]:
-    """The accepted slices of all structures, the least trustworthy first."""
-    accepted = [(report.name, slice_) for report in reports for slice_ in report.slices if slice_.accepted]
-    return sorted(accepted, key=lambda pair: pair[1].confidence)[:SLICES_TO_REVIEW]
+def _to_review(reports: Sequence[StructureReport]) -> list[tuple[StructureReport, SliceReport]]:
+    """The slices of all structures that hold something, the least trusted first."""
+    held = [(report, slice_) for report in reports for slice_ in report.worst_slices]
+    return sorted(held, key=lambda pair: pair[1].confidence)[:SLICES_TO_REVIEW]
 
 
-def field_of_view(*masks: tuple[np.ndarray, Geometry]) -> float:
-    """The side in mm of a square that shows each mask with its surroundings; at least 90 mm."""
+def slice_plane(geometry: Geometry, slice_axis: int) -> int:
+    """The world axis (0 L, 1 P, 2 S) along which slices run that are counted along an axis of the array."""
+    return nearest_axes(geometry)[2 - slice_axis]
+
+
+def field_of_view(plane: int, *masks: tuple[np.ndarray, Geometry]) -> float:
+    """The side in mm of a square that shows each mask with its surroundings, in slices along ``plane``."""
     sides = [90.0]
     for mask, geometry in masks:
         box = bounding_box(mask)
         if box is not None:
-            axis = _slice_axis(geometry)
-            lengths = [(box[a].stop - box[a].start) * geometry.spacing[2 - a] for a in range(3) if a != axis]
-            sides.append(1.7 * max(lengths))
+            in_slice = canonical_orientation(geometry, plane).order[1:]
+            sides.append(
+                1.7 * max((box[axis].stop - box[axis].start) * geometry.spacing[2 - axis] for axis in in_slice)
+            )
     return max(sides)
 
 
-def position(volume: Volume, plane: int, index: int) -> str:
-    """Where a slice lies in the patient, as planning systems and Slicer show it; empty for video frames."""
+def position(volume: Volume, slice_axis: int, index: int) -> str:
+    """Where a slice lies in the patient, in mm as DICOM counts (LPS); empty for video frames."""
     if volume.array.ndim == 4:
         return ""
     geometry = volume.geometry
     middle = (np.array(geometry.shape[::-1]) - 1) / 2
-    middle[2 - _slice_axis(geometry)] = index
+    middle[2 - slice_axis] = index
+    plane = slice_plane(geometry, slice_axis)
     return f"{'LPS'[plane]} {geometry.world(middle)[plane]:.1f} mm".replace("-", "−")
-
-
-def _slice_axis(geometry: Geometry) -> int:
-    """The array axis along which the slices run: k, unless a tool has turned the volume."""
-    from adaptsam.volumes.canonical import canonical_orientation
-
-    return canonical_orientation(geometry, acquisition_plane(geometry)).order[0]
 
 
 def _named(structures: StructureSet, name: str) -> Structure | None:

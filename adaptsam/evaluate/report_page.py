@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from adaptsam.data.provenance import NOTICE
 from adaptsam.evaluate.metrics import Agreement
 
 if TYPE_CHECKING:
-    from adaptsam.propagate import SliceReport, StructureReport
+    from adaptsam.volumes.report import SliceReport, StructureReport
 
-RESEARCH_ONLY = "For research use only. Not approved by a clinician."
 
 STYLE = """
 :root { color-scheme: light; --ink: #1c2733; --soft: #5d6b78; --line: #dfe4e8; --accent: #0f6e84; --warn: #9a5b00; }
@@ -65,13 +65,13 @@ def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "") 
 <body>
 <header>
 <h1>Propagated contours</h1>
-<p class="research">{RESEARCH_ONLY}</p>
+<p class="research">{NOTICE}</p>
 {lead}
 </header>
 {"".join(sections)}
 <h2>How it was made</h2>
 <table class="facts">{rows}</table>
-<footer>{RESEARCH_ONLY} Contours were carried over by a model and drawn by nobody: check every slice.</footer>
+<footer>{NOTICE} Contours were carried over by a model and drawn by nobody: check every slice.</footer>
 </body>
 </html>
 """
@@ -100,8 +100,8 @@ def structures_table(
         header += [("Dice", ""), ("HD95 mm", ""), (f"Surface Dice {tolerance:g} mm", "")]
     rows = []
     for report in reports:
-        accepted = [slice_.confidence for slice_ in report.slices if slice_.accepted]
-        lowest = min(accepted, default=math.nan)
+        held = report.worst_slices
+        lowest = held[0].confidence if held else math.nan
         status = (
             escape(report.status) if report.status == "found" else f'<span class="flag">{escape(report.status)}</span>'
         )
@@ -112,7 +112,7 @@ def structures_table(
             _cell(number(report.volume_cm3, 1)),
             _cell(change(report.volume_cm3, report.prior_volume_cm3)),
             _cell(number(report.centroid_shift_mm, 1)),
-            _cell(str(len(accepted))),
+            _cell(str(len(held))),
             _cell(number(lowest, 2)),
         ]
         if agreements:
@@ -124,19 +124,15 @@ def structures_table(
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def review_table(
-    slices: Sequence[tuple[str, SliceReport]],
-    colors: Mapping[str, tuple[int, int, int]],
-    position: Callable[[int], str],
-) -> str:
-    """The slices that a person should look at first."""
+def review_table(slices: Sequence[tuple[str, SliceReport, str]], colors: Mapping[str, tuple[int, int, int]]) -> str:
+    """The slices that a person should look at first: the structure, the slice, and where it is in the patient."""
     if not slices:
         return ""
     rows = "".join(
-        f"<tr><td>{_name(name, colors)}</td>{_cell(str(report.index))}{_cell(position(report.index))}"
+        f"<tr><td>{_name(name, colors)}</td>{_cell(str(report.index))}{_cell(position)}"
         f"{_cell(number(report.confidence, 2))}{_cell(number(report.distance, 3))}{_cell(number(report.threshold, 3))}"
         f"{_cell(str(report.prior_index))}</tr>"
-        for name, report in slices
+        for name, report, position in slices
     )
     head = "".join(
         f"<th>{text}</th>"

@@ -1,0 +1,77 @@
+"""The command ``adaptsam``: its options, and the way every error reaches the user.
+
+Exit codes: 0 done; 2 something that was given cannot be used (one sentence on stderr); 130 stopped by Ctrl-C. Outputs
+are there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import adaptsam
+from adaptsam.commands import bench, demo, info, phantom, propagate
+from adaptsam.errors import AdaptSAMError, Cancelled
+
+DESCRIPTION = """\
+Carry the contours of one visit to the next, with the Segment Anything Model.
+
+  adaptsam demo --output demo              try it: a synthetic patient, from DICOM to a report
+  adaptsam info planning_ct                what is in a folder or a file
+  adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm \\
+                     --target weekly_ct --output result
+
+`adaptsam COMMAND --help` explains a command, with examples.
+For research use only: nothing that comes out is approved by a clinician.
+"""
+
+COMMANDS = (demo, propagate, info, phantom, bench)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; after parsing, ``args.run`` is the function to call with ``args``."""
+    parser = argparse.ArgumentParser(
+        prog="adaptsam", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"adaptsam {adaptsam.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, Cancelled):
+        print("adaptsam: stopped; nothing was written.", file=sys.stderr)
+        return 130
+    except AdaptSAMError as error:
+        print(f"adaptsam: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, for example `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def run() -> None:
+    """The entry point of the installed command."""
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(main())
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # A cluster's SIGTERM ends as an exception, so that what was half-written is taken away.
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,73 @@
+"""``adaptsam bench``: the benchmarks of Testing/benchmarks, as tables."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from adaptsam.commands.console import add_talk_options, print_json, print_table
+from adaptsam.errors import InputError
+
+DESCRIPTION = """\
+Measure this machine: speed and memory, beside what the arithmetic allows.
+
+  adaptsam bench --quick           a few minutes
+  adaptsam bench --only encoder    one benchmark
+  adaptsam bench --json            for programs
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="speed and memory on this machine",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller cases and fewer repeats")
+    parser.add_argument("--only", metavar="NAME", help="one benchmark, by its name")
+    add_talk_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    tables = {}
+    for name, path in _chosen(find_benchmarks(), args.only).items():
+        benchmark = _load(name, path)
+        rows = benchmark.run(quick=args.quick)
+        tables[name] = {"title": benchmark.TITLE, "rows": rows}
+        if not args.json:
+            print_table(rows, benchmark.TITLE)
+            sys.stdout.flush()
+    if args.json:
+        print_json(tables)
+
+
+def find_benchmarks() -> dict[str, Path]:
+    """The benchmark files by name, in an installed wheel or in a source checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_benchmarks", package.parent / "Testing" / "benchmarks"):
+        files = {path.stem.removeprefix("bench_"): path for path in sorted(folder.glob("bench_*.py"))}
+        if files:
+            return files
+    raise InputError("This installation holds no benchmarks; install AdaptSAM again.")
+
+
+def _chosen(files: dict[str, Path], name: str | None) -> dict[str, Path]:
+    if name is None:
+        return files
+    if name not in files:
+        raise InputError(f"There is no benchmark {name!r}; there are: {', '.join(files)}.")
+    return {name: files[name]}
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"adaptsam_bench_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,125 @@
+"""What commands say: progress bars on stderr, tables or JSON on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class ProgressBars:
+    """A :class:`adaptsam.progress.Progress` that shows one bar a stage, where stderr is a terminal.
+
+    Examples:
+        >>> with ProgressBars() as progress:
+        ...     progress("Reading", 1, 2)
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._stage = ""
+        self._bar: tqdm | None = None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._bar is None or stage != self._stage:
+            self.close()
+            self._stage = stage
+            # disable=None: no bars where nobody looks, in a file or a pipe.
+            disable = True if self._quiet else None
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=disable, dynamic_ncols=True)
+        self._bar.total = total
+        self._bar.n = done
+        self._bar.refresh()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+    def __enter__(self) -> ProgressBars:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def add_output_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """The options that every command with an output folder has."""
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help=f"folder for {what}; made if missing")
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names in the output folder")
+    add_talk_options(parser)
+
+
+def add_talk_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="a SAM checkpoint: Meta's .pth (ViT-B, L or H) or our .safetensors; default: the small bundled model",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …; default: auto")
+
+
+def print_json(value: object) -> None:
+    """One JSON object on stdout; what is not a number becomes null."""
+    print(json_text(value))
+
+
+def json_text(value: object) -> str:
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
+def print_table(rows: Sequence[Mapping[str, object]], stream_title: str = "") -> None:
+    """Rows with the same keys as an aligned table on stdout; figures to the right, words to the left."""
+    if stream_title:
+        print(f"\n{stream_title}")
+    if not rows:
+        print("(nothing)")
+        return
+    columns = list(rows[0])
+    texts = [[_text(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[c]) for line in texts)) for c, column in enumerate(columns)]
+    right = [all(isinstance(row.get(column), int | float | None) for row in rows) for column in columns]
+    print("  ".join(_pad(column, widths[c], right[c]) for c, column in enumerate(columns)).rstrip())
+    print("  ".join("─" * width for width in widths))
+    for line in texts:
+        print("  ".join(_pad(text, widths[c], right[c]) for c, text in enumerate(line)).rstrip())
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _text(value: object) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return str(value)
+
+
+def _plain(value: object) -> object:
+    """Values as JSON knows them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)

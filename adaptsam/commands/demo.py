@@ -1,0 +1,80 @@
+"""``adaptsam demo``: a synthetic patient from DICOM to contours on the second visit, a report and figures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from adaptsam.commands.console import ProgressBars, add_model_options, add_output_options, print_json, print_table
+
+DESCRIPTION = """\
+The whole way on a synthetic patient, for which every true contour is known:
+DICOM and RTSTRUCT of two visits on disk → read → the first visit's contours carried to the second → RTSTRUCT,
+.seg.nrrd, a report that opens off line, and how well the result agrees with the truth.
+
+  adaptsam demo --output demo
+  adaptsam demo --output demo_7 --seed 7 --checkpoint sam_vit_b_01ec64.pth
+"""
+NOTE = "A synthetic patient. White contours are the truth; the model saw only those of the first visit."
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="try everything on a synthetic patient",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the patient; default: 0")
+    add_model_options(parser)
+    add_output_options(parser, "the patient and the results")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from adaptsam.commands.outputs import default_formats, planned_files, table_rows, write_results
+    from adaptsam.commands.phantom import write_patient
+    from adaptsam.data import read_structures, read_volume, staged_output
+    from adaptsam.data.phantom import phantom_patient
+    from adaptsam.evaluate.metrics import compare_structures
+    from adaptsam.evaluate.report import Visit
+    from adaptsam.propagate import PropagationSettings, propagate
+    from adaptsam.sam import load_sam
+
+    model = load_sam(args.checkpoint, args.device)
+    settings = PropagationSettings()
+    planned = [*planned_files(1, ("rtstruct", "seg.nrrd")), "patient/visit-1/rtstruct.dcm"]
+    with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
+        progress("Drawing the patient", 0, 1)
+        patient = phantom_patient(args.seed, visits=2)
+        progress("Drawing the patient", 1, 1)
+        first, second = write_patient(stage / "patient", args.seed, patient, progress)
+        prior, target = read_volume(first / "ct"), read_volume(second / "ct")
+        structures = read_structures(first / "rtstruct.dcm", prior)
+        truth = read_structures(second / "rtstruct.dcm", target)
+        [propagation] = propagate(prior, structures, [target], model=model, settings=settings, progress=progress)
+        agreements = compare_structures(propagation.structures, truth)
+        visit = Visit("Visit 2", target, propagation, truth, agreements)
+        summary = write_results(
+            stage,
+            prior,
+            structures,
+            [visit],
+            formats=default_formats(target),
+            model=model,
+            settings=settings,
+            note=NOTE,
+        )
+    if args.json:
+        print_json(summary | {"output": args.output.resolve(), "seed": args.seed})
+        return
+    print_table(table_rows(visit), f"Synthetic patient {args.seed}: visit 1 carried to visit 2 ({model.kind} model)")
+    print("".join(f"  ! {warning}\n" for warning in propagation.warnings), end="")
+    _say_where(args.output)
+
+
+def _say_where(output: Path) -> None:
+    print(f"\nReport:    {output / 'report.html'}")
+    print(f"Contours:  {output / 'target-1.rtstruct.dcm'} and {output / 'target-1.seg.nrrd'}")
+    print(f"Patient:   {output / 'patient'}")
+    print("For research use only, not approved by a clinician.")

@@ -1,0 +1,134 @@
+"""What a run leaves in its folder: structures in the formats asked for, the report, and a summary for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import adaptsam
+from adaptsam.commands.console import json_text
+from adaptsam.data import StructureSet, Volume, write_structures
+from adaptsam.data.provenance import NOTICE
+from adaptsam.errors import InputError
+from adaptsam.evaluate.report import Visit, write_report
+
+if TYPE_CHECKING:
+    from adaptsam.sam import SamModel
+    from adaptsam.volumes.report import StructureReport
+
+#: The formats of --format and the ends of their files' names.
+SUFFIXES = {"rtstruct": ".rtstruct.dcm", "seg.nrrd": ".seg.nrrd", "nrrd": ".nrrd", "nifti": ".nii.gz"}
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """The formats of a comma-separated list."""
+    formats = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in formats:
+        if name not in SUFFIXES:
+            raise InputError(f"There is no format {name!r}; there are: {', '.join(SUFFIXES)}.")
+    if not formats:
+        raise InputError(f"No format was given; there are: {', '.join(SUFFIXES)}.")
+    return formats
+
+
+def default_formats(target: Volume) -> tuple[str, ...]:
+    """RTSTRUCT only where there is a DICOM series that it can refer to."""
+    return ("rtstruct", "seg.nrrd") if target.dicom and target.dicom.sop_instance_uids else ("seg.nrrd",)
+
+
+def planned_files(targets: int, formats: Sequence[str]) -> list[str]:
+    """The files that a run is going to write, so that one that is there already is refused before the work."""
+    structures = [f"target-{number}{SUFFIXES[name]}" for number in range(1, targets + 1) for name in formats]
+    return [*structures, "report.html", "summary.json"]
+
+
+def write_results(
+    folder: Path,
+    prior: Volume,
+    structures: StructureSet,
+    visits: Sequence[Visit],
+    *,
+    formats: Sequence[str] | None,
+    model: SamModel,
+    settings: object,
+    note: str = "",
+) -> dict[str, object]:
+    """Write everything into ``folder``; returns the summary, which ``summary.json`` holds too.
+
+    Args:
+        formats: for every target; ``None`` for :func:`default_formats`.
+        note: a sentence for the head of the report.
+    """
+    targets = []
+    for number, visit in enumerate(visits, start=1):
+        files = {}
+        for name in formats or default_formats(visit.volume):
+            files[name] = f"target-{number}{SUFFIXES[name]}"
+            path = folder / files[name]
+            write_structures(path, visit.propagation.structures, visit.volume, model=model.sha256)
+        targets.append(
+            {
+                "target": number,
+                "files": files,
+                "structures": [summarise(report) for report in visit.propagation.reports],
+                "agreement": dict(visit.agreements),
+                "warnings": visit.propagation.warnings,
+                "encoded_images": visit.propagation.encoded,
+            }
+        )
+    report = write_report(folder, prior, structures, visits, model=model, settings=settings, note=note)
+    summary: dict[str, object] = {
+        "notice": NOTICE,
+        "version": adaptsam.__version__,
+        "model": {"kind": model.kind, "sha256": model.sha256},
+        "settings": settings,
+        "report": report.name,
+        "targets": targets,
+    }
+    (folder / "summary.json").write_text(json_text(summary) + "\n", encoding="utf-8")
+    return summary
+
+
+def summarise(report: StructureReport) -> dict[str, object]:
+    """What a program needs of one structure; slices by their index in the target's array."""
+    return {
+        "name": report.name,
+        "status": report.status,
+        "volume_cm3": report.volume_cm3,
+        "prior_volume_cm3": report.prior_volume_cm3,
+        "centroid_shift_mm": report.centroid_shift_mm,
+        "slices": [
+            {
+                "index": slice_.index,
+                "prior_index": slice_.prior_index,
+                "accepted": slice_.accepted,
+                "interpolated": slice_.interpolated,
+                "confidence": slice_.confidence,
+                "distance": slice_.distance,
+                "threshold": slice_.threshold,
+            }
+            for slice_ in report.slices
+        ],
+        "lowest_confidence": min((slice_.confidence for slice_ in report.worst_slices), default=None),
+    }
+
+
+def table_rows(visit: Visit) -> list[dict[str, object]]:
+    """One row a structure, for the terminal."""
+    rows = []
+    for report in visit.propagation.reports:
+        row: dict[str, object] = {
+            "structure": report.name,
+            "status": report.status,
+            "prior cm³": float(report.prior_volume_cm3),
+            "now cm³": float(report.volume_cm3),
+            "shift mm": float(report.centroid_shift_mm),
+            "slices": len(report.worst_slices),
+            "lowest confidence": min((slice_.confidence for slice_ in report.worst_slices), default=None),
+        }
+        if report.name in visit.agreements:
+            agreement = visit.agreements[report.name]
+            row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "sDice 2mm": agreement.surface_dice}
+        rows.append(row)
+    return rows

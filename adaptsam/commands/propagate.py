@@ -1,0 +1,150 @@
+"""``adaptsam propagate``: the contours of a prior visit on one or many later images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptsam.commands.console import ProgressBars, add_model_options, add_output_options, print_json, print_table
+from adaptsam.commands.settings import add_settings_options, settings_from
+from adaptsam.errors import InputError
+
+if TYPE_CHECKING:
+    from adaptsam.data import Volume
+
+DESCRIPTION = """\
+Carry contours to later visits. What it takes: the prior image, its contours, and one or many targets.
+
+  adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm --target weekly_ct --output result
+
+  only some structures, several targets:
+  adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm --structure GTV-1 --structure Heart \\
+                     --target week_1 --target week_2 --output result
+
+  the ten phases of a 4D CT that lie in one folder, phase 0 contoured:
+  adaptsam propagate --prior-image 4dct --prior-series 0 --prior-mask phase_0.dcm \\
+                     --target 4dct --target-series 1 --target-series 2 … --output result
+
+  a larger model, on a GPU, and the contours as NIfTI too:
+  adaptsam propagate … --checkpoint sam_vit_b_01ec64.pth --device cuda --format rtstruct,seg.nrrd,nifti
+
+Images are DICOM folders, NIfTI, NRRD or MetaImage; contours are RTSTRUCT, .seg.nrrd or labelmaps. The result lies on
+the target's own grid: target-1.rtstruct.dcm, target-1.seg.nrrd, …, report.html and summary.json, all or none.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "propagate",
+        help="carry contours to later visits",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_inputs(parser)
+    add_model_options(parser)
+    add_settings_options(parser)
+    parser.add_argument(
+        "--format",
+        metavar="LIST",
+        help="rtstruct, seg.nrrd, nrrd, nifti, separated by commas; default: seg.nrrd, and rtstruct for DICOM targets",
+    )
+    add_output_options(parser, "the results")
+    parser.set_defaults(run=run)
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("inputs")
+    group.add_argument("--prior-image", required=True, type=Path, metavar="PATH", help="the image that has contours")
+    group.add_argument("--prior-mask", required=True, type=Path, metavar="FILE", help="its contours")
+    group.add_argument("--prior-series", metavar="ID", help="UID or number, where the folder holds several series")
+    group.add_argument(
+        "--structure", action="append", metavar="NAME", help="a structure to carry; repeat for more; default: all"
+    )
+    group.add_argument(
+        "--target", action="append", required=True, type=Path, metavar="PATH", help="a later image; repeat for more"
+    )
+    group.add_argument(
+        "--target-series",
+        action="append",
+        metavar="ID",
+        help="UID or number of the target's series; repeat it to take several series of one folder as targets",
+    )
+    group.add_argument(
+        "--allow-different-patients",
+        action="store_true",
+        help="go on although the DICOM patient IDs of prior and target differ",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from adaptsam.commands.outputs import parse_formats, planned_files, table_rows, write_results
+    from adaptsam.data import read_structures, read_volume, select_structures, staged_output
+    from adaptsam.evaluate.report import Visit
+    from adaptsam.propagate import propagate
+    from adaptsam.sam import load_sam
+
+    settings = settings_from(args)
+    formats = parse_formats(args.format) if args.format else None
+    sources = target_sources(args.target, args.target_series)
+    planned = planned_files(len(sources), formats or ())
+    with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
+        progress("Reading", 0, len(sources) + 1)
+        prior = read_volume(args.prior_image, args.prior_series)
+        structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
+        targets = []
+        for number, (path, series) in enumerate(sources, start=1):
+            progress("Reading", number, len(sources) + 1)
+            targets.append(read_volume(path, series))
+        progress("Reading", len(sources) + 1, len(sources) + 1)
+        check_patients(prior, targets, args.allow_different_patients)
+        check_formats(targets, formats)
+        model = load_sam(args.checkpoint, args.device)
+        results = propagate(prior, structures, targets, model=model, settings=settings, progress=progress)
+        visits = [
+            Visit(f"Target {number}", volume, propagation)
+            for number, (volume, propagation) in enumerate(zip(targets, results, strict=True), start=1)
+        ]
+        summary = write_results(stage, prior, structures, visits, formats=formats, model=model, settings=settings)
+    if args.json:
+        print_json(summary | {"output": args.output.resolve()})
+        return
+    for visit in visits:
+        print_table(table_rows(visit), visit.title)
+        print("".join(f"  ! {warning}\n" for warning in visit.propagation.warnings), end="")
+    print(f"\nLook at {args.output / 'report.html'} before you use anything. For research use only.")
+
+
+def target_sources(paths: Sequence[Path], series: Sequence[str] | None) -> list[tuple[Path, str | None]]:
+    """Every target's path and series: one series for all paths, one for each, or several series of one folder."""
+    if not series:
+        return [(path, None) for path in paths]
+    if len(paths) == 1:
+        return [(paths[0], one) for one in series]
+    if len(series) not in (1, len(paths)):
+        raise InputError(
+            f"There are {len(paths)} targets and {len(series)} target series; give one series for all, or one for each."
+        )
+    return list(zip(paths, series if len(series) == len(paths) else series * len(paths), strict=True))
+
+
+def check_patients(prior: Volume, targets: Sequence[Volume], allowed: bool) -> None:
+    """Raise :class:`InputError` where a target says that it is of another patient than the prior."""
+    from adaptsam.data import same_patient
+
+    for number, target in enumerate(targets, start=1):
+        if not allowed and same_patient(prior, target) is False:
+            raise InputError(
+                f"Target {number} is of another patient than the prior; check the folders, or give "
+                "--allow-different-patients if this is meant."
+            )
+
+
+def check_formats(targets: Sequence[Volume], formats: Sequence[str] | None) -> None:
+    """Raise :class:`InputError` before the work where RTSTRUCT is asked for and cannot be written."""
+    for number, target in enumerate(targets, start=1):
+        if formats and "rtstruct" in formats and (target.dicom is None or not target.dicom.sop_instance_uids):
+            raise InputError(
+                f"Target {number} is not a DICOM series, so that no RTSTRUCT can refer to it; choose --format seg.nrrd."
+            )

@@ -1,0 +1,123 @@
+"""From options of the command line to the settings of a propagation."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from adaptsam.errors import InputError
+
+if TYPE_CHECKING:
+    from adaptsam.propagate import PropagationSettings
+
+
+def add_settings_options(parser: argparse.ArgumentParser) -> None:
+    """The options that people change; ``--set`` reaches all others."""
+    group = parser.add_argument_group("settings")
+    group.add_argument("--pairing", metavar="HOW", help="rigid (default), position, or middle (the papers' protocol)")
+    group.add_argument("--no-location-prior", action="store_true", help="look everywhere, not near the carried contour")
+    group.add_argument("--view", metavar="VIEW", help="what the model is shown: auto (default), full, body, magnified")
+    group.add_argument(
+        "--window", metavar="NAME", help="auto (default), anatomy, lung, 'soft tissue', …, or LOW,HIGH in HU"
+    )
+    group.add_argument("--parts", type=int, metavar="N", help="try 1 to N parts of the prior; default: 4")
+    group.add_argument(
+        "--retrieval",
+        metavar="HOW",
+        help="how the number of parts is chosen: wasserstein (default), jensen-shannon, hungarian, or off (always N)",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other setting, for example --set volumes.margin_mm=8; a wrong name lists those that are known",
+    )
+
+
+def settings_from(args: argparse.Namespace) -> PropagationSettings:
+    """The settings that the options ask for.
+
+    Raises:
+        InputError: an option has a value that means nothing, or a setting of that name does not exist.
+    """
+    from adaptsam.propagate import PropagationSettings
+
+    settings: Any = PropagationSettings()
+    for name, value in _chosen(args):
+        settings = change(settings, name, value)
+    return settings
+
+
+def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
+    if args.pairing:
+        yield "volumes.pairing", args.pairing
+    if args.no_location_prior:
+        yield "volumes.location_prior", False
+    if args.view:
+        yield "volumes.view", args.view
+    if args.window:
+        yield "volumes.window", parse(args.window)
+    if args.parts is not None:
+        yield "method.positives", (1, args.parts)
+    if args.retrieval == "off":
+        yield "method.retrieval", False
+    elif args.retrieval:
+        yield "method.distance", args.retrieval
+    for assignment in args.set:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set needs NAME=VALUE, not {assignment!r}.")
+        yield name.strip(), parse(text.strip())
+
+
+def parse(text: str) -> object:
+    """A Python literal ("8", "1,4", "None"), a truth ("true", "off"), or the word itself."""
+    if text.lower() in ("true", "yes", "on"):
+        return True
+    if text.lower() in ("false", "no", "off"):
+        return False
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def change(settings: Any, name: str, value: object) -> Any:
+    """The same settings with one changed, which a dotted ``name`` finds in nested dataclasses.
+
+    Raises:
+        InputError: there is no such setting, or it is of another type.
+    """
+    first, dot, rest = name.partition(".")
+    known = {field.name for field in fields(settings)}
+    if first not in known:
+        near = get_close_matches(first, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"There is no setting {first!r}; known are {', '.join(sorted(known))}.{hint}")
+    current = getattr(settings, first)
+    if is_dataclass(current):
+        if not dot:
+            inner = ", ".join(f"{first}.{field.name}" for field in fields(current))
+            raise InputError(f"{first} is a group of settings; choose one of {inner}.")
+        return replace(settings, **{first: change(current, rest, value)})
+    if dot:
+        raise InputError(f"{first} is one setting and has no {rest!r} in it.")
+    return replace(settings, **{first: _as_type_of(first, current, value)})
+
+
+def _as_type_of(name: str, current: object, value: object) -> object:
+    """The value, where it is of the kind that the setting has; a whole number may stand for a fraction."""
+    if isinstance(current, bool) != isinstance(value, bool) and isinstance(current, bool | int | float):
+        raise InputError(f"{name} is {'yes or no' if isinstance(current, bool) else 'a number'}, not {value!r}.")
+    if isinstance(current, float) and isinstance(value, int):
+        return float(value)
+    if isinstance(current, int | float) and not isinstance(value, int | float):
+        raise InputError(f"{name} is a number, not {value!r}.")
+    if isinstance(current, int) and not isinstance(current, bool) and isinstance(value, float):
+        raise InputError(f"{name} is a whole number, not {value!r}.")
+    return value
