@@ -1,0 +1,38 @@
+"""From slices to volumes: what lies between a method for single images and a contour in a patient.
+
+A volume is turned (``canonical``), windowed (``windows``) and cut to views (``views``, ``slices``); the prior's structures
+are understood once (``contour``, ``prior``, ``acceptance``); the target is registered (``registration``), structures are
+located in it (``location``, ``search``) and paired with prior slices (``pairing``, ``target``); the ``loop`` asks the method,
+and ``cleanup``, ``confidence`` and ``summary`` make one object with a report of the accepted slices.
+"""
+
+from adaptsam.volumes.loop import Carried, carry
+from adaptsam.volumes.method import SliceJob, SliceMethod, SliceResult
+from adaptsam.volumes.prior import PriorVisit
+from adaptsam.volumes.registration import RegistrationSettings, Rigid, register
+from adaptsam.volumes.report import SliceReport, StructureReport
+from adaptsam.volumes.settings import AcceptanceSettings, CleanupSettings, ConfidenceSettings, VolumeSettings
+from adaptsam.volumes.slices import check_image
+from adaptsam.volumes.windows import WINDOWS, Window, choose_window
+
+__all__ = [
+    "WINDOWS",
+    "AcceptanceSettings",
+    "Carried",
+    "CleanupSettings",
+    "ConfidenceSettings",
+    "PriorVisit",
+    "RegistrationSettings",
+    "Rigid",
+    "SliceJob",
+    "SliceMethod",
+    "SliceReport",
+    "SliceResult",
+    "StructureReport",
+    "VolumeSettings",
+    "Window",
+    "carry",
+    "check_image",
+    "choose_window",
+    "register",
+]

@@ -1,0 +1,105 @@
+"""P²SAM as the volume loop wants a method: images and masks in, an embedding store behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch.nn.functional as F
+
+from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment
+from adaptsam.p2sam.distances import DISTANCES
+from adaptsam.sam import Embedding, EmbeddingStore
+from adaptsam.volumes import SliceJob, SliceResult
+
+
+class P2SamSlices:
+    """Implements :class:`adaptsam.volumes.SliceMethod`.
+
+    Args:
+        store: encodes every image once.
+        settings: of P²SAM.
+        tick: called before every pass of the image encoder; may raise to stop.
+        kept_priors: how many prior slices keep their part features; the oldest are forgotten.
+
+    Example:
+        >>> method = P2SamSlices(EmbeddingStore(load_sam()))
+        >>> carry(PriorVisit(method, prior, structures, settings), target)
+    """
+
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        settings: Settings | None = None,
+        tick: Callable[[], None] = lambda: None,
+        kept_priors: int = 48,
+    ) -> None:
+        self.store = store
+        self.settings = settings or Settings()
+        self._tick = tick
+        self._kept = kept_priors
+        self._priors: OrderedDict[tuple[str, bytes], Prior] = OrderedDict()
+
+    @property
+    def image_size(self) -> int:
+        return self.store.model.image_size
+
+    @property
+    def grid_size(self) -> int:
+        return self.store.model.grid_size
+
+    @property
+    def encoded(self) -> int:
+        return self.store.encoded
+
+    def usable(self, image: np.ndarray, mask: np.ndarray) -> bool:
+        """Whether a patch of the model's grid lies mostly inside the mask; nothing is encoded for it."""
+        if not mask.any():
+            return False
+        framed = self.store.model.resize_mask(mask)
+        grid = F.interpolate(framed, size=(self.grid_size, self.grid_size), mode="bilinear", align_corners=False)
+        return bool((grid > 0).any())
+
+    def segment(self, jobs: Sequence[SliceJob]) -> list[SliceResult | None]:
+        """Every job's slice; None where its prior has no foreground patch. All are decoded together."""
+        priors = [self._prior(job.prior_image, job.prior_mask) for job in jobs]
+        targets = self._embed([job.target_image for job in jobs])
+        able = [n for n, prior in enumerate(priors) if prior.usable]
+        done = segment(
+            self.store.model, [Job(priors[n], targets[n], jobs[n].region) for n in able], self.settings
+        )
+        results: list[SliceResult | None] = [None] * len(jobs)
+        for n, result in zip(able, done, strict=True):
+            results[n] = _slice_result(result)
+        return results
+
+    def prior_distances(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
+        """The settings' distance between the foreground features of consecutive slices, (n − 1,)."""
+        priors = [self._prior(image, mask) for image, mask in zip(images, masks, strict=True)]
+        measure = DISTANCES[self.settings.distance]
+        return np.array(
+            [
+                measure(a.foreground, b.foreground) if a.usable and b.usable else np.nan
+                for a, b in zip(priors, priors[1:], strict=False)
+            ]
+        )
+
+    def _embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
+        return self.store.get(images, lambda stage, done, total: self._tick())
+
+    def _prior(self, image: np.ndarray, mask: np.ndarray) -> Prior:
+        key = (self.store.key(image), hashlib.sha256(np.packbits(mask).tobytes()).digest())
+        if key not in self._priors:
+            (embedding,) = self._embed([image])
+            self._priors[key] = Prior.from_mask(self.store.model, embedding, mask)
+            if len(self._priors) > self._kept:
+                self._priors.popitem(last=False)
+        self._priors.move_to_end(key)
+        return self._priors[key]
+
+
+def _slice_result(result: Result) -> SliceResult:
+    distance = float("inf") if result.distance >= EMPTY_DISTANCE else result.distance
+    return SliceResult(result.logits, distance, result.points, result.labels, result.iou)

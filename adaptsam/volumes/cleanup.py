@@ -1,0 +1,99 @@
+"""Making slices that were segmented one by one into one object in three dimensions, of the kind the prior is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from adaptsam.volumes.contour import PriorContour
+from adaptsam.volumes.interpolation import between
+from adaptsam.volumes.settings import CleanupSettings
+
+_ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is kept of a structure's shape: how many components, the smallest one's share of the largest, and holes.
+
+    ``holes`` is the share of its filled slices' area that is hole.
+    """
+
+    components: int = 1
+    smallest_share: float = 1.0
+    holes: float = 0.0
+
+
+def shape_of(contour: PriorContour, settings: CleanupSettings) -> Shape:
+    """The shape of a prior structure."""
+    labels, _ = ndimage.label(contour.body, _ALL_NEIGHBOURS)
+    sizes = np.bincount(labels.ravel())[1:]
+    shares = sizes / sizes.max()
+    counted = shares[shares >= settings.minimum_share]
+    filled = sum(int(ndimage.binary_fill_holes(one).sum()) for one in contour.body)
+    return Shape(len(counted), float(counted.min()), 1.0 - float(contour.body.sum()) / filled)
+
+
+def clean(
+    mask: np.ndarray, shape: Shape, settings: CleanupSettings, overlap: Callable[[np.ndarray], float] | None = None
+) -> None:
+    """Clean a result bool (K, J, I) in place.
+
+    ``overlap`` tells how much of a set of voxels (n, 3), k, j, i, lies where the structure is expected, 0 to 1; with it,
+    a component counts by its voxels there.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        return
+    part = mask[box]
+    if settings.holes and shape.holes < settings.hole_share:
+        for k in range(len(part)):
+            part[k] = ndimage.binary_fill_holes(part[k])
+    if settings.components:
+        _keep_components(part, shape, settings, overlap, np.array([one.start for one in box]))
+
+
+def _keep_components(
+    part: np.ndarray,
+    shape: Shape,
+    settings: CleanupSettings,
+    overlap: Callable[[np.ndarray], float] | None,
+    start: np.ndarray,
+) -> None:
+    labels, count = ndimage.label(part, _ALL_NEIGHBOURS)
+    if count <= 1:
+        return
+    weights = np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(float)
+    if overlap is not None:
+        weights *= [overlap(np.argwhere(labels == label) + start) for label in range(1, count + 1)]
+    least = max(settings.minimum_share, 0.5 * shape.smallest_share if shape.components > 1 else 0.0)
+    order = np.argsort(-weights, kind="stable")[: shape.components]
+    kept = [label + 1 for label in order if weights[label] >= least * weights.max()]
+    part &= np.isin(labels, kept)
+
+
+def bridge(mask: np.ndarray, rejected: list[int], spacing: tuple[float, float]) -> list[int]:
+    """Fill, in place, rejected slices whose both neighbours hold something; which ones were filled.
+
+    ``spacing`` is that of rows and columns. Two rejected slices in a row stay empty.
+    """
+    gaps = [k for k in rejected if 0 < k < len(mask) - 1 and mask[k - 1].any() and mask[k + 1].any()]
+    shapes = {k: between(mask[k - 1], mask[k + 1], 0.5, spacing) for k in gaps if not mask[k].any()}
+    for k, shape in shapes.items():
+        mask[k] = shape
+    return [k for k, shape in shapes.items() if shape.any()]
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
+    """The slices that enclose a mask (K, J, I), or None if it is empty; whole slices at a time, to need little memory."""
+    used = [k for k in range(len(mask)) if mask[k].any()]
+    if not used:
+        return None
+    flat = np.zeros(mask.shape[1:], bool)
+    for k in used:
+        flat |= mask[k]
+    rows, columns = (np.flatnonzero(flat.any(axis=axis)) for axis in (1, 0))
+    return slice(used[0], used[-1] + 1), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

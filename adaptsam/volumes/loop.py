@@ -1,0 +1,181 @@
+"""The loop over a target's slices, for any method that segments one slice from another.
+
+Slices where a structure is expected are segmented in order, all structures of a slice together so that they share its
+image; then each structure is followed outward until two slices in a row are rejected. Images stream through: what grows with the
+number of slices is one bool mask per structure, on the target's own grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adaptsam.data.volume import Volume
+from adaptsam.progress import Progress, silent
+from adaptsam.volumes.location import Location, SliceLocation
+from adaptsam.volumes.method import SliceJob, SliceResult
+from adaptsam.volumes.prior import PriorVisit, StructurePlan
+from adaptsam.volumes.report import StructureReport
+from adaptsam.volumes.search import Search
+from adaptsam.volumes.summary import Outcome, finish
+from adaptsam.volumes.target import TargetVisit
+from adaptsam.volumes.views import View
+
+#: The share of a structure inside the target below which it is not looked for.
+OUTSIDE_BELOW = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What came of one target: per structure a mask bool on the target's stored array, and a report."""
+
+    masks: tuple[np.ndarray, ...]
+    reports: tuple[StructureReport, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Track:
+    """One structure on its way through the target. ``mask`` is the result, ``turned`` the same memory in canonical order."""
+
+    plan: StructurePlan
+    mask: np.ndarray
+    turned: np.ndarray
+    given: list[int] | None
+    location: Location | None
+    search: Search
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A job and what is needed to bring its result back to the slice."""
+
+    track: Track
+    k: int
+    prior_k: int
+    view: View
+    here: SliceLocation | None
+    job: SliceJob
+
+
+def carry(prior: PriorVisit, target: Volume, progress: Progress = silent) -> Carried:
+    """Carry every planned structure of a prior visit to one target.
+
+    Args:
+        prior: prepared with its method and settings.
+        target: gray, or colour uint8.
+        progress: told "register" and "segment" with slices done and in all; may cancel.
+    """
+    progress("register", 0, 1)
+    visit = TargetVisit(prior, target, lambda: progress("register", 0, 1))
+    progress("register", 1, 1)
+    tracks = [_start(visit, plan, target) for plan in prior.plans]
+    _segment(visit, tracks, progress)
+    finished = [finish(visit, track.plan, track.turned, track.outcomes, track.location) for track in tracks]
+    warnings = [f"Registration: {visit.rigid.warning}."] if visit.rigid.warning else []
+    warnings += [text for _, texts in finished for text in texts]
+    return Carried(tuple(track.mask for track in tracks), tuple(report for report, _ in finished), tuple(warnings))
+
+
+def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
+    """An empty result for one structure, and the slices to begin with."""
+    settings = visit.settings
+    mask = np.zeros(target.geometry.shape, bool)
+    given = visit.given_slices(plan.structure.name)
+    location = visit.locate(plan) if visit.searches else None
+    depth, pitch = visit.images.geometry.shape[0], visit.images.geometry.spacing[2]
+    if not plan.usable or (given is None and location is not None and location.inside < OUTSIDE_BELOW):
+        search = Search([])
+    elif given is not None or location is None:
+        search = Search(given or [])
+    else:
+        blunt = plan.contour.blunt_ends(settings.blunt_end_share)
+        search = Search.around(location.expected, depth, pitch, blunt, visit.margin_mm, settings)
+    return Track(plan, mask, visit.images.orientation.apply(mask), given, location, search)
+
+
+def _segment(visit: TargetVisit, tracks: list[Track], progress: Progress) -> None:
+    """First the slices where structures are expected, bottom to top; then outward, all structures in step."""
+    waiting = sorted({k for track in tracks for k in track.search.first})
+    total, done = len(waiting), 0
+    progress("segment", 0, total)
+    while waiting:
+        for batch in _batches(waiting, visit.settings.batch_slices):
+            wanted = [(track, k) for k in batch for track in tracks if track.search.wants(k)]
+            _segment_batch(visit, wanted)
+            done += len(batch)
+            total = max(total, done)
+            progress("segment", done, total)
+        waiting = sorted({k for track in tracks for k in track.search.next_slices()})
+        total += len(waiting)
+
+
+def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]]) -> None:
+    asked = []
+    for track, k in wanted:
+        one = _ask(visit, track, k)
+        if one is None:
+            _reject_unseen(visit, track, k)
+        else:
+            asked.append(one)
+    results = visit.prior.method.segment([one.job for one in asked]) if asked else []
+    for one, result in zip(asked, results, strict=True):
+        if result is None:
+            _reject_unseen(visit, one.track, one.k)
+        else:
+            _take(visit, one, result)
+
+
+def _ask(visit: TargetVisit, track: Track, k: int) -> _Asked | None:
+    """The job for one slice; None where the structure cannot lie on it because its region is out of view."""
+    plan = track.plan
+    here = track.location.on_slice(k) if track.location is not None else None
+    prior_k = visit.pair(plan, k, here, track.given)
+    view = visit.view(plan, k, prior_k)
+    region = None
+    if here is not None and visit.settings.location_prior:
+        region = view.mask(here.distance <= visit.margin_mm)
+        if not region.any():
+            return None
+    image = visit.image(plan, k, view)
+    job = SliceJob(plan.structure.name, visit.prior.image(plan, prior_k), visit.prior.mask(plan, prior_k), image, region)
+    return _Asked(track, k, prior_k, view, here, job)
+
+
+def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
+    """Judge a result, and put its mask on the slice if it is accepted."""
+    settings, track = visit.settings, one.track
+    logits = one.view.restore(result.logits, visit.images.in_plane)
+    touches = False
+    if one.here is not None and settings.location_prior:
+        logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.margin_mm)
+        touches = _touches(logits > 0, one.here.distance, visit)
+    mask = logits > 0
+    accepted = track.plan.threshold.accepts(result.distance) and bool(mask.any())
+    if accepted:
+        track.turned[one.k] = mask
+    points = one.view.to_slice(result.points)
+    track.outcomes[one.k] = Outcome(
+        one.prior_k, accepted, float(result.distance), float(result.predicted_iou), points, result.labels, touches
+    )
+    track.search.tell(one.k, accepted)
+
+
+def _touches(mask: np.ndarray, distance: np.ndarray, visit: TargetVisit) -> bool:
+    """Whether more than ``touch_share`` of a mask lies in the outermost ``touch_mm`` of its margin, or beyond."""
+    outermost = mask & (distance > visit.margin_mm - visit.settings.touch_mm)
+    return bool(outermost.sum() > visit.settings.touch_share * mask.sum())
+
+
+def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
+    none = np.zeros((0, 2))
+    track.outcomes[k] = Outcome(track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False)
+    track.search.tell(k, False)
+
+
+def _batches(slices: list[int], size: int) -> Iterator[Iterable[int]]:
+    for start in range(0, len(slices), size):
+        yield slices[start : start + size]

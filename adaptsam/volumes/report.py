@@ -1,0 +1,61 @@
+"""What is told about every structure and slice beside the mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+FOUND = "found"
+GONE = "gone"
+OUTSIDE = "outside"
+PARTLY_OUTSIDE = "partly outside"
+TOO_SMALL = "too small"
+
+
+@dataclass(frozen=True, eq=False)
+class SliceReport:
+    """One slice that was looked at.
+
+    ``index`` counts along the target array's slice axis (k, as a rule) and ``prior_index`` along the prior's. ``points``
+    (n, 2) are in target array pixels, (i, j) where slices run along k, with ``labels`` (n,) 1 or 0. ``distance`` above
+    ``threshold`` means rejected: empty there. ``interpolated``: rejected, and filled from both neighbours. ``touches_limit``:
+    the mask runs into the edge of where it was allowed to be.
+    """
+
+    index: int
+    prior_index: int
+    accepted: bool
+    distance: float
+    threshold: float
+    confidence: float
+    points: np.ndarray
+    labels: np.ndarray
+    predicted_iou: float = 0.0
+    interpolated: bool = False
+    touches_limit: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StructureReport:
+    """One structure in one target.
+
+    ``status`` is "found", "gone" (looked for where it should be, and not there), "outside" the target's field of view,
+    "partly outside" of it, or "too small" for the model's patches. ``view`` is what the model was shown.
+    ``slice_axis`` is the target array's axis along which slices are counted: 0 for k.
+    """
+
+    name: str
+    status: str
+    volume_cm3: float
+    prior_volume_cm3: float
+    centroid_shift_mm: float
+    slices: tuple[SliceReport, ...] = field(default=(), repr=False)
+    view: str = "body"
+    slice_axis: int = 0
+    margin_mm: float = float("nan")
+
+    @property
+    def worst_slices(self) -> tuple[SliceReport, ...]:
+        """Slices that hold the structure, the least trusted first."""
+        return tuple(sorted((s for s in self.slices if s.accepted or s.interpolated), key=lambda s: s.confidence))

@@ -1,0 +1,141 @@
+"""Every number of the volume workflow that can be tuned, with its default, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from adaptsam.errors import InputError
+from adaptsam.volumes.registration import RegistrationSettings
+from adaptsam.volumes.windows import WindowChoice
+
+CHOICES = {
+    "pairing": ("rigid", "position", "middle"),
+    "view": ("auto", "full", "body", "magnified"),
+    "acceptance": ("calibrated", "off"),
+    "register": ("rigid", "off"),
+}
+
+
+@dataclass(frozen=True)
+class AcceptanceSettings:
+    """How a slice's distance is judged; the rule stands in :mod:`adaptsam.volumes.acceptance`.
+
+    ``gap_mm`` is how far apart the prior's slices are compared, ``pairs`` how many at most, ``quantile`` the robust upper
+    limit of their distances, ``factor`` what a later visit may differ more than neighbouring slices do, and
+    ``background_share`` the part of the distance from the structure to its surroundings that is never exceeded.
+    ``enough_pairs``: with fewer pairs, slices farther apart are compared too. ``ring_mm`` is the width of the surroundings.
+    ``minimum_share``: with fewer accepted slices than this share of those expected, the structure counts as gone.
+    """
+
+    gap_mm: float = 5.0
+    pairs: int = 12
+    enough_pairs: int = 3
+    quantile: float = 0.9
+    factor: float = 2.0
+    background_share: float = 0.8
+    single_slice_share: float = 0.6
+    ring_mm: float = 15.0
+    minimum_share: float = 0.15
+
+
+@dataclass(frozen=True)
+class CleanupSettings:
+    """3-D clean-up. A component needs ``minimum_share`` of the largest one's voxels, in the prior and in the result.
+
+    ``bridge`` fills single rejected slices between accepted ones, flagged and with low confidence. Holes are filled
+    slice by slice if the prior has less than ``hole_share`` of its area in holes.
+    """
+
+    bridge: bool = True
+    components: bool = True
+    holes: bool = True
+    minimum_share: float = 0.05
+    hole_share: float = 0.01
+
+
+@dataclass(frozen=True)
+class ConfidenceSettings:
+    """Exponents and penalties of :mod:`adaptsam.volumes.confidence`."""
+
+    distance_weight: float = 1.0
+    iou_weight: float = 1.0
+    neighbour_weight: float = 1.0
+    area_weight: float = 0.5
+    touching_factor: float = 0.7
+    bridged_limit: float = 0.2
+    unseen: float = 0.5
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """How slices are found, paired, shown to the method, judged and put together.
+
+    Args:
+        pairing: "rigid" through the registration, "position" by physical place, "middle" of the stacks (the papers).
+        register: "rigid", or "off" for physical positions (phases of one scan, or already registered images).
+        location_prior: whether points and mask are held near the registered contour.
+        margin_mm: how far from it, at perfect registration; ``margin_growth`` times as much is added at none.
+        softness: logits taken off per mm beyond the margin.
+        touch_share: the part of a mask in the last ``touch_mm`` of the margin or beyond, above which it is reported.
+        extend_mm: how far slices are tried beyond those where the structure is expected (and the margin along k).
+        blunt_end_share: a structure whose last slice has this share of its median area (a cord, an aorta) was cut off
+            there by whoever drew it: along k it gets only ``blunt_margin_mm``, and no extension.
+        view: "auto" is "body", and "magnified" for small structures; "full" is the papers' whole slice.
+        magnify_below_patches: median in-plane diameter in patches of the body view under which "auto" magnifies.
+        magnified_extent: side of the magnified view as a multiple of the structure's largest in-plane extent, at least
+            ``magnified_minimum_mm``.
+        body_margin: side of the body view as a multiple of the prior's body.
+        acceptance: "calibrated" or "off".
+        target_slices: the papers' oracle: the indices along the target's stored slice axis (k, as a rule) that hold the
+            structure, for all structures or per structure name.
+        batch_slices: target slices whose images are in memory at a time.
+    """
+
+    pairing: str = "rigid"
+    register: str = "rigid"
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    window: WindowChoice = "auto"
+    view: str = "auto"
+    magnify_below_patches: float = 4.0
+    magnified_extent: float = 3.0
+    magnified_minimum_mm: float = 64.0
+    body_margin: float = 1.04
+    location_prior: bool = True
+    margin_mm: float = 12.0
+    margin_growth: float = 1.0
+    softness: float = 1.0
+    touch_share: float = 0.05
+    touch_mm: float = 2.0
+    extend_mm: float = 30.0
+    blunt_end_share: float = 0.6
+    blunt_margin_mm: float = 3.0
+    acceptance: str = "calibrated"
+    calibration: AcceptanceSettings = field(default_factory=AcceptanceSettings)
+    cleanup: bool = True
+    cleaning: CleanupSettings = field(default_factory=CleanupSettings)
+    confidence: ConfidenceSettings = field(default_factory=ConfidenceSettings)
+    target_slices: Sequence[int] | Mapping[str, Sequence[int]] | None = None
+    batch_slices: int = 4
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                near = get_close_matches(str(value), known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"{name} can be {', '.join(map(repr, known))}, not {value!r}.{hint}")
+        if self.pairing == "middle" and self.target_slices is None:
+            raise InputError('Pairing "middle" needs target_slices: it cannot find out which slices hold the structure.')
+        for name in ("margin_mm", "extend_mm", "blunt_margin_mm", "softness", "magnified_minimum_mm"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must not be negative, but is {getattr(self, name)!r}.")
+        if self.batch_slices < 1:
+            raise InputError(f"batch_slices must be at least 1, but is {self.batch_slices}.")
+
+    def slices_for(self, structure: str) -> Sequence[int] | None:
+        """The target slices given for one structure, or None if they are to be found."""
+        if isinstance(self.target_slices, Mapping):
+            return self.target_slices.get(structure, ())
+        return self.target_slices

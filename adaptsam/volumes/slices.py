@@ -1,0 +1,88 @@
+"""The slices of one volume as the model sees them: windowed, turned, cut to a view. One or a few are in memory at a time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import numpy as np
+
+from adaptsam.data.volume import Geometry, Volume
+from adaptsam.errors import InputError
+from adaptsam.volumes.canonical import Orientation, canonical_orientation
+from adaptsam.volumes.views import View
+from adaptsam.volumes.windows import Window
+
+
+class SliceImages:
+    """A volume in canonical order, and its slices as uint8 images.
+
+    Args:
+        volume: gray (K, J, I) or colour (K, J, I, 3) of uint8.
+        plane: the world axis along which slices run; see :mod:`adaptsam.volumes.canonical`.
+        kept: how many images are remembered, so that structures with the same view share one object.
+
+    Attributes:
+        orientation: from the stored array to canonical order and back.
+        volume: the canonical volume; its array is a view of the stored one.
+        geometry: the canonical grid.
+    """
+
+    def __init__(self, volume: Volume, plane: int, kept: int = 16) -> None:
+        self.stored = volume.geometry
+        self.orientation: Orientation = canonical_orientation(volume.geometry, plane)
+        self.geometry: Geometry = self.orientation.geometry(volume.geometry)
+        self.volume = Volume(self.orientation.apply(volume.array), self.geometry, volume.modality)
+        self._kept = kept
+        self._images: OrderedDict[tuple[int, View, Window], np.ndarray] = OrderedDict()
+
+    def image(self, k: int, view: View, window: Window) -> np.ndarray:
+        """Slice ``k`` in a view and window, uint8 (h, w, 3)."""
+        key = (k, view, window)
+        if key not in self._images:
+            self._images[key] = view.image(window.rgb(self.volume.array[k]))
+            if len(self._images) > self._kept:
+                self._images.popitem(last=False)
+        self._images.move_to_end(key)
+        return self._images[key]
+
+    @property
+    def is_color(self) -> bool:
+        return self.volume.array.ndim == 4
+
+    @property
+    def in_plane(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        return self.geometry.shape[1], self.geometry.shape[2]
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Width and height of a pixel in mm."""
+        return self.geometry.spacing[0], self.geometry.spacing[1]
+
+
+def check_image(volume: Volume, what: str) -> None:
+    """Raise InputError for an image that cannot be segmented: of wrong shape, with NaN or infinity, or constant.
+
+    ``what`` names it in the message, as "The prior image". The array is read slice by slice.
+    """
+    array = volume.array
+    color = array.ndim == 4 and array.shape[3] == 3
+    if array.ndim != 3 and not color:
+        raise InputError(f"{what} has the shape {array.shape}; (slices, rows, columns) is needed, or colour with 3 channels.")
+    if color and array.dtype != np.uint8:
+        raise InputError(f"{what} is in colour but of type {array.dtype}; colour images must have 8 bits.")
+    if array.shape[:3] != volume.geometry.shape or array.size == 0:
+        raise InputError(f"{what} has {array.shape[:3]} voxels, but its grid {volume.geometry.shape}.")
+    low, high = np.inf, -np.inf
+    for lowest, highest in _ranges(array):
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            raise InputError(f"{what} holds values that are not numbers (NaN or infinity); repair or choose another one.")
+        low, high = min(low, lowest), max(high, highest)
+    if low == high:
+        raise InputError(f"{what} has the same value ({low:g}) everywhere; there is nothing to see in it.")
+
+
+def _ranges(array: np.ndarray) -> Iterator[tuple[float, float]]:
+    for one in array:
+        yield float(one.min()), float(one.max())

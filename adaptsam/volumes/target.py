@@ -1,0 +1,120 @@
+"""One target visit: where each structure is expected in it, which prior slice speaks for which of its slices, and views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from adaptsam.data.volume import Volume
+from adaptsam.errors import InputError
+from adaptsam.volumes.body import coarsen, in_plane_box
+from adaptsam.volumes.location import Location, SliceLocation
+from adaptsam.volumes.pairing import middle_pairs, nearest_slice
+from adaptsam.volumes.prior import PriorVisit, StructurePlan
+from adaptsam.volumes.registration import Rigid, register
+from adaptsam.volumes.slices import SliceImages
+from adaptsam.volumes.views import View, full_view, square_view
+from adaptsam.volumes.windows import Window, choose_window
+
+
+class TargetVisit:
+    """A target image brought together with its prior.
+
+    Args:
+        prior: the prepared prior visit.
+        target: the image to be contoured.
+        tick: called during registration; may raise to stop.
+
+    Attributes:
+        rigid: from target to prior points. The identity for colour, and where registration is off or failed.
+        searches: whether slices have physical places, so that structures are looked for where they are expected.
+    """
+
+    def __init__(self, prior: PriorVisit, target: Volume, tick: Callable[[], None] = lambda: None) -> None:
+        self.prior, self.settings = prior, prior.settings
+        self.images = SliceImages(target, prior.plane)
+        self.searches = not (self.images.is_color or prior.images.is_color)
+        self.rigid = self._register(tick)
+        growth = self.settings.margin_growth * (1.0 - min(1.0, max(0.0, self.rigid.quality)))
+        self.margin_mm = self.settings.margin_mm * (1.0 + growth)
+        self._windows: dict[str, Window] = {}
+        self._body_path: np.ndarray | None = None
+
+    def _register(self, tick: Callable[[], None]) -> Rigid:
+        if not self.searches or self.settings.register == "off":
+            return Rigid(quality=1.0)
+        prior = self.prior.images.volume
+        return register(prior, self.images.volume, self.settings.registration, modality=prior.modality, tick=tick)
+
+    def locate(self, plan: StructurePlan) -> Location:
+        """Where a structure is expected here."""
+        return Location(plan.contour, plan.field, self.rigid, self.prior.images.geometry, self.images.geometry)
+
+    def window(self, plan: StructurePlan) -> Window:
+        """The intensity window for a structure: the prior's rule on this volume."""
+        name = plan.structure.name
+        if name not in self._windows:
+            modality = self.prior.images.volume.modality
+            self._windows[name] = choose_window(self.images.volume, self.settings.window, name, modality)
+        return self._windows[name]
+
+    def given_slices(self, name: str) -> list[int] | None:
+        """The canonical slices that the user gave for a structure, ascending; None if they are to be found."""
+        given = self.settings.slices_for(name)
+        if given is None:
+            return list(range(self.images.geometry.shape[0])) if not self.searches else None
+        depth = self.images.geometry.shape[0]
+        for k in given:
+            if not 0 <= int(k) < depth:
+                raise InputError(f"Target slice {k} was given for {name!r}, but slices are numbered 0 to {depth - 1}.")
+        return sorted({self.images.orientation.stored_slice(int(k), self.images.stored.shape) for k in given})
+
+    def pair(self, plan: StructurePlan, k: int, here: SliceLocation | None, given: list[int] | None) -> int:
+        """The usable prior slice for target slice ``k``; ``here`` is None for images without physical places."""
+        if self.settings.pairing == "middle" and given is not None:
+            return nearest_slice(middle_pairs(given, plan.contour.drawn)[k], plan.usable)
+        if here is None:
+            return nearest_slice(k, plan.usable)
+        if self.settings.pairing == "position":
+            j, i = np.unravel_index(int(np.argmin(here.distance)), here.distance.shape)
+            world = self.images.geometry.world(np.array([i, j, k], float))
+            return nearest_slice(float(self.prior.images.geometry.index(world)[2]), plan.usable)
+        return nearest_slice(here.prior_k, plan.usable)
+
+    def view(self, plan: StructurePlan, k: int, prior_k: int) -> View:
+        """The view of target slice ``k`` that shows what the view of prior slice ``prior_k`` shows, at the same scale."""
+        if plan.view == "full":
+            return full_view(self.images.in_plane, self.images.pixel, self.prior.method.image_size)
+        if plan.view == "magnified":
+            x, y = plan.contour.centre(prior_k)
+            world = self.prior.images.geometry.world(np.array([x, y, prior_k], float))
+            index = self.images.geometry.index(self.rigid.to_target(world))
+            centre = (float(index[0]), float(index[1]))
+        else:
+            centre = self._body_centre(k)
+        return square_view(centre, plan.side_mm, self.images.pixel, self.prior.method.image_size)
+
+    def image(self, plan: StructurePlan, k: int, view: View) -> np.ndarray:
+        """Target slice ``k`` as the model sees it, uint8 (h, w, 3)."""
+        return self.images.image(k, view, self.window(plan))
+
+    def _body_centre(self, k: int) -> tuple[float, float]:
+        """Where the axis of the prior's body view crosses slice ``k``; the target's own body if it is not registered."""
+        if self._body_path is None:
+            self._body_path = self._find_body_path()
+        first, last = self._body_path
+        rise = last[2] - first[2]
+        share = (k - first[2]) / rise if abs(rise) > 1e-6 else 0.5
+        x, y = (first + share * (last - first))[:2]
+        return float(np.round(x, 3)), float(np.round(y, 3))
+
+    def _find_body_path(self) -> np.ndarray:
+        """Two points (2, 3), i, j, k, on the axis."""
+        geometry = self.images.geometry
+        if self.rigid.warning:
+            centre = geometry.index(in_plane_box(coarsen(self.images.volume))[0])
+            return np.array([[centre[0], centre[1], 0.0], [centre[0], centre[1], max(1.0, geometry.shape[0] - 1)]])
+        prior = self.prior.images.geometry
+        ends = np.array([[*self.prior.body_centre, 0.0], [*self.prior.body_centre, max(1.0, prior.shape[0] - 1)]])
+        return geometry.index(self.rigid.to_target(prior.world(ends)))
