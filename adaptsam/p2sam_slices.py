@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch.nn.functional as F
@@ -67,9 +68,7 @@ class P2SamSlices:
         priors = [self._prior(job.prior_image, job.prior_mask) for job in jobs]
         targets = self._embed([job.target_image for job in jobs])
         able = [n for n, prior in enumerate(priors) if prior.usable]
-        done = segment(
-            self.store.model, [Job(priors[n], targets[n], jobs[n].region) for n in able], self.settings
-        )
+        done = segment(self.store.model, [Job(priors[n], targets[n], jobs[n].region) for n in able], self.settings)
         results: list[SliceResult | None] = [None] * len(jobs)
         for n, result in zip(able, done, strict=True):
             results[n] = _slice_result(result)
@@ -82,7 +81,7 @@ class P2SamSlices:
         return np.array(
             [
                 measure(a.foreground, b.foreground) if a.usable and b.usable else np.nan
-                for a, b in zip(priors, priors[1:], strict=False)
+                for a, b in pairwise(priors)
             ]
         )
 

@@ -162,13 +162,11 @@ def _result(chosen: StructureSet, target: Volume, carried: Carried, encoded: int
         replace(structure, mask=mask, contoured=None)
         for structure, mask in zip(chosen.structures, carried.masks, strict=True)
     )
-    return Propagation(
-        StructureSet(made, target.geometry, target.dicom), carried.reports, carried.warnings, encoded
-    )
+    return Propagation(StructureSet(made, target.geometry, target.dicom), carried.reports, carried.warnings, encoded)
 
 
 class _Steps:
-    """Hands progress on, and can say the last word again where a long step has nothing new to tell but may be stopped."""
+    """Hands progress on, and can repeat the last word where a long step has nothing new to tell but may be stopped."""
 
     def __init__(self, progress: Progress) -> None:
         self.prefix = ""

@@ -1,9 +1,9 @@
 """From slices to volumes: what lies between a method for single images and a contour in a patient.
 
-A volume is turned (``canonical``), windowed (``windows``) and cut to views (``views``, ``slices``); the prior's structures
-are understood once (``contour``, ``prior``, ``acceptance``); the target is registered (``registration``), structures are
-located in it (``location``, ``search``) and paired with prior slices (``pairing``, ``target``); the ``loop`` asks the method,
-and ``cleanup``, ``confidence`` and ``summary`` make one object with a report of the accepted slices.
+A volume is turned (``canonical``), windowed (``windows``) and cut to views (``views``, ``slices``). The prior's
+structures are understood once (``contour``, ``prior``, ``acceptance``). The target is registered (``registration``),
+structures are located in it (``location``, ``search``) and paired with prior slices (``pairing``, ``target``). The
+``loop`` asks the method, and ``cleanup``, ``confidence`` and ``summary`` make one object and a report of it.
 """
 
 from adaptsam.volumes.loop import Carried, carry

@@ -7,8 +7,8 @@ the structure to the tissue right around it. A target slice is accepted if its d
     limit = factor × own, but no more than background_share × background as long as that is above own:
 
 a later visit may differ more than two neighbouring slices do, but what lies as far from the structure as its
-surroundings is not the structure. With fewer than ``enough_pairs`` pairs, slices farther apart are compared as well; with
-a single usable slice, limit = single_slice_share × background.
+surroundings is not the structure. With fewer than ``enough_pairs`` pairs, slices farther apart are compared as well;
+with a single usable slice, limit = single_slice_share × background.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from adaptsam.volumes.settings import AcceptanceSettings
 
 @dataclass(frozen=True)
 class Threshold:
-    """``limit`` is the largest accepted distance; ``own`` and ``background`` as in the rule, NaN where there is none."""
+    """``limit`` is the largest accepted distance; ``own`` and ``background`` as in the rule, NaN where unknown."""
 
     limit: float = float("inf")
     own: float = float("nan")
@@ -96,9 +96,7 @@ def surroundings(mask: np.ndarray, spacing: tuple[float, float], width_mm: float
     return (away > 0) & (away <= width_mm)
 
 
-def _between(
-    method: SliceMethod, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]
-) -> float:
+def _between(method: SliceMethod, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
     return float(method.prior_distances([a[0], b[0]], [a[1], b[1]])[0])
 
 

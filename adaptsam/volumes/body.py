@@ -44,7 +44,7 @@ def coarsen(volume: Volume, pitch_mm: float = 4.0, modality: str = "") -> Coarse
 
 
 def body_mask(array: np.ndarray, threshold: float) -> np.ndarray:
-    """The largest object above ``threshold`` with its holes filled slice by slice, bool (K, J, I); all if there is none."""
+    """The largest object above ``threshold``, holes filled slice by slice, bool (K, J, I); all if there is none."""
     tissue = ndimage.binary_opening(array > threshold, np.ones((1, 3, 3), bool))
     labels, count = ndimage.label(tissue)
     if count == 0:

@@ -57,7 +57,7 @@ class Orientation:
         )
 
     def stored_index(self, index: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """Indices (..., 3) of the stored array from canonical ones, both as i, j, k; ``shape`` is the stored (K, J, I)."""
+        """Indices (..., 3) of the stored array from canonical ones, both i, j, k; ``shape`` is the stored (K, J, I)."""
         canonical = np.asarray(index, float)[..., ::-1]
         stored = np.empty_like(canonical)
         for axis, (source, flip) in enumerate(zip(self.order, self.flipped, strict=True)):
@@ -88,8 +88,8 @@ def nearest_axes(geometry: Geometry) -> tuple[int, int, int]:
 def acquisition_plane(geometry: Geometry, drawn_along_k: bool = False) -> int:
     """The world axis (0 L, 1 P, 2 S) along which the slices of a prior run.
 
-    It is the nearest one to the k axis, unless another stored axis is clearly the thick one (a volume that some tool has
-    reoriented) and nobody has recorded slices drawn along k.
+    It is the nearest one to the k axis, unless another stored axis is clearly the thick one (a volume that some tool
+    has reoriented) and nobody has recorded slices drawn along k.
     """
     axes = nearest_axes(geometry)
     thickest = int(np.argmax(geometry.spacing))

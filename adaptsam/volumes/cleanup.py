@@ -42,8 +42,8 @@ def clean(
 ) -> None:
     """Clean a result bool (K, J, I) in place.
 
-    ``overlap`` tells how much of a set of voxels (n, 3), k, j, i, lies where the structure is expected, 0 to 1; with it,
-    a component counts by its voxels there.
+    ``overlap`` tells how much of a set of voxels (n, 3), k, j, i, lies where the structure is expected, 0 to 1; with
+    it, a component counts by its voxels there.
     """
     box = bounding_box(mask)
     if box is None:
@@ -88,7 +88,7 @@ def bridge(mask: np.ndarray, rejected: list[int], spacing: tuple[float, float]) 
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
-    """The slices that enclose a mask (K, J, I), or None if it is empty; whole slices at a time, to need little memory."""
+    """The slices that enclose a mask (K, J, I), or None if it is empty; slice by slice, to need little memory."""
     used = [k for k in range(len(mask)) if mask[k].any()]
     if not used:
         return None

@@ -8,13 +8,14 @@ For a slice that holds the structure, the weighted geometric mean of
     min(1, smaller / larger area of the slice and its neighbours' mean, over the prior's usual ratio)
 
 times ``touching_factor`` if the mask runs into the location limit; a slice that was only bridged stays below
-``bridged_limit``. For a rejected slice the value says how sure its emptiness is: 1 − limit / distance, and ``unseen`` where
-the method found nothing to measure.
+``bridged_limit``. For a rejected slice the value says how sure its emptiness is: 1 − limit / distance, and ``unseen``
+where the method found nothing to measure. 0 for one that was accepted and then removed by the clean-up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Continuity:
 
 def usual_continuity(contour: PriorContour) -> Continuity:
     """Medians over the prior's neighbouring slices; 1 where there is only one slice."""
-    pairs = [continuity(a, [b]) for a, b in zip(contour.body, contour.body[1:], strict=False)]
+    pairs = [continuity(a, [b]) for a, b in pairwise(contour.body)]
     if not pairs:
         return Continuity()
     return Continuity(float(np.median([p.dice for p in pairs])), float(np.median([p.area for p in pairs])))
@@ -59,7 +60,7 @@ def accepted_confidence(
     settings: ConfidenceSettings,
     touches: bool = False,
 ) -> float:
-    """The confidence of a slice that holds the structure; ``found`` is None where it has no neighbour to compare with."""
+    """The confidence of a slice that holds the structure; ``found`` is None where it has no neighbour."""
     ratio = distance / limit if np.isfinite(limit) and limit > 0 else 0.0
     terms = [
         (1.0 / (1.0 + ratio**2), settings.distance_weight),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -23,8 +24,8 @@ FAR = 1e4
 class PriorContour:
     """One structure of the prior in canonical order.
 
-    ``mask`` is the stored mask (K, J, I), turned. ``drawn`` lists the slices that a person contoured and that hold some of
-    it; ``body`` is the mask within ``box`` (k, j, i slices) with the slices between drawn ones interpolated.
+    ``mask`` is the stored mask (K, J, I), turned. ``drawn`` lists the slices that a person contoured and that hold some
+    of it; ``body`` is the mask within ``box`` (k, j, i slices) with the slices between drawn ones interpolated.
     """
 
     name: str
@@ -115,7 +116,7 @@ def _contoured(structure: Structure, orientation: Orientation, filled: list[int]
 def _fill_between(mask: np.ndarray, drawn: list[int], contoured: np.ndarray, geometry: Geometry) -> np.ndarray:
     """The mask with slices that nobody contoured interpolated between the drawn ones around them."""
     body = mask.copy()
-    for low, high in zip(drawn, drawn[1:], strict=False):
+    for low, high in pairwise(drawn):
         if high - low > 1 and not contoured[low + 1 : high].any():
             for k in range(low + 1, high):
                 body[k] = between(mask[low], mask[high], (k - low) / (high - low), geometry.spacing[1::-1])

@@ -52,7 +52,7 @@ class Location:
         return self._target.index(self._rigid.to_target(self._prior.world(prior_index)))
 
     def on_slice(self, k: int) -> SliceLocation:
-        """Distances on target slice ``k``, and the prior slice to pair it with; tilted slices cross several of these."""
+        """Distances on target slice ``k``, and the prior slice to pair it with; a tilted slice crosses several."""
         rows, columns = self._box
         distance = np.full(self._target.shape[1:], FAR, np.float32)
         j, i = np.mgrid[rows, columns].astype(float)

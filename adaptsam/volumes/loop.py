@@ -1,13 +1,13 @@
 """The loop over a target's slices, for any method that segments one slice from another.
 
 Slices where a structure is expected are segmented in order, all structures of a slice together so that they share its
-image; then each structure is followed outward until two slices in a row are rejected. Images stream through: what grows with the
-number of slices is one bool mask per structure, on the target's own grid.
+image; then each structure is followed outward until two slices in a row are rejected. Images stream through: what grows
+with the number of slices is one bool mask per structure, on the target's own grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +38,7 @@ class Carried:
 
 @dataclass(eq=False)
 class Track:
-    """One structure on its way through the target. ``mask`` is the result, ``turned`` the same memory in canonical order."""
+    """One structure on its way through the target. ``mask`` is the result, ``turned`` the same memory, canonical."""
 
     plan: StructurePlan
     mask: np.ndarray
@@ -141,7 +141,8 @@ def _ask(visit: TargetVisit, track: Track, k: int) -> _Asked | None:
         if not region.any():
             return None
     image = visit.image(plan, k, view)
-    job = SliceJob(plan.structure.name, visit.prior.image(plan, prior_k), visit.prior.mask(plan, prior_k), image, region)
+    prior = visit.prior
+    job = SliceJob(plan.structure.name, prior.image(plan, prior_k), prior.mask(plan, prior_k), image, region)
     return _Asked(track, k, prior_k, view, here, job)
 
 
@@ -176,6 +177,6 @@ def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
     track.search.tell(k, False)
 
 
-def _batches(slices: list[int], size: int) -> Iterator[Iterable[int]]:
+def _batches(slices: list[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(slices), size):
         yield slices[start : start + size]

@@ -116,7 +116,7 @@ class PriorVisit:
         )
 
     def _choose_view(self, contour: PriorContour, window: Window) -> tuple[str, float, tuple[int, ...]]:
-        """The view's kind and side, and the slices usable in it: the wider views first, closer ones where none is usable."""
+        """The view's kind and side, and the slices usable in it: a closer view where none is usable in a wider one."""
         settings = self.settings
         near = max(settings.magnified_extent * contour.extent_mm(), settings.magnified_minimum_mm)
         closest = settings.magnified_extent / 2 * contour.extent_mm()

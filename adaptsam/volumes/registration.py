@@ -1,13 +1,14 @@
 """Rigid registration of a target to its prior, in seconds: where in the prior does a point of the target lie?
 
-The target is the fixed image, so that the transform takes target points to prior points. A masked cross-correlation over
-all shifts finds the neighbourhood (couch positions differ by decimetres, fields of view too), then Mattes mutual
+The target is the fixed image, so that the transform takes target points to prior points. A masked cross-correlation
+over all shifts finds the neighbourhood (couch positions differ by decimetres, fields of view too), then Mattes mutual
 information refines translation and rotation on two resolutions. Everything is deterministic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,15 +78,24 @@ def register(
     start = Rigid(quality=_quality(fixed, moving, np.eye(4), options))
     if min(fixed.geometry.shape + moving.geometry.shape) < 4:
         return Rigid(quality=start.quality, warning="too few slices to register; physical positions were used")
-    try:
-        guesses = _guesses(fixed, moving, options)
-        tick()
+    guesses = _guesses(fixed, moving, options)
+    tick()
+    with _one_thread():
         rough = [_refine(fixed, moving, guess, options, 2, tick) for guess in guesses]
         best = max(rough, key=lambda matrix: _quality(fixed, moving, matrix, options))
         matrix = _refine(fixed, moving, best, options, 1, tick)
-    except RuntimeError:
-        return Rigid(quality=start.quality, warning="registration failed; physical positions were used")
     return _choose(start, Rigid(matrix, _quality(fixed, moving, matrix, options), "rigid"), options)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """ITK's metrics sum in a fixed order on one thread only, so that every run gives the same result."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _choose(start: Rigid, found: Rigid, options: RegistrationSettings) -> Rigid:
@@ -136,8 +146,8 @@ def _best_shifts(fixed: CoarseVolume, moving: CoarseVolume, options: Registratio
 def _straight(volume: CoarseVolume, pitch: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image and body on a world-aligned grid of ``pitch`` mm, [z, y, x], and its origin in LPS mm."""
     geometry = volume.geometry
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.array(geometry.shape[::-1]) - 1)
-    world = geometry.world(corners)
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    world = geometry.world(corners * (np.array(geometry.shape[::-1]) - 1))
     low, high = world.min(axis=0), world.max(axis=0)
     size = np.maximum(1, np.round((high - low) / pitch).astype(int) + 1)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in size[::-1]), indexing="ij"), axis=-1)[..., ::-1] * pitch + low
@@ -182,7 +192,10 @@ def _refine(
     shrink: int,
     tick: Callable[[], None],
 ) -> np.ndarray:
-    """Mattes mutual information over translation and rotation about the body's centre, from ``guess``, at one resolution."""
+    """Maximise Mattes mutual information over translation and rotation about the body's centre, from ``guess``.
+
+    A start from which too little overlaps comes back as it is.
+    """
     body = np.argwhere(fixed.body)
     centre = fixed.geometry.world(body.mean(axis=0)[::-1])
     transform = sitk.Euler3DTransform()
@@ -190,11 +203,11 @@ def _refine(
     transform.SetMatrix(guess[:3, :3].ravel().tolist())
     transform.SetTranslation((guess[:3, :3] @ centre + guess[:3, 3] - centre).tolist())
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums in a fixed order: the same result on every run
     method.SetMetricAsMattesMutualInformation(options.bins)
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(min(1.0, options.sampling * shrink**2), 1)
-    method.SetMetricFixedMask(_image(ndimage.binary_dilation(fixed.body, iterations=2).astype(np.uint8), fixed.geometry))
+    around = ndimage.binary_dilation(fixed.body, iterations=2).astype(np.uint8)
+    method.SetMetricFixedMask(_image(around, fixed.geometry))
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(4.0 * shrink, 0.02 * shrink, options.iterations, 0.6)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -202,7 +215,10 @@ def _refine(
     method.SetSmoothingSigmasPerLevel([0.5 * shrink])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
     method.SetInitialTransform(transform, inPlace=True)
-    _run(method, _image(fixed.array, fixed.geometry), _image(moving.array, moving.geometry), tick)
+    try:
+        _run(method, _image(fixed.array, fixed.geometry), _image(moving.array, moving.geometry), tick)
+    except RuntimeError:  # SimpleITK's: no samples lie inside the moving image
+        return guess
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
     matrix[:3, 3] = np.asarray(transform.GetTranslation()) + centre - matrix[:3, :3] @ centre
@@ -227,7 +243,7 @@ def _run(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.I
 
 
 def _quality(fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, options: RegistrationSettings) -> float:
-    """Pearson correlation, at least 0, over the target's body where the prior has an image; 0 if they hardly overlap."""
+    """Pearson correlation, at least 0, over the target's body where the prior has an image; 0 with little overlap."""
     index = np.argwhere(fixed.body)
     index = index[:: max(1, len(index) // 40000)]
     world = fixed.geometry.world(index[:, ::-1]) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -250,5 +266,3 @@ def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
     return image
-
-

@@ -17,10 +17,10 @@ TOO_SMALL = "too small"
 class SliceReport:
     """One slice that was looked at.
 
-    ``index`` counts along the target array's slice axis (k, as a rule) and ``prior_index`` along the prior's. ``points``
-    (n, 2) are in target array pixels, (i, j) where slices run along k, with ``labels`` (n,) 1 or 0. ``distance`` above
-    ``threshold`` means rejected: empty there. ``interpolated``: rejected, and filled from both neighbours. ``touches_limit``:
-    the mask runs into the edge of where it was allowed to be.
+    ``index`` counts along the target array's slice axis (k, as a rule) and ``prior_index`` along the prior's.
+    ``points`` (n, 2) are in target array pixels, (i, j) where slices run along k, with ``labels`` (n,) 1 or 0.
+    ``distance`` above ``threshold`` means rejected: empty there. ``interpolated``: rejected, and filled from both
+    neighbours. ``touches_limit``: the mask runs into the edge of where it was allowed to be.
     """
 
     index: int

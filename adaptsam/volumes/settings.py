@@ -22,11 +22,12 @@ CHOICES = {
 class AcceptanceSettings:
     """How a slice's distance is judged; the rule stands in :mod:`adaptsam.volumes.acceptance`.
 
-    ``gap_mm`` is how far apart the prior's slices are compared, ``pairs`` how many at most, ``quantile`` the robust upper
-    limit of their distances, ``factor`` what a later visit may differ more than neighbouring slices do, and
+    ``gap_mm`` is how far apart the prior's slices are compared, ``pairs`` how many at most, ``quantile`` the robust
+    upper limit of their distances, ``factor`` what a later visit may differ more than neighbouring slices do, and
     ``background_share`` the part of the distance from the structure to its surroundings that is never exceeded.
-    ``enough_pairs``: with fewer pairs, slices farther apart are compared too. ``ring_mm`` is the width of the surroundings.
-    ``minimum_share``: with fewer accepted slices than this share of those expected, the structure counts as gone.
+    ``enough_pairs``: with fewer pairs, slices farther apart are compared too. ``ring_mm`` is the width of the
+    surroundings. ``minimum_share``: with fewer accepted slices than this share of those expected, the structure counts
+    as gone.
     """
 
     gap_mm: float = 5.0
@@ -127,7 +128,7 @@ class VolumeSettings:
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"{name} can be {', '.join(map(repr, known))}, not {value!r}.{hint}")
         if self.pairing == "middle" and self.target_slices is None:
-            raise InputError('Pairing "middle" needs target_slices: it cannot find out which slices hold the structure.')
+            raise InputError('Pairing "middle" needs target_slices: it does not find the slices that hold a structure.')
         for name in ("margin_mm", "extend_mm", "blunt_margin_mm", "softness", "magnified_minimum_mm"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, but is {getattr(self, name)!r}.")

@@ -1,4 +1,4 @@
-"""The slices of one volume as the model sees them: windowed, turned, cut to a view. One or a few are in memory at a time."""
+"""The slices of one volume as the model sees them: turned, windowed, cut to a view; a few in memory at a time."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def check_image(volume: Volume, what: str) -> None:
     array = volume.array
     color = array.ndim == 4 and array.shape[3] == 3
     if array.ndim != 3 and not color:
-        raise InputError(f"{what} has the shape {array.shape}; (slices, rows, columns) is needed, or colour with 3 channels.")
+        raise InputError(
+            f"{what} has the shape {array.shape}; needed are slices, rows, columns, and 3 channels if colour."
+        )
     if color and array.dtype != np.uint8:
         raise InputError(f"{what} is in colour but of type {array.dtype}; colour images must have 8 bits.")
     if array.shape[:3] != volume.geometry.shape or array.size == 0:
@@ -77,7 +79,7 @@ def check_image(volume: Volume, what: str) -> None:
     low, high = np.inf, -np.inf
     for lowest, highest in _ranges(array):
         if not (np.isfinite(lowest) and np.isfinite(highest)):
-            raise InputError(f"{what} holds values that are not numbers (NaN or infinity); repair or choose another one.")
+            raise InputError(f"{what} holds values that are not numbers (NaN or infinity); repair it.")
         low, high = min(low, lowest), max(high, highest)
     if low == high:
         raise InputError(f"{what} has the same value ({low:g}) everywhere; there is nothing to see in it.")

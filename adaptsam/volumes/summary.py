@@ -15,8 +15,8 @@ from adaptsam.volumes.prior import StructurePlan
 from adaptsam.volumes.report import SliceReport, StructureReport
 from adaptsam.volumes.target import TargetVisit
 
-#: Shares of a structure in the target's field of view below which it is "partly outside", and, if nothing of it was found,
-#: "outside" rather than "gone".
+#: Shares of a structure in the target's field of view below which it is "partly outside", and, if nothing of it was
+#: found, "outside" rather than "gone".
 WHOLE_ABOVE = 0.95
 TELLING_ABOVE = 0.5
 
@@ -138,7 +138,7 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
         status.GONE: f"{name} was not found where it is expected; its contour is empty.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
         status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
-        status.TOO_SMALL: f"{name} is too small for this model: no patch of it lies within the contour; it stays empty.",
+        status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",
     }
     warnings = [texts[report.status]] if report.status in texts else []
     touching = sum(one.touches_limit for one in report.slices)

@@ -1,4 +1,4 @@
-"""One target visit: where each structure is expected in it, which prior slice speaks for which of its slices, and views."""
+"""One target visit: where structures are expected in it, which prior slice speaks for each of its slices, views."""
 
 from __future__ import annotations
 
@@ -83,38 +83,38 @@ class TargetVisit:
         return nearest_slice(here.prior_k, plan.usable)
 
     def view(self, plan: StructurePlan, k: int, prior_k: int) -> View:
-        """The view of target slice ``k`` that shows what the view of prior slice ``prior_k`` shows, at the same scale."""
+        """The view of target slice ``k`` that shows what that of prior slice ``prior_k`` shows, at the same scale."""
         if plan.view == "full":
             return full_view(self.images.in_plane, self.images.pixel, self.prior.method.image_size)
         if plan.view == "magnified":
-            x, y = plan.contour.centre(prior_k)
+            x, y = self.prior.view(plan, prior_k).centre
             world = self.prior.images.geometry.world(np.array([x, y, prior_k], float))
             index = self.images.geometry.index(self.rigid.to_target(world))
             centre = (float(index[0]), float(index[1]))
         else:
-            centre = self._body_centre(k)
+            centre = self._body_centre(plan, k)
         return square_view(centre, plan.side_mm, self.images.pixel, self.prior.method.image_size)
 
     def image(self, plan: StructurePlan, k: int, view: View) -> np.ndarray:
         """Target slice ``k`` as the model sees it, uint8 (h, w, 3)."""
         return self.images.image(k, view, self.window(plan))
 
-    def _body_centre(self, k: int) -> tuple[float, float]:
-        """Where the axis of the prior's body view crosses slice ``k``; the target's own body if it is not registered."""
+    def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
+        """Where the axis of the prior's body view crosses slice ``k``; the target's own body if not registered."""
         if self._body_path is None:
-            self._body_path = self._find_body_path()
+            self._body_path = self._find_body_path(*self.prior.view(plan, 0).centre)
         first, last = self._body_path
         rise = last[2] - first[2]
         share = (k - first[2]) / rise if abs(rise) > 1e-6 else 0.5
         x, y = (first + share * (last - first))[:2]
         return float(np.round(x, 3)), float(np.round(y, 3))
 
-    def _find_body_path(self) -> np.ndarray:
-        """Two points (2, 3), i, j, k, on the axis."""
+    def _find_body_path(self, x: float, y: float) -> np.ndarray:
+        """Two points (2, 3), i, j, k, on the axis through (x, y) of the prior's slices."""
         geometry = self.images.geometry
         if self.rigid.warning:
             centre = geometry.index(in_plane_box(coarsen(self.images.volume))[0])
             return np.array([[centre[0], centre[1], 0.0], [centre[0], centre[1], max(1.0, geometry.shape[0] - 1)]])
         prior = self.prior.images.geometry
-        ends = np.array([[*self.prior.body_centre, 0.0], [*self.prior.body_centre, max(1.0, prior.shape[0] - 1)]])
+        ends = np.array([[x, y, 0.0], [x, y, max(1.0, prior.shape[0] - 1)]])
         return geometry.index(self.rigid.to_target(prior.world(ends)))

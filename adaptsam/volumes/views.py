@@ -29,6 +29,12 @@ class View:
     def is_crop(self) -> bool:
         return self.step == (1.0, 1.0) and all(float(value).is_integer() for value in self.origin)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The slice position (x, y) in its middle: what to register, so that rounding to whole pixels is stable."""
+        rows, columns = self.size
+        return self.origin[0] + self.step[0] * (columns - 1) / 2, self.origin[1] + self.step[1] * (rows - 1) / 2
+
     def image(self, image: np.ndarray) -> np.ndarray:
         """The view of a slice, uint8 (H, W, 3) to uint8 (h, w, 3)."""
         if self.is_crop:
@@ -135,5 +141,3 @@ def _equal(spacing: tuple[float, float]) -> bool:
 def _pixel(spacing: tuple[float, float], side_mm: float, image_size: int) -> float:
     finest = min(spacing)
     return finest if side_mm / finest <= image_size else min(max(spacing), side_mm / image_size)
-
-

@@ -17,7 +17,7 @@ WindowChoice = str | tuple[float, float] | Mapping[str, "str | tuple[float, floa
 
 @dataclass(frozen=True)
 class Window:
-    """Intensities from ``low`` to ``high`` become 0 to 255. ``low`` = ``high`` = None leaves 8-bit images as they are."""
+    """Intensities from ``low`` to ``high`` become 0 to 255; without limits, 8-bit images stay as they are."""
 
     low: float | None = None
     high: float | None = None
