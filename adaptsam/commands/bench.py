@@ -27,30 +27,35 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="smaller cases and fewer repeats")
+    parser.add_argument("--quick", action="store_true", help="one repeat instead of a median of five")
+    parser.add_argument("--repeats", type=int, default=5, help="how often each side is timed; default: 5")
     parser.add_argument("--only", metavar="NAME", help="one benchmark, by its name")
     add_talk_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    tables = {}
+    repeats = 1 if args.quick else args.repeats
+    if repeats < 1:
+        raise InputError(f"A benchmark needs at least one repeat, not {repeats}.")
+    results = {}
     for name, path in _chosen(find_benchmarks(), args.only).items():
         benchmark = _load(name, path)
-        rows = benchmark.run(quick=args.quick)
-        tables[name] = {"title": benchmark.TITLE, "rows": rows}
+        title = (benchmark.__doc__ or name).strip().splitlines()[0]
+        figures = benchmark.run(repeats=repeats)
+        results[name] = {"title": title, "figures": figures}
         if not args.json:
-            print_table(rows, benchmark.TITLE)
+            print_table([{"": figure, name: value} for figure, value in figures.items()], title)
             sys.stdout.flush()
     if args.json:
-        print_json(tables)
+        print_json(results)
 
 
 def find_benchmarks() -> dict[str, Path]:
     """The benchmark files by name, in an installed wheel or in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_benchmarks", package.parent / "Testing" / "benchmarks"):
-        files = {path.stem.removeprefix("bench_"): path for path in sorted(folder.glob("bench_*.py"))}
+        files = {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
         if files:
             return files
     raise InputError("This installation holds no benchmarks; install AdaptSAM again.")

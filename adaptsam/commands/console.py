@@ -108,6 +108,8 @@ def _text(value: object) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, float):
+        if 0 < abs(value) < 0.001:
+            return f"{value:.1e}"
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
     return str(value)
 

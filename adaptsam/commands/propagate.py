@@ -98,10 +98,17 @@ def run(args: argparse.Namespace) -> None:
             progress("Reading", number, len(sources) + 1)
             targets.append(read_volume(path, series))
         progress("Reading", len(sources) + 1, len(sources) + 1)
-        check_patients(prior, targets, args.allow_different_patients)
         check_formats(targets, formats)
         model = load_sam(args.checkpoint, args.device)
-        results = propagate(prior, structures, targets, model=model, settings=settings, progress=progress)
+        results = propagate(
+            prior,
+            structures,
+            targets,
+            model=model,
+            settings=settings,
+            progress=progress,
+            allow_different_patients=args.allow_different_patients,
+        )
         visits = [
             Visit(f"Target {number}", volume, propagation)
             for number, (volume, propagation) in enumerate(zip(targets, results, strict=True), start=1)
@@ -126,19 +133,8 @@ def target_sources(paths: Sequence[Path], series: Sequence[str] | None) -> list[
         raise InputError(
             f"There are {len(paths)} targets and {len(series)} target series; give one series for all, or one for each."
         )
-    return list(zip(paths, series if len(series) == len(paths) else series * len(paths), strict=True))
-
-
-def check_patients(prior: Volume, targets: Sequence[Volume], allowed: bool) -> None:
-    """Raise :class:`InputError` where a target says that it is of another patient than the prior."""
-    from adaptsam.data import same_patient
-
-    for number, target in enumerate(targets, start=1):
-        if not allowed and same_patient(prior, target) is False:
-            raise InputError(
-                f"Target {number} is of another patient than the prior; check the folders, or give "
-                "--allow-different-patients if this is meant."
-            )
+    each = series if len(series) == len(paths) else [series[0]] * len(paths)
+    return list(zip(paths, each, strict=True))
 
 
 def check_formats(targets: Sequence[Volume], formats: Sequence[str] | None) -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from adaptsam.propagate import PropagationSettings
 
 
+TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """The options that people change; ``--set`` reaches all others."""
     group = parser.add_argument_group("settings")
@@ -35,7 +38,7 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other setting, for example --set volumes.margin_mm=8; a wrong name lists those that are known",
+        help="any other setting, for example --set margin_mm=8; a wrong name lists those that are known",
     )
 
 
@@ -55,19 +58,19 @@ def settings_from(args: argparse.Namespace) -> PropagationSettings:
 
 def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
     if args.pairing:
-        yield "volumes.pairing", args.pairing
+        yield "pairing", args.pairing
     if args.no_location_prior:
-        yield "volumes.location_prior", False
+        yield "location_prior", False
     if args.view:
-        yield "volumes.view", args.view
+        yield "view", args.view
     if args.window:
-        yield "volumes.window", parse(args.window)
+        yield "window", parse(args.window)
     if args.parts is not None:
-        yield "method.positives", (1, args.parts)
+        yield "p2sam.positives", (1, args.parts)
     if args.retrieval == "off":
-        yield "method.retrieval", False
+        yield "p2sam.retrieval", False
     elif args.retrieval:
-        yield "method.distance", args.retrieval
+        yield "p2sam.distance", args.retrieval
     for assignment in args.set:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -76,11 +79,7 @@ def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
 
 
 def parse(text: str) -> object:
-    """A Python literal ("8", "1,4", "None"), a truth ("true", "off"), or the word itself."""
-    if text.lower() in ("true", "yes", "on"):
-        return True
-    if text.lower() in ("false", "no", "off"):
-        return False
+    """A Python literal ("8", "1,4", "None"), or the word itself."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -111,7 +110,9 @@ def change(settings: Any, name: str, value: object) -> Any:
 
 
 def _as_type_of(name: str, current: object, value: object) -> object:
-    """The value, where it is of the kind that the setting has; a whole number may stand for a fraction."""
+    """The value, where it is of the kind that the setting has; 8 may stand for 8.0 and "off" for False."""
+    if isinstance(current, bool) and isinstance(value, str):
+        value = TRUTHS.get(value.lower(), value)
     if isinstance(current, bool) != isinstance(value, bool) and isinstance(current, bool | int | float):
         raise InputError(f"{name} is {'yes or no' if isinstance(current, bool) else 'a number'}, not {value!r}.")
     if isinstance(current, float) and isinstance(value, int):

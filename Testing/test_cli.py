@@ -1,0 +1,398 @@
+"""The command line: what it writes, what it says, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+
+from adaptsam import cli
+from adaptsam.commands import bench
+from adaptsam.commands.propagate import target_sources
+from adaptsam.commands.settings import change, parse
+from adaptsam.data import (
+    DicomSource,
+    Geometry,
+    Structure,
+    StructureSet,
+    Volume,
+    read_structures,
+    read_volume,
+    write_dicom_series,
+    write_structures,
+    write_volume,
+)
+from adaptsam.errors import Cancelled, InputError
+from adaptsam.propagate import PropagationSettings
+from adaptsam.sam import SamConfig, build_sam, save_checkpoint
+
+TINY = SamConfig(
+    image_size=64,
+    patch_size=8,
+    encoder_dim=32,
+    encoder_depth=2,
+    encoder_heads=2,
+    global_attention=(1,),
+    window_size=4,
+    embed_dim=32,
+    decoder_heads=2,
+    decoder_mlp_dim=64,
+)
+SHAPE = (10, 40, 44)
+NAME, NUMBER = "Muster^Erika", "4711-0815"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A model with random weights: it draws nonsense, quickly."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_checkpoint(path, build_sam(TINY), TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory) -> Path:
+    """Two visits of one patient, and one of another, as DICOM with an RTSTRUCT, and the first as NRRD."""
+    folder = tmp_path_factory.mktemp("patient")
+    for visit, shift, number in (("visit-1", 0, NUMBER), ("visit-2", 2, NUMBER), ("stranger", 1, "9999")):
+        image, structures = synthetic(shift, number)
+        image = write_dicom_series(folder / visit / "ct", image)
+        write_structures(folder / visit / "rtstruct.dcm", structures, image)
+    write_volume(folder / "visit.nrrd", image)
+    write_structures(folder / "visit.seg.nrrd", structures, image)
+    return folder
+
+
+def synthetic(shift: int, number: str) -> tuple[Volume, StructureSet]:
+    geometry = Geometry(SHAPE, (4.0, 4.0, 5.0), (-80.0, -75.0, 10.0))
+    k, j, i = np.indices(SHAPE)
+    body = ((j - 20) / 18) ** 2 + ((i - 22) / 20) ** 2 < 1
+    tumour = ((k - 5) / 3.5) ** 2 + ((j - 20) / 7) ** 2 + ((i - 16 - shift) / 7) ** 2 < 1
+    heart = ((k - 5) / 4) ** 2 + ((j - 20) / 8) ** 2 + ((i - 30) / 6) ** 2 < 1
+    array = np.where(body, -600, -1000) + 650 * tumour + 620 * heart
+    array = (array + np.random.default_rng(shift).normal(0, 12, SHAPE)).astype(np.int16)
+    source = DicomSource(patient_id=number, header={"PatientName": NAME, "PatientBirthDate": "19500401"})
+    structures = (Structure("GTV-1", tumour, (230, 60, 60)), Structure("Heart", heart, (240, 170, 60)))
+    return Volume(array, geometry, "CT", source), StructureSet(structures, geometry)
+
+
+@pytest.fixture
+def arguments(patient, checkpoint, tmp_path) -> list[str]:
+    """A propagation that works; tests add to it or change it."""
+    return [
+        "propagate",
+        f"--prior-image={patient / 'visit-1' / 'ct'}",
+        f"--prior-mask={patient / 'visit-1' / 'rtstruct.dcm'}",
+        f"--target={patient / 'visit-2' / 'ct'}",
+        f"--checkpoint={checkpoint}",
+        "--device=cpu",
+        "--set=acceptance=off",
+        f"--output={tmp_path / 'result'}",
+    ]
+
+
+def sentence_of(capsys) -> str:
+    """What was said on stderr: one line, one sentence, no traceback."""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_a_propagation_writes_contours_report_and_summary(arguments, patient, tmp_path, capsys):
+    assert cli.main(arguments) == 0
+    result = tmp_path / "result"
+    names = sorted(path.name for path in result.iterdir())
+    assert names == ["pictures", "report.html", "summary.json", "target-1.rtstruct.dcm", "target-1.seg.nrrd"]
+    target = read_volume(patient / "visit-2" / "ct")
+    for name in ("target-1.rtstruct.dcm", "target-1.seg.nrrd"):
+        assert read_structures(result / name, target).names == ("GTV-1", "Heart")
+    assert "GTV-1" in capsys.readouterr().out
+
+
+def test_the_contours_name_the_model_and_are_unapproved(arguments, checkpoint, tmp_path):
+    cli.main(arguments)
+    dataset = pydicom.dcmread(tmp_path / "result" / "target-1.rtstruct.dcm")
+    assert dataset.ApprovalStatus == "UNAPPROVED"
+    summary = json.loads((tmp_path / "result" / "summary.json").read_text())
+    assert summary["model"]["sha256"] in str(dataset)
+
+
+def test_json_on_stdout_is_one_object_with_files_and_figures(arguments, capsys):
+    assert cli.main([*arguments, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    [target] = summary["targets"]
+    assert target["files"] == {"rtstruct": "target-1.rtstruct.dcm", "seg.nrrd": "target-1.seg.nrrd"}
+    assert [structure["name"] for structure in target["structures"]] == ["GTV-1", "Heart"]
+    assert (Path(summary["output"]) / summary["report"]).is_file()
+    assert target["structures"][0]["prior_volume_cm3"] > 0
+
+
+def test_neither_report_nor_summary_tells_who_the_patient_is_or_where_the_files_were(arguments, patient, tmp_path):
+    cli.main(arguments)
+    for name in ("report.html", "summary.json"):
+        text = (tmp_path / "result" / name).read_text()
+        for secret in ("Muster", "Erika", NUMBER, "19500401", str(patient), "visit-2"):
+            assert secret not in text
+
+
+def test_only_the_structures_asked_for_are_carried_to_every_target(arguments, patient, tmp_path, capsys):
+    more = [f"--target={patient / 'visit-1' / 'ct'}", "--structure=Heart", "--format=nifti,nrrd", "--json"]
+    assert cli.main([*arguments, *more]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [[s["name"] for s in target["structures"]] for target in summary["targets"]] == [["Heart"], ["Heart"]]
+    assert (tmp_path / "result" / "target-2.nii.gz").is_file()
+    assert (tmp_path / "result" / "target-1.nrrd").is_file()
+
+
+def test_settings_reach_the_propagation_and_the_summary(arguments, capsys):
+    options = ["--parts=2", "--retrieval=off", "--no-location-prior", "--view=full", "--set=margin_mm=8", "--json"]
+    assert cli.main([*arguments, *options]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert (settings["margin_mm"], settings["view"], settings["location_prior"]) == (8.0, "full", False)
+    assert (settings["p2sam"]["positives"], settings["p2sam"]["retrieval"]) == ([1, 2], False)
+
+
+@pytest.mark.parametrize(
+    ("change_to", "complaint"),
+    [
+        (["--structure=GTV1"], "'GTV-1'"),
+        (["--prior-mask=nowhere.dcm"], "nowhere.dcm does not exist"),
+        (["--target=nowhere"], "nowhere does not exist"),
+        (["--checkpoint=nowhere.pth"], "nowhere.pth"),
+        (["--format=docx"], "rtstruct, seg.nrrd, nrrd, nifti"),
+        (["--view=fulll"], "'full'"),
+        (["--retrieval=cosine"], "wasserstein"),
+        (["--set=margin=8"], "'margin_mm'"),
+        (["--device=abacus"], "abacus"),
+        (["--prior-series=77"], "77"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_used_gives_one_sentence_and_leaves_nothing(arguments, change_to, complaint, tmp_path, capsys):
+    assert cli.main([*arguments, *change_to]) == 2
+    assert complaint in sentence_of(capsys)
+    assert not (tmp_path / "result").exists()
+
+
+def test_an_unknown_structure_is_answered_with_those_that_are_there(arguments, capsys):
+    assert cli.main([*arguments, "--structure=Hart"]) == 2
+    assert re.search(r"did you mean 'Heart'\?.*GTV-1, Heart", sentence_of(capsys))
+
+
+def test_another_patient_is_refused_and_goes_with_the_flag(arguments, patient, tmp_path, capsys):
+    arguments[3] = f"--target={patient / 'stranger' / 'ct'}"
+    assert cli.main(arguments) == 2
+    said = sentence_of(capsys)
+    assert "different patients" in said
+    assert "9999" not in said
+    assert not (tmp_path / "result").exists()
+    assert cli.main([*arguments, "--allow-different-patients"]) == 0
+
+
+def test_rtstruct_for_an_image_without_dicom_is_refused_before_the_work(arguments, patient, tmp_path, capsys):
+    arguments[3] = f"--target={patient / 'visit.nrrd'}"
+    assert cli.main([*arguments, "--format=rtstruct"]) == 2
+    assert "--format seg.nrrd" in sentence_of(capsys)
+    assert cli.main(arguments) == 0
+    assert not (tmp_path / "result" / "target-1.rtstruct.dcm").exists()
+
+
+def test_results_that_are_there_are_kept_unless_overwriting_is_asked_for(arguments, tmp_path, capsys):
+    result = tmp_path / "result"
+    result.mkdir()
+    (result / "report.html").write_text("mine")
+    (result / "notes.txt").write_text("mine")
+    assert cli.main(arguments) == 2
+    assert "report.html exists already" in sentence_of(capsys)
+    assert (result / "report.html").read_text() == "mine"
+    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert (result / "report.html").read_text() != "mine"
+    assert (result / "notes.txt").read_text() == "mine"
+
+
+def test_an_output_that_is_a_file_is_refused(arguments, tmp_path, capsys):
+    (tmp_path / "result").write_text("mine")
+    assert cli.main(arguments) == 2
+    assert "is a file" in sentence_of(capsys)
+    assert (tmp_path / "result").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="every folder can be written by this user")
+def test_a_read_only_output_is_refused(arguments, tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    try:
+        assert cli.main(arguments) == 2
+    finally:
+        tmp_path.chmod(0o700)
+    assert "cannot be written" in sentence_of(capsys)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place where nobody can write")
+def test_an_output_where_nobody_can_write_is_refused(arguments, capsys):
+    assert cli.main([*arguments, "--output=/proc/self/result"]) == 2
+    assert "cannot be written" in sentence_of(capsys)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Cancelled("stopped")], ids=["Ctrl-C", "cancelled"])
+def test_stopping_half_way_gives_130_and_leaves_nothing(arguments, error, monkeypatch, tmp_path, capsys):
+    def stop(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("adaptsam.commands.outputs.write_report", stop)  # the contours are written by then
+    assert cli.main(arguments) == 130
+    assert "stopped" in sentence_of(capsys)
+    assert not (tmp_path / "result").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise there")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_half_way_leaves_nothing_behind(arguments, number, code, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adaptsam.cli", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "result").glob(".adaptsam-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert not (tmp_path / "result").exists()
+
+
+def test_an_error_reaches_a_shell_as_exit_code_2_and_one_line(patient):
+    done = subprocess.run(
+        [sys.executable, "-m", "adaptsam.cli", "info", str(patient / "nothing")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("adaptsam: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "propagate", "info", "phantom", "bench"])
+def test_the_help_of_every_command_teaches_by_example(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        cli.main([command, "--help"])
+    assert done.value.code == 0
+    assert f"adaptsam {command} " in capsys.readouterr().out.split("options:")[0].split("\n\n", 1)[1]
+
+
+def test_info_shows_grid_and_structures_but_not_the_patient(patient, capsys):
+    structures = f"--structures={patient / 'visit-1' / 'rtstruct.dcm'}"
+    assert cli.main(["info", str(patient / "visit-1" / "ct"), structures]) == 0
+    said = capsys.readouterr().out
+    assert "10, 40, 44" in said
+    assert "GTV-1" in said
+    assert "Muster" not in said
+    assert NUMBER not in said
+
+
+def test_info_lists_the_series_of_a_folder_that_holds_several(patient, capsys):
+    assert cli.main(["info", str(patient), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [series["slices"] for series in facts["series"]] == [10, 10, 10]
+    assert "image" not in facts
+
+
+def test_several_series_of_one_folder_are_several_targets():
+    folder, other = Path("4dct"), Path("other")
+    assert target_sources([folder], None) == [(folder, None)]
+    assert target_sources([folder], ["1", "2"]) == [(folder, "1"), (folder, "2")]
+    assert target_sources([folder, other], ["1"]) == [(folder, "1"), (other, "1")]
+    assert target_sources([folder, other], ["1", "2"]) == [(folder, "1"), (other, "2")]
+    with pytest.raises(InputError, match="2 targets and 3 target series"):
+        target_sources([folder, other], ["1", "2", "3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8", 8),
+        ("1.5", 1.5),
+        ("1,4", (1, 4)),
+        ("None", None),
+        ("True", True),
+        ("off", "off"),
+        ("soft tissue", "soft tissue"),
+    ],
+)
+def test_values_are_read_as_a_person_means_them(text, value):
+    assert parse(text) == value
+
+
+def test_a_setting_is_changed_wherever_it_is_nested():
+    settings = change(PropagationSettings(), "calibration.factor", 3)
+    assert settings.calibration.factor == 3.0
+    assert change(settings, "p2sam.weighted", "yes").p2sam.weighted
+    assert change(settings, "acceptance", "off").acceptance == "off"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("p2sam", 1, "p2sam.retrieval"),
+        ("margin_mm.x", 1, "has no 'x'"),
+        ("margin_mm", "much", "margin_mm is a number"),
+        ("cleanup", 3, "cleanup is yes or no"),
+        ("batch_slices", 1.5, "whole number"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused(name, value, complaint):
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        change(PropagationSettings(), name, value)
+
+
+def test_bench_prints_every_figure_of_a_benchmark(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "adding.py"
+    path.write_text(
+        '"""How fast this adds.\n\nMore."""\n\ndef run(repeats=5):\n    return {"ratio": 2.5, "repeats": repeats}\n'
+    )
+    monkeypatch.setattr(bench, "find_benchmarks", lambda: {"adding": path})
+    assert cli.main(["bench", "--quick", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"adding": {"title": "How fast this adds.", "figures": {"ratio": 2.5, "repeats": 1}}}
+    assert cli.main(["bench", "--only=subtracting"]) == 2
+    assert "there are: adding" in sentence_of(capsys)
+
+
+def test_the_benchmarks_of_this_repository_are_found():
+    assert "encoder" in bench.find_benchmarks()
+
+
+def test_importing_the_package_does_not_wait_for_torch():
+    code = "import sys, adaptsam, adaptsam.cli; assert 'torch' not in sys.modules; assert adaptsam.__version__"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_propagate_stays_the_function_when_its_module_is_imported():
+    code = (
+        "import adaptsam, adaptsam.propagate; from adaptsam.propagate import PropagationSettings; "
+        "from adaptsam import propagate; assert callable(propagate) and adaptsam.propagate is propagate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_everything_that_the_package_promises_is_there():
+    import adaptsam
+
+    assert all(getattr(adaptsam, name) is not None for name in adaptsam.__all__)
+    assert not hasattr(adaptsam, "segment_everything")
