@@ -56,7 +56,7 @@ def draw_pair(prior: Pane, target: Pane, field_of_view: float) -> bytes:
     Args:
         field_of_view: the side of the square that is shown, in mm.
     """
-    figure = Figure(figsize=(9.2, 4.72), dpi=100, facecolor="#0b0f13")
+    figure = Figure(figsize=(9.2, 4.88), dpi=100, facecolor="#0b0f13")
     for number, pane in enumerate((prior, target)):
         axes = figure.add_axes((0.004 + 0.499 * number, 0.006, 0.493, 0.93))
         _draw(axes, pane, field_of_view)
