@@ -24,14 +24,19 @@ from adaptsam.volumes.windows import intensity_range, is_ct
 class RegistrationSettings:
     """Pitches in mm; ``minimum_overlap`` is the share of the smaller body that two shifted bodies must share.
 
+    ``smoothing`` is the Gaussian's sigma in voxels of the pitch; steps shrink by ``relaxation`` at every turn until
+    ``last_step_mm``: with 0.6 in place of 0.8 it stopped 2 mm early on LUNG1-001 moved by 10° and 8 cm.
     Below ``minimum_quality`` (correlation of the aligned images, 0 to 1) the result is not believed.
     """
 
-    pitch_mm: float = 4.0
+    pitch_mm: float = 5.0
     search_pitch_mm: float = 10.0
     minimum_overlap: float = 0.3
     minimum_quality: float = 0.6
-    iterations: int = 80
+    iterations: int = 150
+    relaxation: float = 0.8
+    last_step_mm: float = 0.02
+    smoothing: float = 1.0
     sampling: float = 0.2
     bins: int = 32
     largest_rotation_deg: float = 30.0
@@ -209,10 +214,12 @@ def _refine(
     around = ndimage.binary_dilation(fixed.body, iterations=2).astype(np.uint8)
     method.SetMetricFixedMask(_image(around, fixed.geometry))
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(4.0 * shrink, 0.02 * shrink, options.iterations, 0.6)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        4.0 * shrink, options.last_step_mm * shrink, options.iterations, options.relaxation
+    )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel([shrink])
-    method.SetSmoothingSigmasPerLevel([0.5 * shrink])
+    method.SetSmoothingSigmasPerLevel([options.smoothing * shrink])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
     method.SetInitialTransform(transform, inPlace=True)
     try:
