@@ -12,8 +12,8 @@ from typing import cast
 import contourpy
 import numpy as np
 
-# A thousandth of a pixel: files round their coordinates, and a vertex meant to lie on a pixel centre must lie on it.
-_DECIMALS = 3
+# In pixels: files round their coordinates, and a vertex that is meant to lie on a pixel centre must lie on it.
+_DECIMALS = 4
 
 
 def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

@@ -27,18 +27,23 @@ from adaptsam.errors import InputError
 def quiet_pydicom() -> Iterator[None]:
     """Keeps what pydicom says about invalid values out of logs and warnings."""
     logger = logging.getLogger("pydicom")
-    was_disabled = logger.disabled
-    logger.disabled = True
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # its children inherit it
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.disabled = was_disabled
+        logger.setLevel(level)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file says that it is DICOM."""
+    """Whether the file says that it is DICOM, in its preamble or, as old files do, by its suffix alone."""
+    return has_preamble(path) or (path.suffix.lower() in (".dcm", ".ima") and not path.name.startswith("."))
+
+
+def has_preamble(path: Path) -> bool:
+    """Whether the file begins as a DICOM file must."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -60,12 +65,16 @@ def read_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
     wanted = None if tags is None else list(tags)
     try:
         with quiet_pydicom():
-            dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted)
+            bare = not has_preamble(path)
+            dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted, force=bare)
+            if bare and "SOPClassUID" not in dataset:
+                raise InvalidDicomError
+            dataset.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian)
             if pixels:
                 dataset.walk(lambda *_: None)  # decodes every value now, so that damage shows here
             return dataset
     except InvalidDicomError:
-        raise InputError(f"{path.name} is not a DICOM file; choose another one.") from None
+        raise InputError(f"{path.name} is not a DICOM file, or truncated; copy it again or leave it out.") from None
     except OSError as error:
         reason = f" ({error.strerror})" if error.strerror else ""
         raise InputError(f"{path.name} cannot be read{reason}; check the path.") from None
@@ -86,13 +95,17 @@ def rescaled_values(dataset: FileDataset, path: Path) -> np.ndarray:
     Raises:
         InputError: colour, several frames, truncated pixel data, or a compression that nothing here can decode.
     """
+    lacking = [keyword for keyword in _NEEDED if keyword not in dataset]
+    if lacking:
+        raise InputError(f"{path.name} is damaged or truncated: it lacks {', '.join(lacking)}; copy it again.")
     if int(dataset.get("SamplesPerPixel", 1)) != 1:
         raise InputError(f"{path.name} is a colour image; choose a CT or MR series.")
     if int(dataset.get("NumberOfFrames", 1) or 1) != 1:
         raise InputError(f"{path.name} holds several frames; convert it to one file per slice, or to NRRD.")
-    if _transfer_syntax(dataset).is_compressed and not _pydicom_decodes(_transfer_syntax(dataset)):
+    stored = _decode(dataset) if dataset.file_meta.TransferSyntaxUID.is_compressed else _unpack(dataset, path)
+    if stored is None:
         return _decode_with_itk(dataset, path)
-    stored = _stored_values(dataset, path)
+    stored = _used_bits(stored, dataset)
     slope, intercept = (float(dataset.get(key, default) or default) for key, default in _RESCALE)
     if slope == 1 and intercept == 0:
         return stored
@@ -101,27 +114,30 @@ def rescaled_values(dataset: FileDataset, path: Path) -> np.ndarray:
     return (stored * slope + intercept).astype(np.float32)
 
 
+_NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
 _RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
 
 
-def _transfer_syntax(dataset: FileDataset) -> UID:
-    return UID(dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
-
-
-def _stored_values(dataset: FileDataset, path: Path) -> np.ndarray:
-    if "PixelData" not in dataset:
-        raise InputError(f"{path.name} holds no pixels; it is damaged or not an image.")
+def _unpack(dataset: FileDataset, path: Path) -> np.ndarray:
+    """The stored values of uncompressed pixel data."""
     expected = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
-    if not _transfer_syntax(dataset).is_compressed and len(dataset.PixelData) < expected:
+    if len(dataset.PixelData) < expected:
         raise InputError(
             f"{path.name} is truncated: {len(dataset.PixelData)} of {expected} bytes of pixels; copy it again."
         )
+    stored = _decode(dataset)
+    if stored is None:
+        raise InputError(f"{path.name} has pixels that cannot be unpacked; it is damaged, copy it again.")
+    return stored
+
+
+def _decode(dataset: FileDataset) -> np.ndarray | None:
+    """The stored values, or None where pydicom or its plug-ins cannot give them."""
     try:
         with quiet_pydicom():
-            stored = dataset.pixel_array
+            return dataset.pixel_array
     except Exception:
-        raise InputError(f"{path.name} has pixels that cannot be decoded; it is damaged, copy it again.") from None
-    return _used_bits(stored, dataset)
+        return None
 
 
 def _used_bits(stored: np.ndarray, dataset: FileDataset) -> np.ndarray:
@@ -133,13 +149,6 @@ def _used_bits(stored: np.ndarray, dataset: FileDataset) -> np.ndarray:
     return np.right_shift(np.left_shift(stored, above), allocated - used)
 
 
-def _pydicom_decodes(syntax: UID) -> bool:
-    try:
-        return get_decoder(syntax).is_available
-    except NotImplementedError:
-        return False
-
-
 def _decode_with_itk(dataset: FileDataset, path: Path) -> np.ndarray:
     """SimpleITK brings decoders of its own, for JPEG lossless for instance, and applies the rescaling."""
     reader = sitk.ImageFileReader()
@@ -149,8 +158,20 @@ def _decode_with_itk(dataset: FileDataset, path: Path) -> np.ndarray:
         values = sitk.GetArrayFromImage(reader.Execute())
         return values.reshape(int(dataset.Rows), int(dataset.Columns))
     except (RuntimeError, ValueError):
-        name = _transfer_syntax(dataset).name
-        raise InputError(
-            f"{path.name} is compressed ({name}) and no decoder for it is installed; run "
-            "'pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg', or export the series uncompressed."
-        ) from None
+        raise InputError(_undecodable(dataset.file_meta.TransferSyntaxUID, path)) from None
+
+
+def _undecodable(syntax: UID, path: Path) -> str:
+    if syntax.is_compressed and _has_decoder(syntax):
+        return f"{path.name} is damaged or truncated: its {syntax.name} pixels cannot be decoded; copy it again."
+    return (
+        f"{path.name} is compressed ({syntax.name}) and no decoder for it is installed; run 'pip install pylibjpeg "
+        "pylibjpeg-libjpeg pylibjpeg-openjpeg', or export the series uncompressed."
+    )
+
+
+def _has_decoder(syntax: UID) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False

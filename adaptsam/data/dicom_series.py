@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import FileDataset
 from pydicom.multival import MultiValue
+from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
 from adaptsam.data.dicom_files import is_dicom, quiet_pydicom, read_dicom, rescaled_values
 from adaptsam.data.volume import DicomSource, Geometry, Volume
@@ -69,10 +70,19 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
     found: dict[str, list[tuple[Path, FileDataset]]] = {}
     for path in dicom_paths(folder):
         header = read_dicom(path, tags=_LISTED)
-        if "ImagePositionPatient" in header and "Rows" in header and header.get("Modality") != "RTDOSE":
+        if _is_slice(header, path):
             found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
     listed = [_describe(uid, files) for uid, files in found.items()]
     return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
+
+
+def _is_slice(header: FileDataset, path: Path) -> bool:
+    """Whether a file is one slice of an image. A slice that lost its position to damage must not go missing silently."""
+    complete = "ImagePositionPatient" in header and "Rows" in header and "SeriesInstanceUID" in header
+    kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    if kind in (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage) and not complete:
+        raise InputError(f"{path.name} is damaged or truncated: it lacks its position or size; copy it again.")
+    return complete and header.get("Modality") != "RTDOSE"
 
 
 def dicom_paths(folder: str | Path) -> list[Path]:
@@ -114,12 +124,12 @@ def read_dicom_series(path: str | Path, series: str | int | None = None) -> Volu
     if path.is_dir():
         return _volume(_choose(list_series(path), series, path).files)
     header = read_dicom(path, tags=_LISTED)
-    if "ImagePositionPatient" not in header:
+    if not _is_slice(header, path):
         raise InputError(
             f"{path.name} is a DICOM {header.get('Modality', '')} object without slices; choose a CT or MR series."
         )
     siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
-    uid = header.SeriesInstanceUID
+    uid = header.get("SeriesInstanceUID")
     return _volume(
         [sibling for sibling in siblings if read_dicom(sibling, tags=_LISTED).get("SeriesInstanceUID") == uid]
     )
@@ -168,7 +178,7 @@ def dicom_source(slices: Sequence[FileDataset]) -> DicomSource:
         series_uid=str(first.get("SeriesInstanceUID", "")),
         frame_of_reference_uid=str(first.get("FrameOfReferenceUID", "")),
         sop_class_uid=str(first.get("SOPClassUID", "")),
-        sop_instance_uids=tuple(str(dataset.SOPInstanceUID) for dataset in slices),
+        sop_instance_uids=tuple(str(dataset.get("SOPInstanceUID", "")) for dataset in slices),
         study_date=str(first.get("StudyDate", "")),
         header={keyword: _text(first.get(keyword)) for keyword in _HEADER if first.get(keyword) is not None},
     )
@@ -237,7 +247,7 @@ def _slice_spacing(origins: np.ndarray, normal: np.ndarray, first: FileDataset) 
             f"The series has more than one slice at {_list_mm(twice)} (a phase or a copy?); leave one slice a position."
         )
     _check_even(positions, gaps)
-    step = float((positions[-1] - positions[0]) / (len(positions) - 1))
+    step = round(float((positions[-1] - positions[0]) / (len(positions) - 1)), 9)  # 3.27, not 3.2700000000000014
     sideways = origins - origins[0] - np.outer(positions - positions[0], normal)
     if np.abs(sideways).max() > 0.05 * max(step, 1.0):
         raise GeometryError(

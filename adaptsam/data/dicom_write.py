@@ -58,6 +58,8 @@ def derived_dataset(source: DicomSource, sop_class: str, modality: str, *, serie
         for keyword, value in source.header.items():
             if keyword not in _OF_THE_IMAGE:
                 setattr(dataset, keyword, value)
+        if "PatientIdentityRemoved" in dataset and "DeidentificationMethod" not in dataset:
+            dataset.DeidentificationMethod = "As the source images"
         dataset.PatientID = source.patient_id
         dataset.StudyDate = source.study_date
     dataset.StudyInstanceUID = source.study_uid or generate_uid()

@@ -35,7 +35,7 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
     """
     path = Path(path)
     _check_exists(path)
-    if path.is_dir() or is_dicom(path):
+    if path.is_dir() or is_dicom(path) or path.suffix.lower() == ".dcm":
         volume = read_dicom_series(path, series)
     elif path.name.lower().endswith(".seg.nrrd"):
         raise InputError(f"{path.name} holds structures, not an image; choose the image they were drawn on.")
@@ -65,7 +65,7 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     _check_exists(path)
     if path.is_dir():
         path = _only_rtstruct(path)
-    if is_dicom(path):
+    if is_dicom(path) or path.suffix.lower() == ".dcm":
         return read_rtstruct(path, reference)
     if not path.name.lower().endswith(SUFFIXES):
         raise InputError(f"{path.name} is of no known kind; give RTSTRUCT, .seg.nrrd or one of {', '.join(SUFFIXES)}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from adaptsam.data.nrrd_header import keep_grid, tidy_direction
 from adaptsam.data.staging import staged_file
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.errors import InputError, OutputError
@@ -43,14 +44,14 @@ def itk_geometry(image: sitk.Image) -> Geometry:
         (size[2], size[1], size[0]),
         (spacing[0], spacing[1], spacing[2]),
         (origin[0], origin[1], origin[2]),
-        image.GetDirection(),
+        tidy_direction(image.GetDirection()),
     )
 
 
 def write_itk_image(path: Path, array: np.ndarray, geometry: Geometry, *, overwrite: bool = False) -> None:
     """Write (K, J, I) or (K, J, I, 3), compressed; bool becomes uint8.
 
-    NRRD and MetaImage keep every bit of the grid; NIfTI stores it in single precision.
+    NRRD and MetaImage keep every bit of the grid; NIfTI stores it in single precision, about 1e-5 mm.
     """
     if array.shape[:3] != geometry.shape:
         raise InputError(f"The array {array.shape} does not fit its grid {geometry.shape}.")
@@ -64,3 +65,5 @@ def write_itk_image(path: Path, array: np.ndarray, geometry: Geometry, *, overwr
             sitk.WriteImage(image, str(staged), useCompression=True)
         except RuntimeError:
             raise OutputError(f"{path.name} cannot be written; check the space left on the disk.") from None
+        if path.name.lower().endswith((".nrrd", ".nhdr")):
+            keep_grid(staged, geometry)

@@ -144,7 +144,7 @@ def _check_frame(dataset: Dataset, source: DicomSource, reference: Volume, path:
     if len(ids) == 2 and "" not in ids and not same_frame:
         raise GeometryError(f"{path.name} belongs to another patient than the image; choose the matching pair.")
     if image.series_uid not in series:
-        _log.warning("%s names another series than the image; its contours are matched by position.", path.name)
+        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
     return same_frame
 
 
@@ -173,8 +173,8 @@ def _contours_by_slice(roi: _Roi, geometry: Geometry, *, strict: bool) -> dict[i
     if any(np.ptp(index[:, 2]) > 2 * _ONE_PLANE for index in indices):
         raise GeometryError(f"The contours of {roi.name!r} are not parallel to the slices; choose their own image.")
     _check_planes(roi, heights, geometry, strict=strict)
-    if strict and any(_leaves_image(index, geometry) for index in indices):
-        raise GeometryError(f"The contours of {roi.name!r} reach outside the image; choose their own image.")
+    if strict and any(_misses_image(index, geometry) for index in indices):
+        raise GeometryError(f"The contours of {roi.name!r} lie beside the image; choose their own image.")
     slices = np.clip(np.rint(heights), 0, geometry.shape[0] - 1).astype(int)
     found: dict[int, list[np.ndarray]] = {}
     for k in np.unique(slices):
@@ -199,6 +199,6 @@ def _check_planes(roi: _Roi, heights: np.ndarray, geometry: Geometry, *, strict:
     )
 
 
-def _leaves_image(index: np.ndarray, geometry: Geometry) -> bool:
+def _misses_image(index: np.ndarray, geometry: Geometry) -> bool:
     last = np.array([geometry.shape[2], geometry.shape[1]]) - 0.5
-    return bool((index[:, :2] < -0.5).any() or (index[:, :2] > last).any())
+    return bool((index[:, :2].max(axis=0) < -0.5).any() or (index[:, :2].min(axis=0) > last).any())

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from adaptsam.data.grids import place_on_grid
 from adaptsam.data.itk_images import itk_geometry
+from adaptsam.data.nrrd_header import keep_grid
 from adaptsam.data.provenance import NOTICE, software
 from adaptsam.data.staging import staged_file
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
@@ -108,13 +109,7 @@ def write_seg_nrrd(
             sitk.WriteImage(image, str(staged), useCompression=True)
         except RuntimeError:
             raise OutputError(f"{path.name} cannot be written; check the space left on the disk.") from None
-        _call_layers_a_list(staged)
-
-
-def _call_layers_a_list(path: Path) -> None:
-    """SimpleITK calls the axis of the layers "vector", Slicer "list"."""
-    header, blank_line, data = path.read_bytes().partition(b"\n\n")
-    path.write_bytes(header.replace(b"\nkinds: vector ", b"\nkinds: list ", 1) + blank_line + data)
+        keep_grid(staged, geometry, layers=layers.shape[3] > 1)
 
 
 def _pack(structures: Sequence[Structure], shape: tuple[int, int, int]) -> tuple[np.ndarray, list[tuple[int, int]]]:

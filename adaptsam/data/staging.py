@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adaptsam.errors import OutputError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -35,9 +38,9 @@ def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: b
         ...     write_volume(staging / "tumour.nrrd", volume)
     """
     folder = Path(folder).absolute()
-    _refuse_existing(folder, names, overwrite)
     made: list[Path] = []
     try:
+        _refuse_existing(folder, names, overwrite)
         made = _make_folders(folder)
         staging = folder / f".adaptsam-{uuid.uuid4().hex}"
         staging.mkdir()
@@ -49,7 +52,9 @@ def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: b
         _refuse_existing(folder, _files_in(staging), overwrite)
         _move_into_place(staging, folder, made)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        if error.errno in _NO_ROOM or str(staging) in str(error.filename):
+            raise _cannot_write(folder, error) from None
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         _remove_empty(made)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptsam.data import Geometry, Volume, staged_output, write_dicom_series, write_volume
+from adaptsam.errors import OutputError
+
+
+def test_outputs_appear_only_when_all_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "results"
+    with staged_output(folder) as staging:
+        (staging / "a.txt").write_text("a")
+        (staging / "sub").mkdir()
+        (staging / "sub" / "b.txt").write_text("b")
+        assert not (folder / "a.txt").exists()
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
+        "a.txt",
+        "sub",
+        os.path.join("sub", "b.txt"),
+    ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_ctrl_c_half_way_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    def work() -> None:
+        with staged_output(tmp_path / "new" / "results") as staging:
+            (staging / "a.txt").write_text("a")
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_output_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(OutputError, match=r"a\.txt exists already"), staged_output(tmp_path, ["a.txt"]):
+        pytest.fail("the work began")
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_an_output_that_appeared_during_the_work_is_not_lost(tmp_path: Path) -> None:
+    def work() -> None:
+        with staged_output(tmp_path) as staging:
+            (staging / "a.txt").write_text("new")
+            (tmp_path / "a.txt").write_text("somebody else's")
+
+    with pytest.raises(OutputError, match="exists already"):
+        work()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody else's"]
+
+
+def test_overwriting_replaces_the_same_names_and_leaves_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "b.txt").write_text("kept")
+    with staged_output(tmp_path, ["a.txt"], overwrite=True) as staging:
+        (staging / "a.txt").write_text("new")
+        assert (tmp_path / "a.txt").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "new", "b.txt": "kept"}
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_failure_while_replacing_puts_every_old_file_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    calls, replace = [], os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == failing:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+
+    def work() -> None:
+        with staged_output(tmp_path, overwrite=True) as staging:
+            for name in ("a", "b", "c"):
+                (staging / name).write_text("new")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "b": "old"}
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="choose another place"), staged_output(folder):
+            pytest.fail("the work began")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_an_output_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written"), staged_output(tmp_path):
+        pytest.fail("the work began")
+    tmp_path.chmod(0o700)
+
+
+def test_a_read_only_disk_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OutputError, match="Permission denied"), staged_output(tmp_path):
+        pytest.fail("the work began")
+
+
+def test_an_input_that_is_missing_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), staged_output(tmp_path):
+        (tmp_path / "no such input").read_text()
+
+
+def test_every_writer_refuses_to_overwrite_unless_asked(tmp_path: Path) -> None:
+    volume = Volume(np.arange(24, dtype=np.int16).reshape(2, 3, 4), Geometry((2, 3, 4), (1, 1, 2), (0, 0, 0)))
+    write_volume(tmp_path / "a.nrrd", volume)
+    write_dicom_series(tmp_path / "ct", volume)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(OutputError):
+        write_volume(tmp_path / "a.nrrd", volume)
+    with pytest.raises(OutputError):
+        write_dicom_series(tmp_path / "ct", volume)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+    write_volume(tmp_path / "a.nrrd", volume, overwrite=True)
+    write_dicom_series(tmp_path / "ct", volume, overwrite=True)
