@@ -77,7 +77,7 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
 
 
 def _is_slice(header: FileDataset, path: Path) -> bool:
-    """Whether a file is one slice of an image. A slice that lost its position to damage must not go missing silently."""
+    """Whether a file is a slice of an image. A slice that lost its position to damage must not go missing silently."""
     complete = "ImagePositionPatient" in header and "Rows" in header and "SeriesInstanceUID" in header
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
     if kind in (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage) and not complete:
@@ -87,7 +87,7 @@ def _is_slice(header: FileDataset, path: Path) -> bool:
 
 def dicom_paths(folder: str | Path) -> list[Path]:
     """Every DICOM file in a folder and its subfolders, in the order of their names."""
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if not folder.is_dir():
         raise InputError(f"{folder.name} is not a folder; check the path.")
     paths = (Path(place) / name for place, _, names in os.walk(folder) for name in names)

@@ -33,7 +33,7 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
         InputError: the path cannot be used, or the image holds NaN or one value only.
         GeometryError: DICOM slices that do not make up an even grid.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     _check_exists(path)
     if path.is_dir() or is_dicom(path) or path.suffix.lower() == ".dcm":
         volume = read_dicom_series(path, series)
@@ -61,7 +61,7 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
         InputError: the path cannot be used.
         GeometryError: the structures do not lie on the image.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     _check_exists(path)
     if path.is_dir():
         path = _only_rtstruct(path)

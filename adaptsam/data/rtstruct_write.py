@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def write_rtstruct(
         raise InputError(
             "An RTSTRUCT must refer to a DICOM series and this image is not one; write a .seg.nrrd instead."
         )
+    source = replace(source, frame_of_reference_uid=source.frame_of_reference_uid or generate_uid())
     dataset = derived_dataset(source, RTStructureSetStorage, "RTSTRUCT", series_uid=generate_uid(), model=model)
     dataset.SeriesNumber = ""
     dataset.SeriesDescription = "AdaptSAM, research use only"
