@@ -66,7 +66,7 @@ def choose_pairs(positions: Sequence[int], pitch_mm: float, settings: Acceptance
     nearest = min((b - a for a, b in pairwise(ordered)), default=0)
     pairs = []
     for a in ordered:
-        b = min((p for p in ordered if p > a), key=lambda p: abs(p - a - gap), default=None)
+        b = next((p for p in ordered if p >= a + gap), None)
         if b is not None and b - a <= max(2 * gap, nearest):
             pairs.append((a, b))
     if len(pairs) < settings.enough_pairs:
