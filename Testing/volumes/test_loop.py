@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -170,12 +171,33 @@ def test_only_a_batch_of_slices_is_asked_for_at_a_time(make_thorax: Callable, by
     assert max(asked) <= 2 * 2  # two slices of two structures
 
 
+def test_memory_grows_by_the_masks_alone_with_the_number_of_slices(make_thorax: Callable, by_gray) -> None:
+    def peak(slices: int) -> int:
+        geometry = Geometry((slices, 80, 96), (4.0, 4.0, 120.0 / slices), (-190.0, -158.0, -57.5))
+        target = make_thorax(seed=1, geometry=geometry).volume
+        by_gray.seen.clear()
+        by_gray.jobs.clear()
+        tracemalloc.start()
+        carry(visit, target)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    by_gray.segment = lambda jobs: [None] * len(jobs)  # keeps nothing: only the loop's own memory is measured
+    prior = make_thorax()
+    visit = PriorVisit(by_gray, prior.volume, prior.structures, VolumeSettings(register="off"))
+    peak(24)
+    few, many = peak(24), peak(96)
+    masks = 2 * (96 - 24) * 80 * 96
+    assert many - few < 1.2 * masks
+
+
 def test_progress_ends_where_it_said_it_would(make_thorax: Callable, by_gray) -> None:
     told = []
     prior = make_thorax()
     visit = PriorVisit(by_gray, prior.volume, prior.structures, SETTINGS, lambda *step: told.append(step))
     carry(visit, make_thorax(seed=1).volume, lambda *step: told.append(step))
-    assert [stage for stage in dict.fromkeys(stage for stage, _, _ in told)] == ["prior", "register", "segment"]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["prior", "register", "segment"]
     assert all(0 <= done <= total for _, done, total in told)
     assert told[-1][1] == told[-1][2]
 
