@@ -3,10 +3,13 @@ here they are random too."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from segment_anything.modeling import Sam
 
 from adaptsam.sam import SamConfig, SamModel, build_sam
 
@@ -19,13 +22,12 @@ TINY = SamConfig(
     global_attention=(1,),
     window_size=3,
     embed_dim=32,
-    decoder_heads=4,
     decoder_mlp_dim=48,
     mask_channels=8,
 )
 
 
-def random_sam(config: SamConfig, seed: int = 0) -> torch.nn.Module:
+def _random_sam(config: SamConfig, seed: int = 0) -> Sam:
     torch.manual_seed(seed)
     sam = build_sam(config)
     with torch.no_grad():
@@ -36,13 +38,18 @@ def random_sam(config: SamConfig, seed: int = 0) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
+def random_sam() -> Callable[..., Sam]:
+    return _random_sam
+
+
+@pytest.fixture(scope="session")
 def config() -> SamConfig:
     return TINY
 
 
 @pytest.fixture(scope="session")
 def model() -> SamModel:
-    return SamModel.from_sam(random_sam(TINY), TINY, device="cpu")
+    return SamModel.from_sam(_random_sam(TINY), TINY, device="cpu")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Checkpoints: Meta's ``.pth`` files and this project's ``.safetensors``, read safely and told apart by their contents."""
+"""Checkpoints: files from Meta and of this project, read safely and told apart by their contents, not their names."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def _described(text: str, path: Path) -> tuple[SamConfig, str, dict[str, Any]]:
         version = described.pop("format_version")
         if version != FORMAT_VERSION:
             raise CheckpointError(
-                f"{path} was written by a newer AdaptSAM (format {version}, this one reads {FORMAT_VERSION}); update it."
+                f"{path} was written by a newer AdaptSAM (format {version}, this reads {FORMAT_VERSION}); update it."
             )
         return SamConfig.from_dict(described.pop("config")), str(described.pop("kind")), described
     except (ValueError, KeyError, TypeError, AttributeError) as error:

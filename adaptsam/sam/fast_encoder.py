@@ -1,16 +1,26 @@
 """SAM's image encoder without the waste: the same weights and the same result as ``ImageEncoderViT.forward``.
 
-- Attention runs through ``scaled_dot_product_attention``; the N×N weights are never stored.
-- The rows that fill up the border windows are zero, so their query, key and value are the bias: they are copied, not
-  computed, and the output projection runs on the real positions only.
+- Attention runs through ``scaled_dot_product_attention``; the N×N weights are never stored. On the CPU the bias of the
+  relative positions is made for a few queries at a time, so that it stays in the cache. Elsewhere it travels in extra
+  channels of queries and keys, so that the kernels need no bias at all: see :func:`_widened_attention`.
+- The rows that fill up the border windows are zero, so their query, key and value are the bias of the projection: they
+  are copied, not computed, and the output projection runs on the image's own positions only.
+- On the CPU the MLP runs in pieces, so that its four times wider layer stays small.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from segment_anything.modeling import ImageEncoderViT
+from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from torch.nn import functional
+
+# Measured on two cores: pieces of this size are as fast as any, and every core has some of the work.
+_BIAS_BYTES_PER_THREAD = 8 * 2**20
+_MLP_POSITIONS = 1024
 
 
 def encode(encoder: ImageEncoderViT, images: torch.Tensor) -> torch.Tensor:
@@ -23,7 +33,8 @@ def encode(encoder: ImageEncoderViT, images: torch.Tensor) -> torch.Tensor:
     Returns:
         float32 (B, C, h, w).
     """
-    x = encoder.patch_embed(images)
+    # The convolution leaves channels first in memory; every layer below wants them last.
+    x = encoder.patch_embed(images).contiguous()
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
     for block in encoder.blocks:
@@ -35,52 +46,136 @@ def _block(block: Block, x: torch.Tensor) -> torch.Tensor:
     """One transformer block on (B, h, w, C)."""
     qkv = block.attn.qkv(block.norm1(x))
     if block.window_size:
-        height, width = x.shape[1:3]
-        windows = _windows(qkv, block.window_size, block.attn.qkv.bias)
-        attended = _attention(block.attn, windows)
-        attended = _from_windows(attended, len(x), height, width)
+        attended = _windowed_attention(block.attn, qkv, block.window_size)
     else:
         attended = _attention(block.attn, qkv)
     x = x + block.attn.proj(attended)
-    return x + block.mlp(block.norm2(x))
+    return x + _mlp(block.mlp, block.norm2(x))
 
 
-def _windows(qkv: torch.Tensor, size: int, bias: torch.Tensor) -> torch.Tensor:
-    """(B, h, w, C) → (B*windows, size, size, C); what lies outside of the image is filled with the bias."""
+def _mlp(mlp: MLPBlock, x: torch.Tensor) -> torch.Tensor:
+    if x.device.type != "cpu":
+        return mlp(x)
+    pieces = x.flatten(0, -2).split(_MLP_POSITIONS)
+    return torch.cat([mlp(piece) for piece in pieces]).view(x.shape)
+
+
+def _windowed_attention(attention: Attention, qkv: torch.Tensor, size: int) -> torch.Tensor:
+    """(B, h, w, 3*C) → (B, h, w, C), attention within windows of ``size`` by ``size`` positions."""
     batch, height, width, channels = qkv.shape
-    rows, columns = -(-height // size), -(-width // size)
-    if (rows * size, columns * size) != (height, width):
-        padded = bias.to(qkv.dtype).expand(batch, rows * size, columns * size, channels).clone()
-        padded[:, :height, :width] = qkv
-        qkv = padded
-    qkv = qkv.view(batch, rows, size, columns, size, channels).transpose(2, 3)
-    return qkv.reshape(-1, size, size, channels)
+    order, filled, origin = _window_order(batch, height, width, size, qkv.device)
+    windows = qkv.flatten(0, 2).index_select(0, order)
+    windows[filled] = 0.0 if attention.qkv.bias is None else attention.qkv.bias.to(qkv.dtype)
+    attended = _attention(attention, windows.view(-1, size, size, channels))
+    return attended.flatten(0, 2).index_select(0, origin).view(batch, height, width, -1)
 
 
-def _from_windows(x: torch.Tensor, batch: int, height: int, width: int) -> torch.Tensor:
-    """(B*windows, size, size, C) → (B, h, w, C) without the filling."""
-    size, channels = x.shape[1], x.shape[3]
+def _window_order(
+    batch: int, height: int, width: int, size: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """How the positions of a batch are lined up window by window, and back.
+
+    Returns:
+        For each place in the windows the position that stands there, in the flattened (B, h, w), int64; for each place
+        whether it lies outside of the image and holds no position, bool; for each position its place, int64.
+    """
     rows, columns = -(-height // size), -(-width // size)
-    x = x.view(batch, rows, columns, size, size, channels).transpose(2, 3)
-    return x.reshape(batch, rows * size, columns * size, channels)[:, :height, :width]
+    positions = torch.arange(batch * height * width, device=device).view(batch, height, width)
+    padded = functional.pad(positions, (0, columns * size - width, 0, rows * size - height), value=-1)
+    order = padded.view(batch, rows, size, columns, size).transpose(2, 3).flatten()
+    filled = order < 0
+    origin = order.argsort()[int(filled.sum()) :]
+    return order.clamp(min=0), filled, origin
 
 
 def _attention(attention: Attention, qkv: torch.Tensor) -> torch.Tensor:
-    """(B, h, w, 3*C) queries, keys and values → (B, h, w, C), before the output projection."""
+    """(B, h, w, 3*C) queries, keys and values → (B, h, w, C), before the output projection.
+
+    Relative positions add q·R to the scores, decomposed into rows and columns (Li et al., MViTv2, 2022, Eq. 4).
+    """
     batch, height, width, _ = qkv.shape
     q, k, v = qkv.view(batch, height * width, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    bias = _position_bias(attention, q, height, width)
-    out = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    if not attention.use_rel_pos:
+        out = functional.scaled_dot_product_attention(q, k, v)
+    else:
+        rows = get_rel_pos(height, height, attention.rel_pos_h).to(q.dtype)
+        columns = get_rel_pos(width, width, attention.rel_pos_w).to(q.dtype)
+        attend = _biased_attention if q.device.type == "cpu" else _widened_attention
+        out = attend(q, k, v, rows, columns)
     return out.transpose(1, 2).reshape(batch, height, width, -1)
 
 
-def _position_bias(attention: Attention, q: torch.Tensor, height: int, width: int) -> torch.Tensor | None:
-    """Decomposed relative positions (Li et al., MViTv2, Eq. 4): (B, heads, h*w, h*w)."""
-    if not attention.use_rel_pos:
-        return None
-    rows = get_rel_pos(height, height, attention.rel_pos_h).to(q.dtype)
-    columns = get_rel_pos(width, width, attention.rel_pos_w).to(q.dtype)
-    grid = q.unflatten(2, (height, width))
-    by_row = torch.einsum("bnhwc,hkc->bnhwk", grid, rows)
-    by_column = torch.einsum("bnhwc,wkc->bnhwk", grid, columns)
-    return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).flatten(4, 5).flatten(2, 3)
+def _biased_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """Attention with the bias of the relative positions made in pieces.
+
+    Args:
+        q: (B, heads, h*w, d); so are k and v.
+        rows: (h, h, d), R for the row of the query and the row of the key.
+        columns: (w, w, d).
+
+    Returns:
+        (B, heads, h*w, d).
+    """
+    batch, heads, count, _ = q.shape
+    height, width = len(rows), len(columns)
+    out = torch.empty(batch, count, heads, q.shape[-1], dtype=q.dtype).transpose(1, 2)
+    for items, some_heads, lines in _pieces(batch, heads, height, 4 * width * count):
+        positions = slice(lines.start * width, lines.stop * width)
+        query = q[items, some_heads, positions]
+        by_row, by_column = _position_scores(query, rows[lines], columns)
+        bias = (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).view(*query.shape[:3], count)
+        out[items, some_heads, positions] = functional.scaled_dot_product_attention(
+            query, k[items, some_heads], v[items, some_heads], attn_mask=bias
+        )
+    return out
+
+
+def _pieces(batch: int, heads: int, height: int, line_bytes: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Slices of images, heads and lines of queries, so that the bias of each piece is of a bounded size.
+
+    Args:
+        batch: images or windows.
+        heads: heads of each.
+        height: lines of queries of each head.
+        line_bytes: size of the bias of one line.
+    """
+    lines = max(1, _BIAS_BYTES_PER_THREAD * torch.get_num_threads() // line_bytes)
+    sizes = min(batch, max(1, lines // (heads * height))), min(heads, max(1, lines // height)), min(height, lines)
+    for item in range(0, batch, sizes[0]):
+        for head in range(0, heads, sizes[1]):
+            for line in range(0, height, sizes[2]):
+                starts = (item, head, line)
+                ends = (min(s + n, end) for s, n, end in zip(starts, sizes, (batch, heads, height), strict=True))
+                first, second, third = (slice(start, end) for start, end in zip(starts, ends, strict=True))
+                yield first, second, third
+
+
+def _widened_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """The same as :func:`_biased_attention`, with the bias as h+w more channels.
+
+    The query's channels hold its scores for every row and every column; the key's hold a one at its own row and
+    column. Their product is the bias, and a kernel that never stores N×N numbers needs no mask.
+    """
+    height, width, depth = len(rows), len(columns), q.shape[-1]
+    by_row, by_column = (x.flatten(2, 3) for x in _position_scores(q, rows, columns))
+    own_row = torch.eye(height, dtype=q.dtype, device=q.device).repeat_interleave(width, 0)
+    own_column = torch.eye(width, dtype=q.dtype, device=q.device).repeat(height, 1)
+    place = torch.cat([own_row, own_column], dim=1).expand(*k.shape[:3], -1)
+    # A multiple of eight channels is what the fast kernels ask for.
+    padding = -(depth + height + width) % 8
+    query = functional.pad(torch.cat([q * depth**-0.5, by_row, by_column], dim=-1), (0, padding))
+    key = functional.pad(torch.cat([k, place], dim=-1), (0, padding))
+    value = functional.pad(v, (0, height + width + padding))
+    return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :depth]
+
+
+def _position_scores(q: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of queries (B, heads, h*w, d): the scores of the keys' rows and columns, (B, heads, h, w, rows or columns)."""
+    grid = q.unflatten(2, (len(rows), len(columns)))
+    by_row = grid @ rows.transpose(1, 2)
+    by_column = (grid.transpose(2, 3) @ columns.transpose(1, 2)).transpose(2, 3)
+    return by_row, by_column

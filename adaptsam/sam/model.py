@@ -112,7 +112,7 @@ class SamModel:
     def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``."""
         with torch.no_grad():
-            stack = logits.reshape(1, -1, *logits.shape[-2:])
+            stack = logits.reshape(-1, 1, *logits.shape[-2:])
             upscaled = self.sam.postprocess_masks(stack, embedding.input_size, embedding.original_size)
         return upscaled.reshape(*logits.shape[:-2], *embedding.original_size)
 

@@ -1,4 +1,4 @@
-"""From pixels to SAM's input frame and back: the predictor's resizing, normalisation and padding, for any input size."""
+"""From pixels to SAM's input frame and back: its own resizing, normalisation and padding, at any input size."""
 
 from __future__ import annotations
 

@@ -84,7 +84,11 @@ def prompt_tokens(request: DecodeRequest, image_size: int) -> PromptTokens:
 
 
 def _checked_points(request: DecodeRequest) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    points = np.asarray(request.points, dtype=np.float64).reshape(-1, 2)
+    points = np.asarray(request.points, dtype=np.float64)
+    if points.size == 0:
+        points = points.reshape(0, 2)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise InputError(f"Points must have the shape (n, 2), x then y, not {points.shape}.")
     if request.labels is None:
         raise InputError("Points were given without labels; give 1 for foreground or 0 for background with each.")
     labels = np.asarray(request.labels).reshape(-1)
