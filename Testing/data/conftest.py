@@ -39,6 +39,12 @@ def sarcoma_case() -> Path:
     return _shared("ctmr-sts-001")
 
 
+@pytest.fixture
+def dicom_seg_case() -> Path:
+    """dcmqi: three CT slices in images/, DICOM SEG and NRRD labels in labels/."""
+    return _shared("ct-dcmqi-dicomseg")
+
+
 def _shared(name: str) -> Path:
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is not on this machine")

@@ -222,7 +222,7 @@ CASES = [
     ),
     ("no such series", no_such_series, InputError, "holds 0 series '1.2.3.4'"),
     ("an RTSTRUCT as image", rtstruct_as_image, InputError, "RTSTRUCT object without slices"),
-    ("an image as RTSTRUCT", image_as_structures, InputError, "DICOM CT object; choose an RTSTRUCT"),
+    ("an image as RTSTRUCT", image_as_structures, InputError, "DICOM CT object; choose an RTSTRUCT or SEG"),
     ("an RTSTRUCT without contours", rtstruct_without_contours, InputError, "no closed contour"),
     ("an RTSTRUCT with broken numbers", rtstruct_with_broken_numbers, InputError, "contours cannot be read"),
     ("a truncated RTSTRUCT", truncated_rtstruct, InputError, "damaged"),

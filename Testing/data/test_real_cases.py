@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from pydicom import dcmread
 
 from adaptsam.data import read_structures, read_volume, same_patient, write_dicom_series, write_structures
+from adaptsam.errors import GeometryError
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -110,3 +111,26 @@ def test_a_ct_written_as_dicom_is_the_same_ct_and_its_rtstruct_fits(sarcoma_case
     assert read.dicom == written.dicom
     write_structures(tmp_path / "rs.dcm", structures, written)
     assert (read_structures(tmp_path / "rs.dcm", read).structures[0].mask == structures.structures[0].mask).all()
+
+
+def test_a_dicom_seg_and_the_nrrd_of_the_same_liver_agree(dicom_seg_case: Path) -> None:
+    image = read_volume(dicom_seg_case / "images")
+    seg = read_structures(dicom_seg_case / "labels" / "liver.dcm", image)
+    nrrd = read_structures(dicom_seg_case / "labels" / "liver_spine_seg.nrrd", image)
+    assert seg.names == ("Liver",)
+    assert (seg.structures[0].mask == nrrd.structures[0].mask).all()
+
+
+def test_the_segments_of_a_dicom_seg_may_overlap(dicom_seg_case: Path, tmp_path: Path) -> None:
+    image = read_volume(dicom_seg_case / "images")
+    seg = read_structures(dicom_seg_case / "labels" / "partial_overlaps.dcm", image)
+    assert len(seg.structures) == 5
+    assert sum(structure.mask.astype(int) for structure in seg.structures).max() > 1
+    write_structures(tmp_path / "a.seg.nrrd", seg, image)
+    again = read_structures(tmp_path / "a.seg.nrrd", image)
+    assert all((a.mask == b.mask).all() for a, b in zip(seg.structures, again.structures, strict=True))
+
+
+def test_a_dicom_seg_of_another_image_is_refused(dicom_seg_case: Path, sarcoma_case: Path) -> None:
+    with pytest.raises(GeometryError, match="lies on another grid"):
+        read_structures(dicom_seg_case / "labels" / "liver.dcm", read_volume(sarcoma_case / "images" / "CT"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.data.dicom_files import is_dicom, read_dicom
+from adaptsam.data.dicom_seg import read_dicom_seg
 from adaptsam.data.dicom_series import dicom_paths, read_dicom_series
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.data.labelmaps import read_labelmap, write_labelmap
@@ -51,7 +52,8 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     """Structures on the grid of the image that they were drawn on.
 
     Args:
-        path: an RTSTRUCT, a folder with exactly one, a ``.seg.nrrd``, or a labelmap in NRRD, NIfTI or MetaImage.
+        path: an RTSTRUCT, a folder with exactly one, a binary DICOM SEG, a ``.seg.nrrd``, or a labelmap in NRRD,
+            NIfTI or MetaImage.
         reference: the image.
 
     Returns:
@@ -66,9 +68,12 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     if path.is_dir():
         path = _only_rtstruct(path)
     if is_dicom(path) or path.suffix.lower() == ".dcm":
-        return read_rtstruct(path, reference)
+        is_seg = read_dicom(path, tags=["Modality"]).get("Modality") == "SEG"
+        return read_dicom_seg(path, reference) if is_seg else read_rtstruct(path, reference)
     if not path.name.lower().endswith(SUFFIXES):
-        raise InputError(f"{path.name} is of no known kind; give RTSTRUCT, .seg.nrrd or one of {', '.join(SUFFIXES)}.")
+        raise InputError(
+            f"{path.name} is of no known kind; give RTSTRUCT, DICOM SEG, .seg.nrrd or one of {', '.join(SUFFIXES)}."
+        )
     if path.name.lower().endswith((".nrrd", ".nhdr")) and has_segments(path):
         return read_seg_nrrd(path, reference)
     return read_labelmap(path, reference)

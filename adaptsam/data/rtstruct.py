@@ -47,7 +47,7 @@ def read_rtstruct(path: Path, reference: Volume) -> StructureSet:
     """
     dataset = read_dicom(path)
     if dataset.get("Modality") != "RTSTRUCT":
-        raise InputError(f"{path.name} is a DICOM {dataset.get('Modality', '')} object; choose an RTSTRUCT.")
+        raise InputError(f"{path.name} is a DICOM {dataset.get('Modality', '')} object; choose an RTSTRUCT or SEG.")
     try:
         with quiet_pydicom():
             rois = _rois(dataset)
