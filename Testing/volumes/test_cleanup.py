@@ -42,6 +42,18 @@ def test_the_component_at_the_expected_place_wins_over_a_larger_one_elsewhere() 
     assert np.array_equal(result, _boxes((2, 20, 20, 4)))
 
 
+def test_two_rejected_slices_do_not_cost_half_an_organ_and_a_far_speck_goes() -> None:
+    organ = _boxes((0, 5, 5, 8))
+    organ[2:4] = False
+    result = organ.copy()
+    clean(result, _shape(_boxes((0, 5, 5, 8))), RULE)
+    assert np.array_equal(result, organ)
+    result = _boxes((0, 5, 5, 4))
+    result[9, 5:9, 5:9] = True
+    clean(result, _shape(_boxes((0, 5, 5, 8))), RULE)
+    assert np.array_equal(result, _boxes((0, 5, 5, 4)))
+
+
 def test_holes_are_filled_unless_the_prior_has_them() -> None:
     solid = _boxes((2, 5, 5, 8))
     hollow = solid.copy()

@@ -47,6 +47,25 @@ def test_a_structure_outside_the_field_of_view_is_told_from_one_that_is_gone(mak
     assert any("outside the field of view" in warning for warning in carried.warnings)
 
 
+def test_padding_is_not_field_of_view(make_thorax: Callable, by_gray) -> None:
+    later = make_thorax(seed=1).volume
+    later.array[10:] = later.array.min() - 100
+    assert _carry(by_gray, make_thorax(), later).reports[0].status == "outside"
+
+
+def test_a_prior_of_a_single_slice_is_looked_for_on_every_slice(by_gray) -> None:
+    image = np.full((4, 64, 64), -1000.0, np.float32)
+    image[:, 8:56, 8:56] = np.random.default_rng(0).normal(0, 5, (4, 48, 48))
+    image[:3, 20:30, 20:30] = 400
+    mask = np.zeros((1, 64, 64), bool)
+    mask[0, 20:30, 20:30] = True
+    one = Geometry((1, 64, 64), (1.0, 1.0, 1.0), (0, 0, 0))
+    visit = PriorVisit(by_gray, Volume(image[:1], one, "CT"), StructureSet((Structure("x", mask),), one), SETTINGS)
+    later = Geometry((4, 64, 64), (1.0, 1.0, 5.0), (300.0, 0.0, 999.0))  # a place that says nothing
+    carried = carry(visit, Volume(image, later, "CT"))
+    assert carried.masks[0].sum(axis=(1, 2)).tolist() == [100, 100, 100, 0]
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 def test_results_lie_on_the_targets_own_array_in_any_orientation(
     make_thorax: Callable, by_gray, dice: Callable, axes: tuple[int, int, int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -63,16 +64,35 @@ def _keep_components(
     overlap: Callable[[np.ndarray], float] | None,
     start: np.ndarray,
 ) -> None:
-    labels, count = ndimage.label(part, _ALL_NEIGHBOURS)
+    """Drop, in place, components that the prior has no counterpart for; ``part`` begins at ``start``, k, j, i."""
+    slices = _without_short_gaps(part, settings.joined_gap)
+    labels, count = ndimage.label(part[slices], _ALL_NEIGHBOURS)
     if count <= 1:
         return
     weights = np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(float)
+    weights[weights < settings.minimum_share * weights.max()] = 0.0
     if overlap is not None:
-        weights *= [overlap(np.argwhere(labels == label) + start) for label in range(1, count + 1)]
+        for n, box in enumerate(ndimage.find_objects(labels)):
+            if weights[n] > 0:
+                voxels = np.argwhere(labels[box] == n + 1) + [one.start for one in box]
+                voxels[:, 0] = slices[voxels[:, 0]]
+                weights[n] *= overlap(voxels + start)
     least = max(settings.minimum_share, 0.5 * shape.smallest_share if shape.components > 1 else 0.0)
     order = np.argsort(-weights, kind="stable")[: shape.components]
-    kept = [label + 1 for label in order if weights[label] >= least * weights.max()]
-    part &= np.isin(labels, kept)
+    kept = np.zeros(count + 1, bool)
+    kept[[n + 1 for n in order if weights[n] >= least * weights.max()]] = True
+    for place, k in enumerate(slices):
+        part[k] = kept[labels[place]]
+
+
+def _without_short_gaps(part: np.ndarray, longest: int) -> np.ndarray:
+    """The slices that hold something, and one empty slice for every gap of more than ``longest`` between them.
+
+    A rejected slice must not cut an organ in two of which one half would then be dropped.
+    """
+    used = np.flatnonzero(part.any(axis=(1, 2)))
+    gaps = [low + 1 for low, high in pairwise(used) if high - low - 1 > longest]
+    return np.sort(np.concatenate([used, np.array(gaps, int)])).astype(int)
 
 
 def bridge(mask: np.ndarray, rejected: list[int], spacing: tuple[float, float]) -> list[int]:

@@ -85,12 +85,12 @@ class PriorVisit:
         return self.view(plan, k).mask(plan.contour.mask[k])
 
     def _find_body(self) -> None:
-        """Centre (x, y in pixels) and side in mm of the body view; the whole slice for colour."""
+        """Centre (x, y in pixels) and side in mm of the body view; the whole slice for flat images."""
         geometry = self.images.geometry
         longest = max(geometry.shape[1] * geometry.spacing[1], geometry.shape[2] * geometry.spacing[0])
         middle = np.array([(geometry.shape[2] - 1) / 2, (geometry.shape[1] - 1) / 2, (geometry.shape[0] - 1) / 2])
         world, side = geometry.world(middle), longest
-        if not self.images.is_color:
+        if not self.images.is_flat:
             world, extent = in_plane_box(coarsen(self.images.volume))
             side = min(longest, self.settings.body_margin * max(extent))
         index = geometry.index(world)
@@ -121,11 +121,11 @@ class PriorVisit:
         near = max(settings.magnified_extent * contour.extent_mm(), settings.magnified_minimum_mm)
         closest = settings.magnified_extent / 2 * contour.extent_mm()
         magnified = [("magnified", side) for side in (near, closest) if side < self.body_side_mm]
-        wide = ("full", 0.0) if settings.view == "full" or self.images.is_color else ("body", self.body_side_mm)
+        wide = ("full", 0.0) if settings.view == "full" or self.images.is_flat else ("body", self.body_side_mm)
         tries = magnified if settings.view == "magnified" and magnified else [wide, *magnified]
         patch_mm = self.body_side_mm / self.method.grid_size
         small = contour.diameter_mm() < settings.magnify_below_patches * patch_mm
-        if settings.view == "auto" and small and magnified and not self.images.is_color:
+        if settings.view == "auto" and small and magnified and not self.images.is_flat:
             tries = magnified
         for view, side in tries:
             usable = tuple(k for k in contour.drawn if self._usable(contour, window, view, side, k))

@@ -45,14 +45,16 @@ class AcceptanceSettings:
 class CleanupSettings:
     """3-D clean-up. A component needs ``minimum_share`` of the largest one's voxels, in the prior and in the result.
 
-    ``bridge`` fills single rejected slices between accepted ones, flagged and with low confidence. Holes are filled
-    slice by slice if the prior has less than ``hole_share`` of its area in holes.
+    Empty gaps of up to ``joined_gap`` slices do not part a component in two. ``bridge`` fills single rejected slices
+    between accepted ones, flagged and with low confidence. Holes are filled slice by slice if the prior has less than
+    ``hole_share`` of its area in holes.
     """
 
     bridge: bool = True
     components: bool = True
     holes: bool = True
     minimum_share: float = 0.05
+    joined_gap: int = 3
     hole_share: float = 0.01
 
 

@@ -51,6 +51,11 @@ class SliceImages:
         return self.volume.array.ndim == 4
 
     @property
+    def is_flat(self) -> bool:
+        """Whether there is no third dimension to look along: colour (a picture or a video), or a single slice."""
+        return self.is_color or self.geometry.shape[0] == 1
+
+    @property
     def in_plane(self) -> tuple[int, int]:
         """Rows and columns of a slice."""
         return self.geometry.shape[1], self.geometry.shape[2]

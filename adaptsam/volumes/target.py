@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from adaptsam.volumes.slices import SliceImages
 from adaptsam.volumes.views import View, full_view, square_view
 from adaptsam.volumes.windows import Window, choose_window
 
+#: A structure lies outside if more than this share of it falls on the image's very lowest value.
+PADDING_SHARE = 0.95
+
 
 class TargetVisit:
     """A target image brought together with its prior.
@@ -27,14 +31,15 @@ class TargetVisit:
         tick: called during registration; may raise to stop.
 
     Attributes:
-        rigid: from target to prior points. The identity for colour, and where registration is off or failed.
+        rigid: from target to prior points. The identity for flat priors (pictures, videos, single slices), and where
+            registration is off or failed.
         searches: whether slices have physical places, so that structures are looked for where they are expected.
     """
 
     def __init__(self, prior: PriorVisit, target: Volume, tick: Callable[[], None] = lambda: None) -> None:
         self.prior, self.settings = prior, prior.settings
         self.images = SliceImages(target, prior.plane)
-        self.searches = not (self.images.is_color or prior.images.is_color)
+        self.searches = not prior.images.is_flat
         self.rigid = self._register(tick)
         growth = self.settings.margin_growth * (1.0 - min(1.0, max(0.0, self.rigid.quality)))
         self.margin_mm = self.settings.margin_mm * (1.0 + growth)
@@ -48,8 +53,17 @@ class TargetVisit:
         return register(prior, self.images.volume, self.settings.registration, modality=prior.modality, tick=tick)
 
     def locate(self, plan: StructurePlan) -> Location:
-        """Where a structure is expected here."""
-        return Location(plan.contour, plan.field, self.rigid, self.prior.images.geometry, self.images.geometry)
+        """Where a structure is expected here; nothing of it is inside if the image shows only padding there."""
+        location = Location(plan.contour, plan.field, self.rigid, self.prior.images.geometry, self.images.geometry)
+        i, j, k = location.seen_points.T
+        if len(k) and float(np.mean(self.images.volume.array[k, j, i] == self._padding)) > PADDING_SHARE:
+            location.inside = 0.0
+        return location
+
+    @cached_property
+    def _padding(self) -> float:
+        """The lowest value of the image: what scanners and resampling put where they have measured nothing."""
+        return float(min(one.min() for one in self.images.volume.array))
 
     def window(self, plan: StructurePlan) -> Window:
         """The intensity window for a structure: the prior's rule on this volume."""
