@@ -139,9 +139,13 @@ def _decoder_figures(sam: Sam, config: SamConfig, repeats: int, count: int) -> d
         pairs = zip(predictors, requests, strict=True)
         return [p.predict(np.asarray(r.points), np.asarray(r.labels), multimask_output=False)[2] for p, r in pairs]
 
+    def together() -> list[torch.Tensor]:
+        # The predictor brings every mask to the size of its image; so do we here.
+        return [model.upscale(d.logits, r.embedding) for d, r in zip(model.decode(requests), requests, strict=True)]
+
     reference = torch.from_numpy(np.stack(one_by_one()))
     ours = torch.stack([decoded.logits for decoded in model.decode(requests)])
-    theirs_s, ours_s = _interleaved(repeats, one_by_one, lambda: model.decode(requests))
+    theirs_s, ours_s = _interleaved(repeats, one_by_one, together)
     return {
         "decoder requests": count,
         "decoder one by one [s]": theirs_s,

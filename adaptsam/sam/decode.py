@@ -36,7 +36,7 @@ def decode(
         sam: the model.
         requests: prompts, in any mixture of images, kinds and lengths.
         multimask: return SAM's three masks for an ambiguous prompt instead of one.
-        memory_bytes: working memory, about; None for 512 MiB on the CPU and 4 GiB elsewhere.
+        memory_bytes: working memory, about; None for 128 MiB on the CPU, where more is slower, and 4 GiB elsewhere.
 
     Returns:
         One entry for each request, in their order, on the model's device.
@@ -49,26 +49,30 @@ def decode(
     for request in requests:
         _check_shapes(sam, request)
     if memory_bytes is None:
-        memory_bytes = (512 if sam.device.type == "cpu" else 4096) * 2**20
+        memory_bytes = (128 if sam.device.type == "cpu" else 4096) * 2**20
     # Prompts of like length go together, so that little is computed for padding.
     order = sorted(range(len(requests)), key=lambda index: len(tokens[index]))
     size = max(1, memory_bytes // _bytes_per_request(sam))
     results: dict[int, Decoded] = {}
     with torch.no_grad():
+        position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).contiguous()
         for start in range(0, len(order), size):
             chunk = order[start : start + size]
-            decoded = _decode_chunk(sam, [requests[i] for i in chunk], [tokens[i] for i in chunk], multimask)
+            decoded = _decode_chunk(sam, [requests[i] for i in chunk], [tokens[i] for i in chunk], position, multimask)
             results.update(zip(chunk, decoded, strict=True))
     return [results[index] for index in range(len(requests))]
 
 
 def _decode_chunk(
-    sam: Sam, requests: Sequence[DecodeRequest], tokens: Sequence[PromptTokens], multimask: bool
+    sam: Sam,
+    requests: Sequence[DecodeRequest],
+    tokens: Sequence[PromptTokens],
+    position: torch.Tensor,
+    multimask: bool,
 ) -> list[Decoded]:
     sparse, real = embed_tokens(sam.prompt_encoder, tokens)
     dense = embed_mask_inputs(sam.prompt_encoder, [request.mask_input for request in requests])
     image = _stack_features(requests, sam.device) + dense
-    position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).contiguous()
     guidance = _guidance(requests, sam)
     logits, iou = run_decoder(sam.mask_decoder, image, position, sparse, real, guidance, multimask)
     return [Decoded(one, quality) for one, quality in zip(logits, iou, strict=True)]

@@ -84,7 +84,7 @@ def _window_order(
     padded = functional.pad(positions, (0, columns * size - width, 0, rows * size - height), value=-1)
     order = padded.view(batch, rows, size, columns, size).transpose(2, 3).flatten()
     filled = order < 0
-    origin = order.argsort()[int(filled.sum()) :]
+    origin = order.argsort()[len(order) - positions.numel() :]
     return order.clamp(min=0), filled, origin
 
 
