@@ -14,6 +14,9 @@ from types import TracebackType
 from tqdm import tqdm
 
 
+BAR = "{desc:<28} {percentage:3.0f} % |{bar}| {elapsed}"
+
+
 class ProgressBars:
     """A :class:`adaptsam.progress.Progress` that shows one bar a stage, where stderr is a terminal.
 
@@ -23,20 +26,21 @@ class ProgressBars:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
+        # No bars where nobody looks: in a file or a pipe.
+        self._shown = not quiet and sys.stderr.isatty()
         self._stage = ""
         self._bar: tqdm | None = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        if not self._shown:
+            return
         if self._bar is None or stage != self._stage:
             self.close()
             self._stage = stage
-            # disable=None: no bars where nobody looks, in a file or a pipe.
-            disable = True if self._quiet else None
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=disable, dynamic_ncols=True)
+            name = stage[:1].upper() + stage[1:]
+            self._bar = tqdm(total=total, desc=name, file=sys.stderr, dynamic_ncols=True, bar_format=BAR)
         self._bar.total = total
-        self._bar.n = done
-        self._bar.refresh()
+        self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         if self._bar is not None:
