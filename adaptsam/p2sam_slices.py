@@ -65,8 +65,9 @@ class P2SamSlices:
 
     def segment(self, jobs: Sequence[SliceJob]) -> list[SliceResult | None]:
         """Every job's slice; None where its prior has no foreground patch. All are decoded together."""
-        priors = [self._prior(job.prior_image, job.prior_mask) for job in jobs]
-        targets = self._embed([job.target_image for job in jobs])
+        priors, targets = self._learn(
+            [job.prior_image for job in jobs], [job.prior_mask for job in jobs], [job.target_image for job in jobs]
+        )
         able = [n for n, prior in enumerate(priors) if prior.usable]
         done = segment(self.store.model, [Job(priors[n], targets[n], jobs[n].region) for n in able], self.settings)
         results: list[SliceResult | None] = [None] * len(jobs)
@@ -76,27 +77,31 @@ class P2SamSlices:
 
     def prior_distances(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
         """The settings' distance between the foreground features of consecutive slices, (n − 1,)."""
-        priors = [self._prior(image, mask) for image, mask in zip(images, masks, strict=True)]
+        priors, _ = self._learn(images, masks, [])
         measure = DISTANCES[self.settings.distance]
         return np.array(
-            [
-                measure(a.foreground, b.foreground) if a.usable and b.usable else np.nan
-                for a, b in pairwise(priors)
-            ]
+            [measure(a.foreground, b.foreground) if a.usable and b.usable else np.nan for a, b in pairwise(priors)]
         )
 
-    def _embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
-        return self.store.get(images, lambda stage, done, total: self._tick())
-
-    def _prior(self, image: np.ndarray, mask: np.ndarray) -> Prior:
-        key = (self.store.key(image), hashlib.sha256(np.packbits(mask).tobytes()).digest())
-        if key not in self._priors:
-            (embedding,) = self._embed([image])
-            self._priors[key] = Prior.from_mask(self.store.model, embedding, mask)
-            if len(self._priors) > self._kept:
-                self._priors.popitem(last=False)
-        self._priors.move_to_end(key)
-        return self._priors[key]
+    def _learn(
+        self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], others: Sequence[np.ndarray]
+    ) -> tuple[list[Prior], list[Embedding]]:
+        """The priors of images with masks, and the embeddings of other images, encoded in as few passes as possible."""
+        keys = [
+            (self.store.key(image), hashlib.sha256(np.packbits(mask).tobytes()).digest())
+            for image, mask in zip(images, masks, strict=True)
+        ]
+        new = {key: n for n, key in enumerate(keys) if key not in self._priors}
+        wanted = [images[n] for n in new.values()] + list(others)
+        embeddings = self.store.get(wanted, lambda stage, done, total: self._tick()) if wanted else []
+        for (key, n), embedding in zip(new.items(), embeddings, strict=False):
+            self._priors[key] = Prior.from_mask(self.store.model, embedding, masks[n])
+        priors = [self._priors[key] for key in keys]
+        for key in keys:
+            self._priors.move_to_end(key)
+        while len(self._priors) > self._kept:
+            self._priors.popitem(last=False)
+        return priors, embeddings[len(new) :]
 
 
 def _slice_result(result: Result) -> SliceResult:

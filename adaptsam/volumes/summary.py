@@ -135,7 +135,7 @@ def _centroid_shift(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray) -
 def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
     name = report.name
     texts = {
-        status.GONE: f"{name} was not found where it is expected; its contour is empty.",
+        status.GONE: f"{name} was not found in this image; its contour is empty.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
         status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
         status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",
