@@ -1,0 +1,71 @@
+"""The baseline moves contours exactly as the transform says, from any grid to any other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
+from adaptsam.evaluate.baselines import carry_rigidly, move_mask
+from adaptsam.evaluate.metrics import compare
+
+SOURCE = Geometry((20, 40, 44), (2.0, 2.0, 3.0), (-44.0, -40.0, -30.0))
+
+
+def ball(geometry: Geometry, centre: tuple[float, float, float], radius: float = 15.0) -> np.ndarray:
+    k, j, i = np.indices(geometry.shape)
+    return np.linalg.norm(geometry.world(np.stack([i, j, k], axis=-1)) - centre, axis=-1) < radius
+
+
+def shift(*millimetres: float) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, 3] = millimetres
+    return matrix
+
+
+def test_nothing_changes_on_the_same_grid():
+    mask = ball(SOURCE, (3.0, -4.0, 0.0))
+    np.testing.assert_array_equal(move_mask(mask, SOURCE, SOURCE, np.eye(4)), mask)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Geometry((33, 60, 70), (1.5, 1.5, 2.0), (-50.0, -46.0, -33.0)),
+        Geometry((20, 40, 44), (2.0, 2.0, 3.0), (44.0, 40.0, 30.0), (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0)),
+        Geometry((44, 40, 30), (2.0, 2.0, 2.0), (-44.0, -40.0, -30.0), (0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0)),
+    ],
+    ids=["finer", "flipped", "axes permuted"],
+)
+def test_a_ball_arrives_where_the_transform_takes_it_on_any_grid(target):
+    moved = move_mask(ball(SOURCE, (3.0, -4.0, 0.0)), SOURCE, target, shift(-6.0, 2.0, 3.0))
+    agreement = compare(moved, ball(target, (9.0, -6.0, -3.0)), target)
+    assert agreement.dice > 0.95
+    assert agreement.centroid_error < 0.5
+
+
+def test_what_leaves_the_target_is_cut_and_an_empty_mask_stays_empty():
+    mask = ball(SOURCE, (0.0, 0.0, 0.0))
+    half = move_mask(mask, SOURCE, SOURCE, shift(-44.0, 0.0, 0.0))
+    assert 0.3 < half.sum() / mask.sum() < 0.7
+    assert not move_mask(mask, SOURCE, SOURCE, shift(-200.0, 0.0, 0.0)).any()
+    assert not move_mask(mask & False, SOURCE, SOURCE, np.eye(4)).any()
+
+
+def test_a_structure_that_touches_the_border_keeps_its_size():
+    mask = np.zeros(SOURCE.shape, bool)
+    mask[:5, :10, :10] = True
+    np.testing.assert_array_equal(move_mask(mask, SOURCE, SOURCE, np.eye(4)), mask)
+
+
+def test_contours_follow_a_patient_who_lies_elsewhere():
+    """The same anatomy with its couch 14 mm to the left and 9 mm up is found by registration."""
+    grid = Geometry((24, 64, 72), (4.0, 4.0, 5.0), (-144.0, -128.0, -60.0))
+    moved_grid = Geometry(grid.shape, grid.spacing, (-130.0, -128.0, -51.0))
+    noise = np.random.default_rng(1).normal(0, 1, grid.shape)
+    body = ball(grid, (0.0, 0.0, 0.0), 110.0)
+    array = np.where(body, 400 * ndimage.gaussian_filter(noise, 2.0) * 6, -1000).astype(np.int16)
+    structures = StructureSet((Structure("GTV-1", ball(grid, (20.0, 10.0, 5.0))),), grid)
+    [structure] = carry_rigidly(Volume(array, grid, "CT"), structures, Volume(array, moved_grid, "CT")).structures
+    assert compare(structure.mask, structures.structures[0].mask, moved_grid).dice > 0.9
