@@ -80,7 +80,7 @@ def synthetic(shift: int, number: str) -> tuple[Volume, StructureSet]:
     body = ((j - 20) / 18) ** 2 + ((i - 22) / 20) ** 2 < 1
     tumour = ((k - 5) / 3.5) ** 2 + ((j - 20) / 7) ** 2 + ((i - 16 - shift) / 7) ** 2 < 1
     heart = ((k - 5) / 4) ** 2 + ((j - 20) / 8) ** 2 + ((i - 30) / 6) ** 2 < 1
-    array = np.where(body, -600, -1000) + 650 * tumour + 620 * heart
+    array = np.where(body, -20, -1000) + 150 * tumour + 250 * heart
     array = (array + np.random.default_rng(shift).normal(0, 12, SHAPE)).astype(np.int16)
     source = DicomSource(patient_id=number, header={"PatientName": NAME, "PatientBirthDate": "19500401"})
     structures = (Structure("GTV-1", tumour, (230, 60, 60)), Structure("Heart", heart, (240, 170, 60)))
@@ -155,6 +155,16 @@ def test_only_the_structures_asked_for_are_carried_to_every_target(arguments, pa
     assert [[s["name"] for s in target["structures"]] for target in summary["targets"]] == [["Heart"], ["Heart"]]
     assert (tmp_path / "result" / "target-2.nii.gz").is_file()
     assert (tmp_path / "result" / "target-1.nrrd").is_file()
+
+
+def test_results_are_measured_against_a_reference_beside_registration_alone(arguments, patient, capsys):
+    reference = f"--reference={patient / 'visit-2' / 'rtstruct.dcm'}"
+    assert cli.main([*arguments, reference, "--json"]) == 0
+    [target] = json.loads(capsys.readouterr().out)["targets"]
+    assert set(target["agreement"]) == set(target["agreement_of_registration_alone"]) == {"GTV-1", "Heart"}
+    assert target["agreement_of_registration_alone"]["GTV-1"]["dice"] > 0.5
+    assert cli.main([*arguments, reference, reference]) == 2
+    assert "1 targets and 2 references" in sentence_of(capsys)
 
 
 def test_settings_reach_the_propagation_and_the_summary(arguments, capsys):

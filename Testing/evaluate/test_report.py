@@ -14,7 +14,7 @@ import pytest
 
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate.metrics import compare_structures
-from adaptsam.evaluate.report import Visit, field_of_view, position, slice_plane, write_report
+from adaptsam.evaluate.report import Visit, field_of_view, measured, position, slice_plane, write_report
 from adaptsam.evaluate.report_page import change, number, plain
 from adaptsam.volumes.report import SliceReport, StructureReport
 
@@ -146,6 +146,15 @@ def test_without_a_reference_there_are_no_columns_for_it(run, tmp_path):
     bare = Visit("Target 1", volume, visit.propagation)
     page = write_report(tmp_path, volume, prior, [bare], model=MODEL, settings=SomeSettings()).read_text()
     assert "Dice" not in page
+
+
+def test_registration_alone_is_measured_beside_the_propagation(run, tmp_path):
+    volume, prior, visit = run
+    both = measured(Visit("Target 1", volume, visit.propagation), volume, prior, prior)
+    assert both.baseline["Heart"].dice == pytest.approx(1.0, abs=0.1)
+    assert both.agreements["Heart"].dice == 0.0
+    page = write_report(tmp_path, volume, prior, [both], model=MODEL, settings=SomeSettings()).read_text()
+    assert "Dice, registration alone" in page
 
 
 def test_a_colour_volume_is_drawn_without_sides_of_the_patient(run, tmp_path):

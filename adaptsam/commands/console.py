@@ -13,7 +13,6 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-
 BAR = "{desc:<28} {percentage:3.0f} % |{bar}| {elapsed}"
 
 

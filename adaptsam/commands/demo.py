@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.commands.phantom import write_patient
     from adaptsam.data import read_structures, read_volume, staged_output
     from adaptsam.data.phantom import phantom_patient
-    from adaptsam.evaluate.metrics import compare_structures
-    from adaptsam.evaluate.report import Visit
+    from adaptsam.evaluate.report import Visit, measured
     from adaptsam.propagate import PropagationSettings, propagate
     from adaptsam.sam import load_sam
 
@@ -45,16 +44,15 @@ def run(args: argparse.Namespace) -> None:
     settings = PropagationSettings()
     planned = [*planned_files(1, ("rtstruct", "seg.nrrd")), "patient/visit-1/rtstruct.dcm"]
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
-        progress("Drawing the patient", 0, 1)
+        progress("drawing the patient", 0, 1)
         patient = phantom_patient(args.seed, visits=2)
-        progress("Drawing the patient", 1, 1)
+        progress("drawing the patient", 1, 1)
         first, second = write_patient(stage / "patient", args.seed, patient, progress)
         prior, target = read_volume(first / "ct"), read_volume(second / "ct")
         structures = read_structures(first / "rtstruct.dcm", prior)
         truth = read_structures(second / "rtstruct.dcm", target)
         [propagation] = propagate(prior, structures, [target], model=model, settings=settings, progress=progress)
-        agreements = compare_structures(propagation.structures, truth)
-        visit = Visit("Visit 2", target, propagation, truth, agreements)
+        visit = measured(Visit("Visit 2", target, propagation), prior, structures, truth)
         summary = write_results(
             stage,
             prior,

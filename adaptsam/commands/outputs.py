@@ -73,6 +73,7 @@ def write_results(
                 "files": files,
                 "structures": [summarise(report) for report in visit.propagation.reports],
                 "agreement": dict(visit.agreements),
+                "agreement_of_registration_alone": dict(visit.baseline),
                 "warnings": visit.propagation.warnings,
                 "encoded_images": visit.propagation.encoded,
             }
@@ -129,6 +130,8 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
         }
         if report.name in visit.agreements:
             agreement = visit.agreements[report.name]
-            row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "sDice 2mm": agreement.surface_dice}
+            row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "surface Dice": agreement.surface_dice}
+        if report.name in visit.baseline:
+            row["Dice, registration alone"] = visit.baseline[report.name].dice
         rows.append(row)
     return rows

@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"A patient has at least one visit, not {args.visits}.")
     first = "visit-1/rtstruct.dcm"
     with staged_output(args.output, [first], overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
-        progress("Drawing the patient", 0, 1)
+        progress("drawing the patient", 0, 1)
         visits = phantom_patient(args.seed, visits=args.visits)
-        progress("Drawing the patient", 1, 1)
+        progress("drawing the patient", 1, 1)
         folders = write_patient(stage, args.seed, visits, progress)
     described = [
         {"visit": folder.name, "description": visit.description, "structures": visit.structures.names}
@@ -66,11 +66,11 @@ def write_patient(folder: Path, seed: int, visits: Sequence[PhantomVisit], progr
 
     folders = []
     for number, visit in enumerate(visits, start=1):
-        progress("Writing DICOM", number - 1, len(visits))
+        progress("writing DICOM", number - 1, len(visits))
         folders.append(folder / f"visit-{number}")
         identity = DicomSource(patient_id=f"PHANTOM-{seed}", header={"PatientName": f"Phantom^{seed}"})
         image = replace(visit.volume, dicom=visit.volume.dicom or identity)
         image = write_dicom_series(folders[-1] / "ct", image, description=f"AdaptSAM phantom, visit {number}")
         write_structures(folders[-1] / "rtstruct.dcm", visit.structures, image)
-    progress("Writing DICOM", len(visits), len(visits))
+    progress("writing DICOM", len(visits), len(visits))
     return folders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from adaptsam.commands.settings import add_settings_options, settings_from
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from adaptsam.data import Volume
+    from adaptsam.data import StructureSet, Volume
+    from adaptsam.evaluate.report import Visit
+    from adaptsam.progress import Progress
 
 DESCRIPTION = """\
 Carry contours to later visits. What it takes: the prior image, its contours, and one or many targets.
@@ -26,6 +29,9 @@ Carry contours to later visits. What it takes: the prior image, its contours, an
   the ten phases of a 4D CT that lie in one folder, phase 0 contoured:
   adaptsam propagate --prior-image 4dct --prior-series 0 --prior-mask phase_0.dcm \\
                      --target 4dct --target-series 1 --target-series 2 … --output result
+
+  how well it agrees with contours that somebody drew on the target:
+  adaptsam propagate … --target weekly_ct --reference weekly_rtstruct.dcm --output result
 
   a larger model, on a GPU, and the contours as NIfTI too:
   adaptsam propagate … --checkpoint sam_vit_b_01ec64.pth --device cuda --format rtstruct,seg.nrrd,nifti
@@ -72,6 +78,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="UID or number of the target's series; repeat it to take several series of one folder as targets",
     )
     group.add_argument(
+        "--reference",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="contours of the target to measure against, beside registration alone; one for each --target",
+    )
+    group.add_argument(
         "--allow-different-patients",
         action="store_true",
         help="go on although the DICOM patient IDs of prior and target differ",
@@ -79,9 +92,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.commands.outputs import parse_formats, planned_files, table_rows, write_results
-    from adaptsam.data import read_structures, read_volume, select_structures, staged_output
-    from adaptsam.evaluate.report import Visit
+    from adaptsam.commands.outputs import parse_formats, planned_files, write_results
+    from adaptsam.data import staged_output
+    from adaptsam.evaluate.report import Visit, measured
     from adaptsam.propagate import propagate
     from adaptsam.sam import load_sam
 
@@ -90,20 +103,13 @@ def run(args: argparse.Namespace) -> None:
     sources = target_sources(args.target, args.target_series)
     planned = planned_files(len(sources), formats or ())
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
-        progress("Reading", 0, len(sources) + 1)
-        prior = read_volume(args.prior_image, args.prior_series)
-        structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
-        targets = []
-        for number, (path, series) in enumerate(sources, start=1):
-            progress("Reading", number, len(sources) + 1)
-            targets.append(read_volume(path, series))
-        progress("Reading", len(sources) + 1, len(sources) + 1)
-        check_formats(targets, formats)
+        given = read_inputs(args, sources, progress)
+        check_formats(given.targets, formats)
         model = load_sam(args.checkpoint, args.device)
         results = propagate(
-            prior,
-            structures,
-            targets,
+            given.prior,
+            given.structures,
+            given.targets,
             model=model,
             settings=settings,
             progress=progress,
@@ -111,16 +117,56 @@ def run(args: argparse.Namespace) -> None:
         )
         visits = [
             Visit(f"Target {number}", volume, propagation)
-            for number, (volume, propagation) in enumerate(zip(targets, results, strict=True), start=1)
+            for number, (volume, propagation) in enumerate(zip(given.targets, results, strict=True), start=1)
         ]
-        summary = write_results(stage, prior, structures, visits, formats=formats, model=model, settings=settings)
+        if given.references:
+            pairs = zip(visits, given.references, strict=True)
+            visits = [measured(visit, given.prior, given.structures, reference) for visit, reference in pairs]
+        summary = write_results(
+            stage, given.prior, given.structures, visits, formats=formats, model=model, settings=settings
+        )
     if args.json:
         print_json(summary | {"output": args.output.resolve()})
-        return
+    else:
+        _tell(visits, args.output)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What was read; ``references`` are as many as targets, or none."""
+
+    prior: Volume
+    structures: StructureSet
+    targets: Sequence[Volume]
+    references: Sequence[StructureSet]
+
+
+def read_inputs(args: argparse.Namespace, sources: Sequence[tuple[Path, str | None]], progress: Progress) -> Inputs:
+    """Read everything before the work, so that a wrong path is told at once."""
+    from adaptsam.data import read_structures, read_volume, select_structures
+
+    if args.reference and len(args.reference) != len(sources):
+        raise InputError(f"There are {len(sources)} targets and {len(args.reference)} references; give one for each.")
+    total = len(sources) + 1
+    progress("reading", 0, total)
+    prior = read_volume(args.prior_image, args.prior_series)
+    structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
+    targets = []
+    for number, (path, series) in enumerate(sources, start=1):
+        progress("reading", number, total)
+        targets.append(read_volume(path, series))
+    references = [read_structures(path, on) for path, on in zip(args.reference or (), targets, strict=False)]
+    progress("reading", total, total)
+    return Inputs(prior, structures, targets, references)
+
+
+def _tell(visits: Sequence[Visit], output: Path) -> None:
+    from adaptsam.commands.outputs import table_rows
+
     for visit in visits:
         print_table(table_rows(visit), visit.title)
         print("".join(f"  ! {warning}\n" for warning in visit.propagation.warnings), end="")
-    print(f"\nLook at {args.output / 'report.html'} before you use anything. For research use only.")
+    print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")
 
 
 def target_sources(paths: Sequence[Path], series: Sequence[str] | None) -> list[tuple[Path, str | None]]:

@@ -7,7 +7,7 @@ path enters it, only the names of the structures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ import numpy as np
 import adaptsam
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate import report_page as page
-from adaptsam.evaluate.metrics import Agreement, bounding_box
+from adaptsam.evaluate.baselines import carry_rigidly
+from adaptsam.evaluate.metrics import Agreement, bounding_box, compare_structures
 from adaptsam.evaluate.pictures import Color, Pane, draw_confidence, draw_pair
 from adaptsam.volumes.canonical import canonical_orientation, nearest_axes
 from adaptsam.volumes.windows import choose_window
@@ -36,13 +37,29 @@ REFERENCE_COLOR: Color = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Visit:
-    """One target as the report shows it. ``reference`` are contours to measure against, where there are any."""
+    """One target as the report shows it.
+
+    ``reference`` are contours to measure against, where there are any; ``agreements`` is how the propagation agrees
+    with them, ``baseline`` how the prior's contours do when registration alone moves them.
+    """
 
     title: str
     volume: Volume
     propagation: Propagation
     reference: StructureSet | None = None
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
+    baseline: Mapping[str, Agreement] = field(default_factory=dict)
+
+
+def measured(visit: Visit, prior: Volume, structures: StructureSet, reference: StructureSet) -> Visit:
+    """The visit with its agreement with ``reference``, and with that of the contours that registration alone moves."""
+    rigid = carry_rigidly(prior, structures, visit.volume)
+    return replace(
+        visit,
+        reference=reference,
+        agreements=compare_structures(visit.propagation.structures, reference),
+        baseline=compare_structures(rigid, reference),
+    )
 
 
 def write_report(
@@ -87,7 +104,7 @@ def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet,
             (pictures / f"target-{number}-{_file_name(report.name)}-{name}.png").write_bytes(png)
             images.append(page.picture(png, alt))
         blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), images))
-    table = page.structures_table(reports, colors, visit.agreements)
+    table = page.structures_table(reports, colors, visit.agreements, visit.baseline)
     review = page.review_table(
         [
             (report.name, slice_, position(visit.volume, report.slice_axis, slice_.index))

@@ -91,6 +91,7 @@ def structures_table(
     reports: Sequence[StructureReport],
     colors: Mapping[str, tuple[int, int, int]],
     agreements: Mapping[str, Agreement],
+    baseline: Mapping[str, Agreement],
 ) -> str:
     """Volumes, shifts and states; beside them the agreement with a reference where there is one."""
     header = [("Structure", ""), ("Status", "word"), ("Prior cm³", ""), ("Now cm³", ""), ("Change", "")]
@@ -98,6 +99,7 @@ def structures_table(
     if agreements:
         tolerance = next(iter(agreements.values())).tolerance
         header += [("Dice", ""), ("HD95 mm", ""), (f"Surface Dice {tolerance:g} mm", "")]
+        header += [("Dice, registration alone", "")] if baseline else []
     rows = []
     for report in reports:
         held = report.worst_slices
@@ -117,6 +119,8 @@ def structures_table(
         ]
         if agreements:
             cells += _agreement(agreements.get(report.name))
+            moved = baseline.get(report.name)
+            cells += [_cell(number(moved.dice, 3) if moved else "–")] if baseline else []
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(
         f'<th class="{kind}">{escape(text)}</th>' if kind else f"<th>{escape(text)}</th>" for text, kind in header
