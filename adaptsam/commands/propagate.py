@@ -101,6 +101,8 @@ def run(args: argparse.Namespace) -> None:
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
     sources = target_sources(args.target, args.target_series)
+    if args.reference and len(args.reference) != len(sources):
+        raise InputError(f"There are {len(sources)} targets and {len(args.reference)} references; give one for each.")
     planned = planned_files(len(sources), formats or ())
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
         given = read_inputs(args, sources, progress)
@@ -145,8 +147,6 @@ def read_inputs(args: argparse.Namespace, sources: Sequence[tuple[Path, str | No
     """Read everything before the work, so that a wrong path is told at once."""
     from adaptsam.data import read_structures, read_volume, select_structures
 
-    if args.reference and len(args.reference) != len(sources):
-        raise InputError(f"There are {len(sources)} targets and {len(args.reference)} references; give one for each.")
     total = len(sources) + 1
     progress("reading", 0, total)
     prior = read_volume(args.prior_image, args.prior_series)
