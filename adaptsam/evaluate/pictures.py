@@ -177,9 +177,11 @@ def _scale_bar(axes: Axes) -> None:
     left, right = axes.get_xlim()
     length = next(mm for mm in (100, 50, 20, 10, 5, 2, 1) if mm <= (right - left) / 4 or mm == 1)
     share = length / (right - left)
-    axes.plot([0.04, 0.04 + share], [0.045, 0.045], color="#e8edf1", linewidth=1.6, transform=axes.transAxes)
+    style: dict[str, Any] = {"color": "#e8edf1", "transform": axes.transAxes}
+    outline = [withStroke(linewidth=3, foreground="black")]
+    axes.plot([0.04, 0.04 + share], [0.045, 0.045], linewidth=1.6, path_effects=outline, **style)
     label = f"{length / 10:g} cm" if length >= 10 else f"{length} mm"
-    axes.text(0.04, 0.06, label, color="#e8edf1", fontsize=8, transform=axes.transAxes)
+    axes.text(0.04, 0.06, label, fontsize=8, path_effects=outline, **style)
 
 
 def _png(figure: Figure) -> bytes:
