@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -28,6 +30,7 @@ from adaptsam.data import (
     Volume,
     read_structures,
     read_volume,
+    same_patient,
     write_dicom_series,
     write_structures,
     write_volume,
@@ -369,6 +372,50 @@ def test_a_setting_is_changed_wherever_it_is_nested():
 def test_a_setting_of_the_wrong_kind_is_refused(name, value, complaint):
     with pytest.raises(InputError, match=re.escape(complaint)):
         change(PropagationSettings(), name, value)
+
+
+@pytest.fixture
+def small_phantom(monkeypatch):
+    """The synthetic patient of this file in place of the phantom, which takes longer to draw."""
+
+    def phantom_patient(seed: int, visits: int = 2) -> list[SimpleNamespace]:
+        drawn = [synthetic(visit, "") for visit in range(visits)]
+        return [
+            SimpleNamespace(volume=replace(image, dicom=None), structures=structures, description=f"visit {number}")
+            for number, (image, structures) in enumerate(drawn, start=1)
+        ]
+
+    stand_in = SimpleNamespace(phantom_patient=phantom_patient)
+    monkeypatch.setitem(sys.modules, "adaptsam.data.phantom", stand_in)
+
+
+def test_the_demo_leaves_patient_contours_report_and_figures(small_phantom, checkpoint, tmp_path, capsys):
+    folder = tmp_path / "demo"
+    command = ["demo", f"--output={folder}", f"--checkpoint={checkpoint}", "--device=cpu"]
+    assert cli.main(command) == 0
+    assert "registration alone" in capsys.readouterr().out
+    for name in ("report.html", "summary.json", "target-1.rtstruct.dcm", "target-1.seg.nrrd"):
+        assert (folder / name).is_file()
+    assert read_volume(folder / "patient" / "visit-2" / "ct").geometry.shape == SHAPE
+    assert "synthetic patient" in (folder / "report.html").read_text()
+    assert cli.main(command) == 2
+    assert "exists already" in sentence_of(capsys)
+    assert cli.main([*command, "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 0
+
+
+def test_a_phantom_is_one_patient_with_as_many_visits_as_asked_for(small_phantom, tmp_path, capsys):
+    assert cli.main(["phantom", f"--output={tmp_path / 'p'}", "--visits=3", "--seed=5", "--json"]) == 0
+    assert [visit["visit"] for visit in json.loads(capsys.readouterr().out)["visits"]] == [
+        "visit-1",
+        "visit-2",
+        "visit-3",
+    ]
+    first, last = (read_volume(tmp_path / "p" / name / "ct") for name in ("visit-1", "visit-3"))
+    assert same_patient(first, last)
+    assert read_structures(tmp_path / "p" / "visit-3" / "rtstruct.dcm", last).names == ("GTV-1", "Heart")
+    assert cli.main(["phantom", f"--output={tmp_path / 'p'}", "--visits=0"]) == 2
+    assert "at least one visit" in sentence_of(capsys)
 
 
 def test_bench_prints_every_figure_of_a_benchmark(tmp_path, monkeypatch, capsys):
