@@ -102,3 +102,15 @@ def test_gradients_flow_through_the_fast_encoder_as_through_the_original(config,
         gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])
     for ours, theirs in zip(*gradients, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_mixed_precision_as_on_a_gpu_stays_near_and_returns_float32(config, random_sam, monkeypatch):
+    encoder = random_sam(config).image_encoder
+    images = torch.randn(2, 3, 64, 64)
+    monkeypatch.setattr(fast_encoder, "_biased_attention", fast_encoder._widened_attention)
+    with torch.no_grad():
+        exact = encoder(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = encode(encoder, images)
+    assert mixed.dtype == torch.float32
+    assert float((mixed - exact).norm() / exact.norm()) < 0.03
