@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +34,7 @@ from adaptsam.data import (
     write_structures,
     write_volume,
 )
+from adaptsam.data.phantom import PhantomVisit
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.propagate import PropagationSettings
 from adaptsam.sam import SamConfig, build_sam, save_checkpoint
@@ -379,11 +379,10 @@ def small_phantom(monkeypatch):
     """The synthetic patient of this file in place of the phantom, which takes longer to draw."""
 
     def phantom_patient(seed: int, visits: int = 2) -> list[SimpleNamespace]:
-        drawn = [synthetic(visit, "") for visit in range(visits)]
-        return [
-            SimpleNamespace(volume=replace(image, dicom=None), structures=structures, description=f"visit {number}")
-            for number, (image, structures) in enumerate(drawn, start=1)
-        ]
+        if visits < 1:
+            raise InputError("A patient has at least one visit.")
+        drawn = [synthetic(visit, f"PHANTOM-{seed}") for visit in range(visits)]
+        return [PhantomVisit(image, structures, "a visit") for image, structures in drawn]
 
     stand_in = SimpleNamespace(phantom_patient=phantom_patient)
     monkeypatch.setitem(sys.modules, "adaptsam.data.phantom", stand_in)
@@ -393,7 +392,7 @@ def test_the_demo_leaves_patient_contours_report_and_figures(small_phantom, chec
     folder = tmp_path / "demo"
     command = ["demo", f"--output={folder}", f"--checkpoint={checkpoint}", "--device=cpu"]
     assert cli.main(command) == 0
-    assert "registration alone" in capsys.readouterr().out
+    assert "Dice, rigid" in capsys.readouterr().out
     for name in ("report.html", "summary.json", "target-1.rtstruct.dcm", "target-1.seg.nrrd"):
         assert (folder / name).is_file()
     assert read_volume(folder / "patient" / "visit-2" / "ct").geometry.shape == SHAPE
@@ -414,7 +413,7 @@ def test_a_phantom_is_one_patient_with_as_many_visits_as_asked_for(small_phantom
     first, last = (read_volume(tmp_path / "p" / name / "ct") for name in ("visit-1", "visit-3"))
     assert same_patient(first, last)
     assert read_structures(tmp_path / "p" / "visit-3" / "rtstruct.dcm", last).names == ("GTV-1", "Heart")
-    assert cli.main(["phantom", f"--output={tmp_path / 'p'}", "--visits=0"]) == 2
+    assert cli.main(["phantom", f"--output={tmp_path / 'q'}", "--visits=0"]) == 2
     assert "at least one visit" in sentence_of(capsys)
 
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         progress("drawing the patient", 0, 1)
         patient = phantom_patient(args.seed, visits=2)
         progress("drawing the patient", 1, 1)
-        first, second = write_patient(stage / "patient", args.seed, patient, progress)
+        first, second = write_patient(stage / "patient", patient, progress)
         prior, target = read_volume(first / "ct"), read_volume(second / "ct")
         structures = read_structures(first / "rtstruct.dcm", prior)
         truth = read_structures(second / "rtstruct.dcm", target)
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
         return
     print_table(table_rows(visit), f"Synthetic patient {args.seed}: visit 1 carried to visit 2 ({model.kind} model)")
     print("".join(f"  ! {warning}\n" for warning in propagation.warnings), end="")
+    print("Dice, rigid: of the first visit's contours, moved by registration alone.")
     _say_where(args.output)
 
 

@@ -126,12 +126,12 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
             "now cm³": float(report.volume_cm3),
             "shift mm": float(report.centroid_shift_mm),
             "slices": len(report.worst_slices),
-            "lowest confidence": min((slice_.confidence for slice_ in report.worst_slices), default=None),
+            "lowest conf.": min((slice_.confidence for slice_ in report.worst_slices), default=None),
         }
         if report.name in visit.agreements:
             agreement = visit.agreements[report.name]
-            row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "surface Dice": agreement.surface_dice}
+            row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "surf. Dice": agreement.surface_dice}
         if report.name in visit.baseline:
-            row["Dice, registration alone"] = visit.baseline[report.name].dice
+            row["Dice, rigid"] = visit.baseline[report.name].dice
         rows.append(row)
     return rows

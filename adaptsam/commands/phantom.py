@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,16 +38,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> None:
     from adaptsam.data import staged_output
     from adaptsam.data.phantom import phantom_patient
-    from adaptsam.errors import InputError
 
-    if args.visits < 1:
-        raise InputError(f"A patient has at least one visit, not {args.visits}.")
     first = "visit-1/rtstruct.dcm"
     with staged_output(args.output, [first], overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
         progress("drawing the patient", 0, 1)
         visits = phantom_patient(args.seed, visits=args.visits)
         progress("drawing the patient", 1, 1)
-        folders = write_patient(stage, args.seed, visits, progress)
+        folders = write_patient(stage, visits, progress)
     described = [
         {"visit": folder.name, "description": visit.description, "structures": visit.structures.names}
         for folder, visit in zip(folders, visits, strict=True)
@@ -60,17 +56,16 @@ def run(args: argparse.Namespace) -> None:
         print(f"{args.output / folder.name}: {visit.description}")
 
 
-def write_patient(folder: Path, seed: int, visits: Sequence[PhantomVisit], progress: Progress) -> list[Path]:
+def write_patient(folder: Path, visits: Sequence[PhantomVisit], progress: Progress) -> list[Path]:
     """Write ``visit-1/ct/*.dcm`` and ``visit-1/rtstruct.dcm`` and so on; returns the folders of the visits."""
-    from adaptsam.data import DicomSource, write_dicom_series, write_structures
+    from adaptsam.data import write_dicom_series, write_structures
 
     folders = []
     for number, visit in enumerate(visits, start=1):
         progress("writing DICOM", number - 1, len(visits))
         folders.append(folder / f"visit-{number}")
-        identity = DicomSource(patient_id=f"PHANTOM-{seed}", header={"PatientName": f"Phantom^{seed}"})
-        image = replace(visit.volume, dicom=visit.volume.dicom or identity)
-        image = write_dicom_series(folders[-1] / "ct", image, description=f"AdaptSAM phantom, visit {number}")
+        description = f"AdaptSAM phantom, visit {number}"
+        image = write_dicom_series(folders[-1] / "ct", visit.volume, description=description)
         write_structures(folders[-1] / "rtstruct.dcm", visit.structures, image)
     progress("writing DICOM", len(visits), len(visits))
     return folders
