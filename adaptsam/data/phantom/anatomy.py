@@ -1,0 +1,180 @@
+"""Drawing a patient: every length, angle and density of a synthetic thorax, from one random generator.
+
+Nothing is rendered here. Positions are millimetres in a patient frame with the axes of LPS (x to the left, y to the
+back, z to the head) and the origin in the middle of the thorax, so the right lung has negative x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tumour:
+    """An ellipsoid with a lobulated surface: ``lobes`` are (n, 3) wave vectors in 1/mm, ``amplitudes`` (n,) in radii."""
+
+    centre: np.ndarray
+    radii: np.ndarray
+    lobes: np.ndarray
+    amplitudes: np.ndarray
+    phases: np.ndarray
+    necrosis: float
+    density: float
+
+    def changed(self, scale: float, shift: np.ndarray) -> Tumour:
+        """The same tumour at a later visit: radii times ``scale``, centre moved by ``shift`` mm."""
+        return replace(self, centre=self.centre + shift, radii=self.radii * scale)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A smooth displacement: the sum of waves with vectors (n, 3) in 1/mm, amplitudes (n, 3) in mm, phases (n,)."""
+
+    waves: np.ndarray
+    amplitudes: np.ndarray
+    phases: np.ndarray
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The parameters of one thorax; lengths in mm. Capsules are rows x0 y0 z0 x1 y1 z1 radius."""
+
+    body_radii: tuple[float, float]
+    body_power: float
+    fat: float
+    wall: float
+    apex: float
+    dome: tuple[float, float]
+    dome_radius: float
+    mediastinum: float
+    heart_centre: np.ndarray
+    heart_radii: np.ndarray
+    heart_tilt: float
+    spine_y: float
+    spine_radius: float
+    cord_radius: float
+    cord_wander: float
+    vertebra_pitch: float
+    aorta_radius: float
+    aorta_offset: float
+    trachea_radius: float
+    carina: float
+    rib_pitch: float
+    rib_slope: float
+    rib_phase: float
+    rib_fill: float
+    liver_split: float
+    stomach_centre: np.ndarray
+    stomach_radius: float
+    couch: float
+    vessels: np.ndarray
+    warp: Warp
+    tumour: Tumour | None
+
+
+def draw_warp(rng: np.random.Generator, amplitude: float, waves: int = 6) -> Warp:
+    """A random displacement whose root mean square is about ``amplitude`` mm, with wavelengths of 80 to 300 mm."""
+    directions = rng.normal(size=(waves, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = rng.uniform(80, 300, size=(waves, 1))
+    return Warp(
+        waves=directions * 2 * np.pi / lengths,
+        amplitudes=rng.normal(size=(waves, 3)) * amplitude * np.sqrt(2 / waves),
+        phases=rng.uniform(0, 2 * np.pi, size=waves),
+    )
+
+
+def draw_anatomy(rng: np.random.Generator) -> Anatomy:
+    """A random patient with one lung tumour."""
+    width, depth = rng.uniform(160, 205), rng.uniform(100, 135)
+    fat, wall = rng.uniform(4, 22), rng.uniform(18, 28)
+    apex, carina = rng.uniform(110, 140), rng.uniform(20, 50)
+    dome = (rng.uniform(-95, -45), rng.uniform(-105, -55))
+    spine_radius = rng.uniform(15, 20)
+    anatomy = Anatomy(
+        body_radii=(width, depth),
+        body_power=rng.uniform(2.1, 3.0),
+        fat=fat,
+        wall=wall,
+        apex=apex,
+        dome=dome,
+        dome_radius=rng.uniform(60, 110),
+        mediastinum=rng.uniform(20, 32),
+        heart_centre=np.array([rng.uniform(15, 32), rng.uniform(-40, -18), rng.uniform(-55, -30)]),
+        heart_radii=np.array([rng.uniform(45, 62), rng.uniform(36, 48), rng.uniform(45, 62)]),
+        heart_tilt=rng.uniform(-0.7, -0.2),
+        spine_y=depth - fat - rng.uniform(48, 60),
+        spine_radius=spine_radius,
+        cord_radius=rng.uniform(5.0, 7.5),
+        cord_wander=rng.uniform(-8, 8),
+        vertebra_pitch=rng.uniform(22, 28),
+        aorta_radius=rng.uniform(10, 15),
+        aorta_offset=rng.uniform(18, 26),
+        trachea_radius=rng.uniform(7, 10),
+        carina=carina,
+        rib_pitch=rng.uniform(24, 32),
+        rib_slope=rng.uniform(25, 60),
+        rib_phase=rng.uniform(0, 1),
+        rib_fill=rng.uniform(0.3, 0.45),
+        liver_split=rng.uniform(-10, 50),
+        stomach_centre=np.array([rng.uniform(55, 80), rng.uniform(-40, 0), rng.uniform(-130, -110)]),
+        stomach_radius=rng.uniform(25, 45),
+        couch=rng.uniform(4, 20),
+        vessels=np.empty((0, 7)),
+        warp=draw_warp(rng, rng.uniform(1.5, 5.0)),
+        tumour=None,
+    )
+    anatomy = replace(anatomy, vessels=np.concatenate([_draw_vessels(rng, anatomy, side) for side in (-1, 1)]))
+    return replace(anatomy, tumour=draw_tumour(rng, anatomy))
+
+
+def _cavity(anatomy: Anatomy) -> tuple[float, float]:
+    """The half axes of the thoracic cavity at its widest."""
+    inset = anatomy.fat + anatomy.wall
+    return anatomy.body_radii[0] - inset, anatomy.body_radii[1] - inset
+
+
+def draw_tumour(rng: np.random.Generator, anatomy: Anatomy) -> Tumour:
+    """A tumour in one lung: free, at the chest wall, or against the mediastinum."""
+    side = rng.choice((-1, 1))
+    a, b = _cavity(anatomy)
+    radius = np.exp(rng.uniform(np.log(7), np.log(30)))
+    inner, outer = anatomy.mediastinum + 0.5 * radius, 0.92 * a - 0.3 * radius
+    x = side * rng.uniform(inner, max(outer, inner + 5))
+    reach = b * np.sqrt(max(0.05, 1 - (x / a) ** 2)) - 0.3 * radius
+    floor = max(anatomy.dome) + 15
+    centre = np.array([x, rng.uniform(-0.8, 0.8) * max(reach, 5), rng.uniform(floor, max(floor + 20, anatomy.apex - 35))])
+    lobes = rng.normal(size=(5, 3)) * rng.uniform(0.8, 2.2, size=(5, 1)) / radius
+    return Tumour(
+        centre=centre,
+        radii=radius * rng.uniform(0.75, 1.3, size=3),
+        lobes=lobes,
+        amplitudes=rng.uniform(0.02, 0.14, size=5),
+        phases=rng.uniform(0, 2 * np.pi, size=5),
+        necrosis=rng.uniform(0.3, 0.6) if radius > 15 and rng.random() < 0.3 else 0.0,
+        density=rng.uniform(0, 70),
+    )
+
+
+def _draw_vessels(rng: np.random.Generator, anatomy: Anatomy, side: int) -> np.ndarray:
+    """A tree of capsules that branches from one hilum into its lung, thinner at each generation."""
+    a, b = _cavity(anatomy)
+    start = np.array([side * (anatomy.mediastinum + 5), 10.0, anatomy.carina - 20])
+    ends = [(start, np.array([side, 0.0, 0.0]), rng.uniform(5, 8))]
+    rows = []
+    for length in (45, 32, 24, 18, 12):
+        grown = []
+        for origin, heading, radius in ends:
+            for _ in range(3 if length > 30 else 2):
+                direction = heading + rng.normal(size=3) * (1.1 if length > 40 else 0.65)
+                direction /= np.linalg.norm(direction)
+                end = origin + direction * length * rng.uniform(0.7, 1.3)
+                end[0] = side * np.clip(side * end[0], anatomy.mediastinum, 0.95 * a)
+                end[1] = np.clip(end[1], -0.9 * b, 0.9 * b)
+                thinner = radius * rng.uniform(0.55, 0.8)
+                rows.append([*origin, *end, thinner])
+                grown.append((end, direction, thinner))
+        ends = grown
+    return np.array(rows)
