@@ -1,4 +1,4 @@
-"""Endless training images of the bundled model: axial phantom slices with every structure's mask, made as they are needed.
+"""Endless training images of the bundled model: axial phantom slices with every structure's mask, made when needed.
 
 The ranges are wider than anatomy and scanners demand (densities, noise, blur, window, field of view), so that what is
 learnt is shape and context rather than one scanner's Hounsfield units.
@@ -110,11 +110,15 @@ def scanned(rng: np.random.Generator, hounsfield: Tensor, step: float) -> Tensor
     shading = torch.from_numpy(rng.standard_normal((1, 1, 4, 4), dtype=np.float32)).to(hounsfield.device)
     shading = functional.interpolate(shading, hounsfield.shape, mode="bicubic", align_corners=True)[0, 0]
     image = _blurred(hounsfield, rng.uniform(0.0, 0.9 / step))
-    texture = 1 + 0.15 * functional.interpolate(
-        torch.from_numpy(rng.standard_normal((1, 1, 24, 24), dtype=np.float32)).to(image.device),
-        hounsfield.shape,
-        mode="bicubic",
-    )[0, 0]
+    texture = (
+        1
+        + 0.15
+        * functional.interpolate(
+            torch.from_numpy(rng.standard_normal((1, 1, 24, 24), dtype=np.float32)).to(image.device),
+            hounsfield.shape,
+            mode="bicubic",
+        )[0, 0]
+    )
     noise = noise / noise.std() * np.exp(rng.uniform(np.log(5), np.log(60)))
     return torch.where(image < -500, -1000 + (image + 1000) * texture, image) + noise + shading * rng.uniform(0, 15)
 

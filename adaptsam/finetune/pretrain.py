@@ -35,16 +35,16 @@ from adaptsam.sam.two_way import run_decoder
 class Recipe:
     """Everything that decides what comes out, apart from the machine."""
 
-    steps: int = 1400
+    steps: int = 650
     batch: int = 8
     masks: int = 2
     rounds: int = 3
     learning_rate: float = 1e-3
-    warm_up: int = 100
+    warm_up: int = 50
     weight_decay: float = 0.05
     class_weight: float = 1.0
     temperature: float = 0.07
-    average: float = 0.995
+    average: float = 0.98
     seed: int = 2026
 
 
@@ -61,7 +61,7 @@ class Trainee(torch.nn.Module):
 
 
 def classification_loss(features: Tensor, prototypes: Tensor, masks: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the patches' cosine similarities (B, C, h, w) to the class vectors, rare classes weighing more."""
+    """Cross-entropy of the patches' cosine similarities to the class vectors; ``features`` (B, C, h, w), rare classes up."""
     classes = patch_classes(masks, features.shape[-1])
     cosine = torch.einsum("bchw,nc->bnhw", functional.normalize(features, dim=1), functional.normalize(prototypes))
     count = torch.bincount(classes.flatten(), minlength=len(CLASSES)).float()
@@ -164,8 +164,11 @@ def train(recipe: Recipe, output: Path, device: str, workers: int) -> None:
         history.append({"mask": mask.item(), "class": kind.item()})
         if step % 50 == 49:
             recent = {key: round(float(np.mean([h[key] for h in history[-50:]])), 4) for key in history[-1]}
-            print(json.dumps({"step": step + 1, **recent, "minutes": round((time.monotonic() - begun) / 60, 1)}), flush=True)
-        if step % 250 == 249 or step + 1 == recipe.steps:
+            print(
+                json.dumps({"step": step + 1, **recent, "minutes": round((time.monotonic() - begun) / 60, 1)}),
+                flush=True,
+            )
+        if step % 100 == 99 or step + 1 == recipe.steps:
             state = {"step": step + 1, "model": trainee.state_dict(), "average": average.state_dict()}
             torch.save({**state, "optimiser": optimiser.state_dict()}, kept)
             metadata = {"recipe": asdict(recipe), "trained_steps": step + 1, "data": "synthetic thorax phantoms only"}
@@ -188,7 +191,12 @@ def _batches(recipe: Recipe, start: int, device: str, workers: int) -> Iterator[
     """Batches made in worker processes for the CPU, and on the GPU itself otherwise."""
     on_gpu = torch.device(device).type == "cuda"
     data = PhantomSlices(recipe.batch, SMALL.image_size, recipe.seed + start, device if on_gpu else "cpu")
-    loader = DataLoader(data, batch_size=None, num_workers=0 if on_gpu else workers, prefetch_factor=None if on_gpu or not workers else 4)
+    loader = DataLoader(
+        data,
+        batch_size=None,
+        num_workers=0 if on_gpu else workers,
+        prefetch_factor=None if on_gpu or not workers else 4,
+    )
     return iter(loader)
 
 

@@ -100,7 +100,9 @@ def _attention(attention: Attention, qkv: torch.Tensor) -> torch.Tensor:
     else:
         rows = get_rel_pos(height, height, attention.rel_pos_h).to(q.dtype)
         columns = get_rel_pos(width, width, attention.rel_pos_w).to(q.dtype)
-        attend = _biased_attention if q.device.type == "cpu" else _widened_attention
+        # Where gradients are wanted, a mask would be stored for them whole.
+        pieces = q.device.type == "cpu" and not torch.is_grad_enabled()
+        attend = _biased_attention if pieces else _widened_attention
         out = attend(q, k, v, rows, columns)
     return out.transpose(1, 2).reshape(batch, height, width, -1)
 

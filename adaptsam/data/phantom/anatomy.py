@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tumour:
-    """An ellipsoid with a lobulated surface: ``lobes`` are (n, 3) wave vectors in 1/mm, ``amplitudes`` (n,) in radii."""
+    """An ellipsoid with a lobulated surface: ``lobes`` (n, 3) are wave vectors in 1/mm, ``amplitudes`` (n,) in radii."""
 
     centre: np.ndarray
     radii: np.ndarray
@@ -145,7 +145,9 @@ def draw_tumour(rng: np.random.Generator, anatomy: Anatomy) -> Tumour:
     x = side * rng.uniform(inner, max(outer, inner + 5))
     reach = b * np.sqrt(max(0.05, 1 - (x / a) ** 2)) - 0.3 * radius
     floor = max(anatomy.dome) + 15
-    centre = np.array([x, rng.uniform(-0.8, 0.8) * max(reach, 5), rng.uniform(floor, max(floor + 20, anatomy.apex - 35))])
+    centre = np.array(
+        [x, rng.uniform(-0.8, 0.8) * max(reach, 5), rng.uniform(floor, max(floor + 20, anatomy.apex - 35))]
+    )
     lobes = rng.normal(size=(5, 3)) * rng.uniform(0.8, 2.2, size=(5, 1)) / radius
     return Tumour(
         centre=centre,

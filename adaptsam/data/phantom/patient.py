@@ -24,6 +24,10 @@ CONTOURED = {
 """What the phantom's physician contours: RT ROI interpreted type and colour."""
 
 
+# Few enough that what is computed stays in the cache.
+_POINTS_AT_ONCE = 2**16
+
+
 @dataclass(frozen=True)
 class PhantomVisit:
     """One visit: the scan, its true contours, and in words what changed since the first visit."""
@@ -75,13 +79,17 @@ def phantom_patient(
         raise InputError(f"A patient has at least one visit, not {visits}.")
     if tumour_scales is not None and len(tumour_scales) != visits - 1:
         raise InputError(f"{visits} visits need {visits - 1} tumour scales, not {len(tumour_scales)}.")
-    rng = np.random.default_rng([seed, 0x5A11])
+    rng = np.random.default_rng([seed])
     anatomy, densities = draw_anatomy(rng), _usual_densities(rng)
-    states = [_first_state(rng), *(_later_state(rng) for _ in range(visits - 1))]
-    if tumour_scales is not None:
-        states[1:] = [replace(state, tumour_scale=s) for state, s in zip(states[1:], tumour_scales, strict=True)]
     geometry = _geometry(shape, spacing)
-    scans = [_visit(rng, seed, number, anatomy, densities, state, geometry) for number, state in enumerate(states)]
+    scans = []
+    for number in range(visits):
+        # A generator of its own, so that a visit does not depend on how many others there are.
+        rng = np.random.default_rng([seed, number])
+        state = _later_state(rng) if number else _first_state(rng)
+        if number and tumour_scales is not None:
+            state = replace(state, tumour_scale=tumour_scales[number - 1])
+        scans.append(_visit(rng, seed, number, anatomy, densities, state, geometry))
     return scans
 
 
@@ -151,23 +159,23 @@ def _changed(anatomy: Anatomy, state: _State) -> Anatomy:
     return replace(anatomy, dome=dome, tumour=tumour)
 
 
-def _scan(
-    anatomy: Anatomy, densities: Densities, state: _State, geometry: Geometry
-) -> tuple[np.ndarray, np.ndarray]:
-    """Noise-free Hounsfield units (K, J, I) and masks (structure, K, J, I), slice by slice."""
+def _scan(anatomy: Anatomy, densities: Densities, state: _State, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Noise-free Hounsfield units (K, J, I) and masks (structure, K, J, I), a few slices at a time."""
     slices, rows, columns = geometry.shape
     turn = torch.from_numpy(_rotation(state.rotation)).float()
     softness = 0.6 * max(geometry.spacing[:2])
+    together = max(1, _POINTS_AT_ONCE // (rows * columns))
     images, masks = [], []
-    for k in range(slices):
-        j, i = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        index = torch.stack([i, j, torch.full_like(i, k)]).float()
-        place = index * torch.tensor(geometry.spacing)[:, None, None] + torch.tensor(geometry.origin)[:, None, None]
-        place = place - torch.from_numpy(state.shift).float()[:, None, None]
-        image, mask = render(anatomy, torch.einsum("ab,bji->aji", turn.T, place), densities, softness, state.warp)
+    for start in range(0, slices, together):
+        some = torch.arange(start, min(start + together, slices))
+        k, j, i = torch.meshgrid(some, torch.arange(rows), torch.arange(columns), indexing="ij")
+        index = torch.stack([i, j, k], dim=-1).float()
+        place = index * torch.tensor(geometry.spacing) + torch.tensor(geometry.origin)
+        place = (place - torch.from_numpy(state.shift).float()) @ turn
+        image, mask = render(anatomy, place.movedim(-1, 0).contiguous(), densities, softness, state.warp)
         images.append(image.numpy())
         masks.append(mask.numpy())
-    return np.stack(images), np.stack(masks, axis=1)
+    return np.concatenate(images), np.concatenate(masks, axis=1)
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -75,7 +76,10 @@ def _capsules(points: Tensor, capsules: np.ndarray) -> Tensor:
     high = [float(points[axis].max()) for axis in range(3)]
     for row in capsules:
         start, end, radius = row[:3], row[3:6], row[6]
-        if any(max(start[a], end[a]) + radius < low[a] - 2 or min(start[a], end[a]) - radius > high[a] + 2 for a in range(3)):
+        if any(
+            max(start[a], end[a]) + radius < low[a] - 2 or min(start[a], end[a]) - radius > high[a] + 2
+            for a in range(3)
+        ):
             continue
         axis = end - start
         along = sum((points[a] - float(start[a])) * float(axis[a]) for a in range(3)) / float(axis @ axis)
@@ -147,7 +151,9 @@ def _trunk(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     ratio = torch.sqrt((x / ca) ** 2 + ((y - 4) / cb) ** 2)
     cavity = (ratio - 1) * torch.minimum(ca, cb)
     angle = torch.atan2(x.abs(), y)
-    stripe = torch.cos(2 * math.pi * ((z + anatomy.rib_slope * (math.pi - angle)) / anatomy.rib_pitch + anatomy.rib_phase))
+    stripe = torch.cos(
+        2 * math.pi * ((z + anatomy.rib_slope * (math.pi - angle)) / anatomy.rib_pitch + anatomy.rib_phase)
+    )
     between = (math.cos(math.pi * anatomy.rib_fill) - stripe) * anatomy.rib_pitch / 6
     ribs = torch.maximum(torch.maximum((cavity - 6).abs() - 4, between), z - anatomy.apex - 5)
     return body, under_fat, cavity, ribs
@@ -199,8 +205,13 @@ def _tubes(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor]:
     top, r = anatomy.carina + 28, anatomy.aorta_radius
     back = np.array([anatomy.aorta_offset, anatomy.spine_y - 8])
     arch = [[*back, -400, *back, top, r]]
-    knots = [np.array([*back, top]), np.array([14.0, 5.0, top + 14]), np.array([-8.0, -28.0, top]), np.array([-10.0, -30.0, -30.0])]
-    arch += [[*start, *end, r] for start, end in zip(knots[:-1], knots[1:], strict=True)]
+    knots = [
+        np.array([*back, top]),
+        np.array([14.0, 5.0, top + 14]),
+        np.array([-8.0, -28.0, top]),
+        np.array([-10.0, -30.0, -30.0]),
+    ]
+    arch += [[*start, *end, r] for start, end in pairwise(knots)]
     carina, t = np.array([-2.0, 12.0, anatomy.carina]), anatomy.trachea_radius
     airway = [[*carina, -2, 0, 400, t]]
     for side in (-1, 1):
@@ -272,7 +283,11 @@ def _paint(
 
     def over(distance: Tensor, value: float | Tensor) -> None:
         nonlocal image
-        image = torch.lerp(image, image.new_tensor(value) if isinstance(value, float) else value, torch.sigmoid(-2 * distance / softness))
+        image = torch.lerp(
+            image,
+            image.new_tensor(value) if isinstance(value, float) else value,
+            torch.sigmoid(-2 * distance / softness),
+        )
 
     over(couch, d.couch)
     over(f.body, d.fat)
