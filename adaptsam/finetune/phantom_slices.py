@@ -6,7 +6,7 @@ learnt is shape and context rather than one scanner's Hounsfield units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class PhantomSlices(IterableDataset[Slices]):
         worker = get_worker_info()
         rng = np.random.default_rng([self.seed, 0 if worker is None else worker.id])
         while True:
-            pairs = []
+            pairs: list[tuple[Tensor, Tensor]] = []
             while len(pairs) < self.batch:
                 anatomy = draw_anatomy(rng)
                 densities = draw_densities(rng)
@@ -98,7 +98,11 @@ def _draw_view(rng: np.random.Generator, anatomy: Anatomy) -> tuple[np.ndarray, 
         return np.array([*rng.normal(0, 12, size=2), z]), rng.uniform(body * 1.05, 520)
     if kind < 0.65:
         return np.array([*rng.normal(0, 6, size=2), z]), body * rng.uniform(0.98, 1.12)
-    anchors = [[0.0, anatomy.spine_y + anatomy.spine_radius], anatomy.heart_centre[:2], rng.uniform(-90, 90, size=2)]
+    anchors: list[Sequence[float] | np.ndarray] = [
+        [0.0, anatomy.spine_y + anatomy.spine_radius],
+        anatomy.heart_centre[:2],
+        rng.uniform(-90, 90, size=2),
+    ]
     anchor = tumour.centre[:2] if near_tumour and tumour is not None else anchors[rng.integers(len(anchors))]
     return np.array([anchor[0] + rng.normal(0, 10), anchor[1] + rng.normal(0, 10), z]), rng.uniform(64, 240)
 

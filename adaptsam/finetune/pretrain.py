@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -61,7 +62,7 @@ class Trainee(torch.nn.Module):
 
 
 def classification_loss(features: Tensor, prototypes: Tensor, masks: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the patches' cosine similarities to the class vectors; ``features`` (B, C, h, w), rare classes up."""
+    """Cross-entropy of the patches' cosine similarities to the class vectors, for ``features`` (B, C, h, w)."""
     classes = patch_classes(masks, features.shape[-1])
     cosine = torch.einsum("bchw,nc->bnhw", functional.normalize(features, dim=1), functional.normalize(prototypes))
     count = torch.bincount(classes.flatten(), minlength=len(CLASSES)).float()
@@ -80,9 +81,7 @@ def choose_targets(rng: np.random.Generator, masks: Tensor, count: int) -> list[
     return chosen
 
 
-def interactive_loss(
-    rng: np.random.Generator, sam: torch.nn.Module, features: Tensor, batch: Slices, recipe: Recipe
-) -> Tensor:
+def interactive_loss(rng: np.random.Generator, sam: Sam, features: Tensor, batch: Slices, recipe: Recipe) -> Tensor:
     """The mean mask loss over the rounds; the embedding (B, C, h, w) is shared by all prompts and rounds."""
     targets = choose_targets(rng, batch.masks, recipe.masks)
     truth = torch.stack([batch.masks[row, structure] for row, structure in targets])

@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tumour:
-    """An ellipsoid with a lobulated surface: ``lobes`` (n, 3) are wave vectors in 1/mm, ``amplitudes`` (n,) in radii."""
+    """An ellipsoid with a lobulated surface: waves ``lobes`` (n, 3) in 1/mm, ``amplitudes`` (n,) in radii."""
 
     centre: np.ndarray
     radii: np.ndarray

@@ -56,7 +56,7 @@ def warped(points: Tensor, warp: Warp) -> Tensor:
     """``points`` (3, …) in mm displaced by the sum of the warp's waves."""
     moved = points.clone()
     for wave, amplitude, phase in zip(warp.waves, warp.amplitudes, warp.phases, strict=True):
-        angle = sum(float(w) * points[axis] for axis, w in enumerate(wave)) + float(phase)
+        angle = torch.tensordot(points.new_tensor(wave), points, 1) + float(phase)
         swing = torch.sin(angle)
         for axis in range(3):
             moved[axis] += float(amplitude[axis]) * swing
