@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from adaptsam.data import Geometry, StructureSet, Volume, read_structures, read_volume, select_structures, write_structures
+from adaptsam.data import (
+    Geometry,
+    StructureSet,
+    Volume,
+    read_structures,
+    read_volume,
+    select_structures,
+    write_structures,
+)
 from adaptsam.evaluate.baselines import carry_rigidly, move_mask
 from adaptsam.evaluate.metrics import compare_structures
 from adaptsam.propagate import propagate
@@ -26,7 +34,7 @@ SPACING = (1.2, 1.2, 2.5)
 
 
 def moved_copy(volume: Volume, structures: StructureSet) -> tuple[Volume, StructureSet]:
-    """The scan and its contours after a rotation about the middle (degrees 3, −2, 5) and a shift (mm), on a new grid."""
+    """The scan and its contours after :data:`ANGLES` about the middle and :data:`SHIFT`, on a grid of :data:`SPACING`."""
     geometry = volume.geometry
     middle = geometry.world((np.array(geometry.shape[::-1]) - 1) / 2)
     transform = sitk.Euler3DTransform(middle.tolist(), *ANGLES.tolist(), SHIFT)

@@ -85,7 +85,8 @@ def main() -> None:
                 file.write(json.dumps({"seed": seed, "dice": done[seed]}) + "\n")
     for name in next(iter(done.values())):
         values = np.array([dice[name] for dice in done.values()])
-        print(f"{name:42s} {values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}  median {np.median(values):.3f}")
+        error = values.std(ddof=1) / len(values) ** 0.5
+        print(f"{name:42s} {values.mean():.3f} ± {error:.3f}  median {np.median(values):.3f}")
 
 
 if __name__ == "__main__":
