@@ -34,7 +34,7 @@ SPACING = (1.2, 1.2, 2.5)
 
 
 def moved_copy(volume: Volume, structures: StructureSet) -> tuple[Volume, StructureSet]:
-    """The scan and its contours after :data:`ANGLES` about the middle and :data:`SHIFT`, on a grid of :data:`SPACING`."""
+    """The scan and its contours after ANGLES about the middle and SHIFT, on a grid of SPACING."""
     geometry = volume.geometry
     middle = geometry.world((np.array(geometry.shape[::-1]) - 1) / 2)
     transform = sitk.Euler3DTransform(middle.tolist(), *ANGLES.tolist(), SHIFT)

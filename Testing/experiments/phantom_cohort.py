@@ -49,7 +49,7 @@ def figures(seed: int, model: SamModel, structure: str = "GTV-1") -> dict[str, f
     for name, p2sam in METHODS.items():
         for protocol, settings in _protocols(slices, p2sam):
             [result] = propagate(first.volume, prior, [second.volume], settings=settings, store=store)
-                found[f"{name} | {protocol}"] = _score(result, truth, protocol, second.volume)
+            found[f"{name} | {protocol}"] = _score(result, truth, protocol, second.volume)
     moved = carry_rigidly(first.volume, prior, second.volume).structures[0].mask
     found["rigid registration | ours"] = compare(moved, truth, second.volume.geometry).dice
     found["rigid registration | papers'"] = slice_dice(moved, truth)
