@@ -301,6 +301,12 @@ def test_an_error_reaches_a_shell_as_exit_code_2_and_one_line(patient):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_console_that_knows_few_letters_still_gets_its_table(patient):
+    command = [sys.executable, "-m", "adaptsam.cli", "info", str(patient / "visit-1" / "ct")]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True)
+    assert b"Series" in done.stdout
+
+
 @pytest.mark.parametrize("command", ["demo", "propagate", "info", "phantom", "bench"])
 def test_the_help_of_every_command_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as done:

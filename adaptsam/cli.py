@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from types import FrameType
 
 import adaptsam
@@ -65,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run() -> None:
     """The entry point of the installed command."""
     signal.signal(signal.SIGTERM, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that knows no "─" still gets its table
     sys.exit(main())
 
 

@@ -112,11 +112,11 @@ def test_every_picture_is_described_and_lies_beside_the_page_too(page, tmp_path)
     assert all(descriptions)
     files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert files == [
-        "target-1-gtv--1-confidence.png",
-        "target-1-gtv--1-slice-2.png",
-        "target-1-gtv--1-slice-4.png",
-        "target-1-heart-confidence.png",
-        "target-1-heart-slice-3.png",
+        "target-1-1-gtv--1-confidence.png",
+        "target-1-1-gtv--1-slice-2.png",
+        "target-1-1-gtv--1-slice-4.png",
+        "target-1-2-heart-confidence.png",
+        "target-1-2-heart-slice-3.png",
     ]
 
 

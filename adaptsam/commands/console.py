@@ -83,13 +83,13 @@ def print_json(value: object) -> None:
 
 
 def json_text(value: object) -> str:
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+    return json.dumps(_plain(value), indent=2)
 
 
-def print_table(rows: Sequence[Mapping[str, object]], stream_title: str = "") -> None:
+def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     """Rows with the same keys as an aligned table on stdout; figures to the right, words to the left."""
-    if stream_title:
-        print(f"\n{stream_title}")
+    if title:
+        print(f"\n{title}")
     if not rows:
         print("(nothing)")
         return

@@ -97,11 +97,12 @@ def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet,
     reports = visit.propagation.reports
     colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
     blocks = []
-    for report in reports:
+    for place, report in enumerate(reports, start=1):
         drawn = _draw_structure(visit, report, prior, structures, len(reports) <= FEW_STRUCTURES)
         images = []
         for name, (alt, png) in drawn.items():
-            (pictures / f"target-{number}-{_file_name(report.name)}-{name}.png").write_bytes(png)
+            # The place keeps the files of "GTV 1" and "GTV-1" apart.
+            (pictures / f"target-{number}-{place}-{_file_name(report.name)}-{name}.png").write_bytes(png)
             images.append(page.picture(png, alt))
         blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), images))
     table = page.structures_table(reports, colors, visit.agreements, visit.baseline)
