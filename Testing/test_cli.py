@@ -274,7 +274,12 @@ def test_stopping_half_way_gives_130_and_leaves_nothing(arguments, error, monkey
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_half_way_leaves_nothing_behind(arguments, number, code, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "adaptsam.cli", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "adaptsam.cli", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would every process that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "result").glob(".adaptsam-*")):

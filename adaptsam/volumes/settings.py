@@ -27,7 +27,8 @@ class AcceptanceSettings:
     ``background_share`` the part of the distance from the structure to its surroundings that is never exceeded.
     ``enough_pairs``: with fewer pairs, slices farther apart are compared too. ``ring_mm`` is the width of the
     surroundings. ``minimum_share``: with fewer accepted slices than this share of those expected, the structure counts
-    as gone.
+    as gone; so it does if less than ``near_share`` of what was found lies in or within ``near_mm`` of the registered
+    contour, because a look-alike beside the empty place was there before.
     """
 
     gap_mm: float = 5.0
@@ -39,6 +40,8 @@ class AcceptanceSettings:
     single_slice_share: float = 0.6
     ring_mm: float = 15.0
     minimum_share: float = 0.15
+    near_mm: float = 4.0
+    near_share: float = 0.3
 
 
 @dataclass(frozen=True)

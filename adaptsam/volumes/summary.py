@@ -45,7 +45,10 @@ def finish(
         if visit.settings.cleaning.bridge:
             rejected = [k for k, outcome in outcomes.items() if not outcome.accepted]
             bridged = bridge(mask, sorted(rejected), visit.images.geometry.spacing[1::-1])
-        clean(mask, plan.shape, visit.settings.cleaning, _overlap(visit, location))
+        clean(mask, plan.shape, visit.settings.cleaning, _overlap(visit, location, visit.margin_mm / 2))
+    if _elsewhere(visit, mask, location):
+        mask[:] = False
+        bridged = []
     slices = [_slice_report(visit, plan, mask, k, outcomes[k], k in bridged) for k in sorted(outcomes)]
     found = _status(plan, mask, outcomes, location)
     report = StructureReport(
@@ -71,11 +74,26 @@ def _enough(visit: TargetVisit, outcomes: dict[int, Outcome], location: Location
     return accepted >= max(1, int(np.ceil(visit.settings.calibration.minimum_share * (high - low + 1))))
 
 
-def _overlap(visit: TargetVisit, location: Location | None) -> Callable[[np.ndarray], float] | None:
-    """How much of some voxels (n, 3), k, j, i, lies within half the margin of the registered contour."""
+def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) -> bool:
+    """Whether what was found lies beside the expected place: tissue that was there before, not the structure."""
+    rule = visit.settings.calibration
+    overlap = _overlap(visit, location, rule.near_mm)
+    if overlap is None or visit.settings.acceptance == "off" or visit.settings.target_slices is not None:
+        return False
+    box = bounding_box(mask)
+    if box is None or location is None:
+        return False
+    # Beyond its ends, the field of distances only knows the place within the slice.
+    low, high = max(box[0].start, location.expected[0]), min(box[0].stop, location.expected[1] + 1)
+    along = np.argwhere(mask[low:high]) + [low, 0, 0] if low < high else np.empty((0, 3), int)
+    near = len(along) * overlap(along) if len(along) else 0.0
+    return near < rule.near_share * np.count_nonzero(mask)
+
+
+def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
+    """How much of some voxels (n, 3), k, j, i, lies within ``limit`` mm of the registered contour."""
     if location is None or not visit.settings.location_prior:
         return None
-    limit = visit.margin_mm / 2
     return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())
 
 

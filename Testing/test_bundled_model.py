@@ -1,0 +1,38 @@
+"""The main job with the model that comes with AdaptSAM, on phantoms that it was not trained on."""
+
+import pytest
+
+from adaptsam.data import select_structures
+from adaptsam.data.phantom import phantom_patient
+from adaptsam.evaluate.metrics import compare
+from adaptsam.propagate import Propagation, propagate
+from adaptsam.sam import load_sam
+
+GRID = {"shape": (40, 192, 192), "spacing": (2.2, 2.2, 5.0)}
+SEEDS = (100_002, 100_004)
+
+
+def carried(seed: int, scale: float) -> tuple[Propagation, float]:
+    """The tumour of one patient at a second visit, and its Dice."""
+    first, second = phantom_patient(seed, 2, tumour_scales=(scale,), **GRID)
+    prior = select_structures(first.structures, ["GTV-1"])
+    [result] = propagate(first.volume, prior, [second.volume], model=load_sam(device="cpu"))
+    truth = next(s.mask for s in second.structures.structures if s.name == "GTV-1")
+    return result, compare(result.structures.structures[0].mask, truth, second.volume.geometry).dice
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_tumour_that_shrank_and_moved_is_found_again(seed: int) -> None:
+    result, dice = carried(seed, 0.85)
+    assert result.reports[0].status == "found"
+    assert dice > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_vanished_tumour_gives_an_empty_contour_and_a_warning(seed: int) -> None:
+    result, _ = carried(seed, 0.0)
+    assert result.reports[0].status == "gone"
+    assert not result.structures.structures[0].mask.any()
+    assert any("GTV-1" in warning for warning in result.warnings)
