@@ -1,7 +1,7 @@
 """Peak memory of carrying a structure through 512×512 slices with SAM ViT-B on the CPU, for few and for more slices.
 
 Each case runs in a process of its own, with random weights and random slices: neither changes what is allocated. Peak
-memory must not grow with the number of slices beyond the volumes themselves, so a long volume is judged from short ones.
+memory must not grow with the number of slices beyond the volumes themselves: a long volume is judged from short ones.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ print(json.dumps({"peak": peak, "encoded": result.encoded}))
 
 
 def run(repeats: int = 1, slices: tuple[int, ...] = SLICES) -> dict[str, str]:
-    """Peak memory in GiB for each number of slices, and what a volume of 120 slices would need. ``repeats`` is unused."""
+    """Peak memory for each number of slices, and what a volume of 120 would need. One repeat is as good as many."""
     rows: dict[str, str] = {}
     peaks = []
     for count in slices:

@@ -85,9 +85,9 @@ def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) 
         return False
     # Beyond its ends, the field of distances only knows the place within the slice.
     low, high = max(box[0].start, location.expected[0]), min(box[0].stop, location.expected[1] + 1)
-    along = np.argwhere(mask[low:high]) + [low, 0, 0] if low < high else np.empty((0, 3), int)
+    along = np.argwhere(mask[low : max(low, high)]) + np.array([low, 0, 0])
     near = len(along) * overlap(along) if len(along) else 0.0
-    return near < rule.near_share * np.count_nonzero(mask)
+    return bool(near < rule.near_share * np.count_nonzero(mask))
 
 
 def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
