@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -270,26 +269,32 @@ def test_stopping_half_way_gives_130_and_leaves_nothing(arguments, error, monkey
     assert not (tmp_path / "result").exists()
 
 
+SIGNALLED_HALF_WAY = """
+import os, signal, sys, time
+from adaptsam import cli
+import adaptsam.propagate
+
+number = int(sys.argv.pop())
+
+def stop(*args, **options):
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+sys.modules["adaptsam.propagate"].propagate = stop
+# A shell's background jobs ignore Ctrl-C, and so would every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli.run()
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise there")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_half_way_leaves_nothing_behind(arguments, number, code, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adaptsam.cli", *arguments],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # A shell's background jobs ignore Ctrl-C, and so would every process that they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "result").glob(".adaptsam-*")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == code
-    assert "Traceback" not in said
+    """A real signal in a real process, between reading and writing."""
+    command = [sys.executable, "-c", SIGNALLED_HALF_WAY, *arguments]
+    done = subprocess.run([*command, str(int(number))], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "result").exists()
 
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
         sys.stdout.flush()
     except (KeyboardInterrupt, Cancelled):
-        print("adaptsam: stopped; nothing was written.", file=sys.stderr)
+        print("adaptsam: stopped; nothing half-written is left.", file=sys.stderr)
         return 130
     except AdaptSAMError as error:
         print(f"adaptsam: {error}", file=sys.stderr)
