@@ -7,8 +7,9 @@ import pytest
 from scipy import ndimage
 
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
-from adaptsam.evaluate.baselines import carry_rigidly, move_mask
+from adaptsam.evaluate.baselines import carry_deformably, carry_rigidly, copy_contours, deform_mask, move_mask
 from adaptsam.evaluate.metrics import compare
+from adaptsam.volumes import DeformableSettings, Deformation, Rigid
 
 SOURCE = Geometry((20, 40, 44), (2.0, 2.0, 3.0), (-44.0, -40.0, -30.0))
 
@@ -69,3 +70,43 @@ def test_contours_follow_a_patient_who_lies_elsewhere():
     structures = StructureSet((Structure("GTV-1", ball(grid, (20.0, 10.0, 5.0))),), grid)
     [structure] = carry_rigidly(Volume(array, grid, "CT"), structures, Volume(array, moved_grid, "CT")).structures
     assert compare(structure.mask, structures.structures[0].mask, moved_grid).dice > 0.9
+
+
+def test_copied_contours_stay_at_their_physical_position():
+    moved_grid = Geometry(SOURCE.shape, SOURCE.spacing, (-40.0, -40.0, -30.0))
+    structures = StructureSet((Structure("GTV-1", ball(SOURCE, (3.0, -4.0, 0.0))),), SOURCE)
+    image = Volume(np.zeros(SOURCE.shape, np.int16), moved_grid, "CT")
+    [structure] = copy_contours(structures, image).structures
+    assert compare(structure.mask, ball(moved_grid, (3.0, -4.0, 0.0)), moved_grid).dice > 0.97
+
+
+def test_a_deformed_mask_lies_where_its_points_do():
+    """A displacement that grows to the right: the ball is stretched, and arrives on a grid of another order too."""
+    grid = Geometry((12, 22, 24), (5.0, 5.0, 6.0), (-58.0, -53.0, -33.0))
+    k, j, i = np.indices(grid.shape)
+    world = grid.world(np.stack([i, j, k], axis=-1))
+    displacement = np.stack([-0.2 * world[..., 0], 0 * world[..., 0], np.full(grid.shape, 3.0)], -1).astype(np.float32)
+    deformation = Deformation(Rigid(), displacement, grid, 1.0)
+    target = Geometry(
+        (44, 40, 30), (2.0, 2.0, 2.0), (-44.0, -40.0, -30.0), (0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0)
+    )
+    moved = deform_mask(ball(SOURCE, (0.0, 0.0, 0.0)), SOURCE, target, deformation)
+    k, j, i = np.indices(target.shape)
+    there = deformation.to_prior(target.world(np.stack([i, j, k], axis=-1)))
+    assert compare(moved, np.linalg.norm(there, axis=-1) < 15, target).dice > 0.95
+    assert not deform_mask(moved & False, target, target, deformation).any()
+
+
+def test_contours_follow_a_deformation_that_no_rigid_motion_explains():
+    grid = Geometry((24, 64, 72), (4.0, 4.0, 5.0), (-144.0, -128.0, -60.0))
+    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(0, 1, grid.shape), 4.0) * 16
+    array = np.where(ball(grid, (0.0, 0.0, 0.0), 110.0), 600 * noise, -1000).astype(np.float32)
+    k, j, i = np.indices(grid.shape).astype(float)
+    push = 14 * np.exp(-(((grid.world(np.stack([i, j, k], -1)) - (20.0, 10.0, 5.0)) / 40) ** 2).sum(-1))
+    shifted = np.stack([k, j, i + push / 4.0])
+    structures = StructureSet((Structure("GTV-1", ball(grid, (20.0, 10.0, 5.0))),), grid)
+    truth = ndimage.map_coordinates(structures.structures[0].mask.astype(float), shifted, order=1) > 0.5
+    prior, target = (Volume(a, grid, "CT") for a in (array, ndimage.map_coordinates(array, shifted, order=1)))
+    [rigid] = carry_rigidly(prior, structures, target).structures
+    [deformed] = carry_deformably(prior, structures, target, settings=DeformableSettings(pitch_mm=4.0)).structures
+    assert compare(deformed.mask, truth, grid).dice > 0.8 > 0.6 > compare(rigid.mask, truth, grid).dice

@@ -1,7 +1,8 @@
-"""What a propagation must beat: the prior's contours, moved by rigid registration alone."""
+"""What a propagation must beat: the prior's contours, copied, or moved by rigid or deformable registration alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,14 @@ from scipy import ndimage
 
 from adaptsam.data.volume import Geometry, StructureSet, Volume
 from adaptsam.evaluate.metrics import bounding_box
-from adaptsam.volumes import RegistrationSettings, register
+from adaptsam.volumes import DeformableSettings, Deformation, RegistrationSettings, register, register_deformably
 from adaptsam.volumes.canonical import acquisition_plane, canonical_orientation
 from adaptsam.volumes.interpolation import signed_distance
+
+
+def copy_contours(structures: StructureSet, target: Volume) -> StructureSet:
+    """The prior's structures at their physical position on the target's grid, without any registration."""
+    return _moved(structures, target, lambda mask: move_mask(mask, structures.geometry, target.geometry, np.eye(4)))
 
 
 def carry_rigidly(
@@ -23,12 +29,25 @@ def carry_rigidly(
     """
     plane = acquisition_plane(prior.geometry)
     rigid = register(_turned(prior, plane), _turned(target, plane), settings)
-    moved = (
-        replace(
-            structure, mask=move_mask(structure.mask, prior.geometry, target.geometry, rigid.matrix), contoured=None
-        )
-        for structure in structures.structures
-    )
+    return _moved(structures, target, lambda mask: move_mask(mask, prior.geometry, target.geometry, rigid.matrix))
+
+
+def carry_deformably(
+    prior: Volume,
+    structures: StructureSet,
+    target: Volume,
+    rigid: RegistrationSettings | None = None,
+    settings: DeformableSettings | None = None,
+) -> StructureSet:
+    """The prior's structures on the target's grid by rigid, then deformable registration; see :mod:`deformable`."""
+    plane = acquisition_plane(prior.geometry)
+    first, second = _turned(prior, plane), _turned(target, plane)
+    deformation = register_deformably(first, second, register(first, second, rigid), settings)
+    return _moved(structures, target, lambda mask: deform_mask(mask, prior.geometry, target.geometry, deformation))
+
+
+def _moved(structures: StructureSet, target: Volume, move: Callable[[np.ndarray], np.ndarray]) -> StructureSet:
+    moved = (replace(structure, mask=move(structure.mask), contoured=None) for structure in structures.structures)
     return StructureSet(tuple(moved), target.geometry, target.dicom)
 
 
@@ -55,6 +74,31 @@ def move_mask(mask: np.ndarray, source: Geometry, target: Geometry, target_to_so
     shape = tuple(axis.stop - axis.start for axis in place)
     sampled = ndimage.affine_transform(distance, matrix, offset, shape, order=1, mode="constant", cval=1.0)
     moved[place] = sampled < 0
+    return moved
+
+
+def deform_mask(mask: np.ndarray, source: Geometry, target: Geometry, deformation: Deformation) -> np.ndarray:
+    """A mask bool (K, J, I) of the prior's grid on the target's one, bool (K', J', I'), as the deformation moves it."""
+    moved = np.zeros(target.shape, bool)
+    box = bounding_box(mask)
+    if box is None:
+        return moved
+    distance = signed_distance(np.pad(mask[box], 1), source.spacing[::-1])
+    start = np.array([axis.start - 1 for axis in box])
+    corners = np.array([axis.stop - axis.start for axis in box])[::-1] + 1
+    # The box's surface arrives within the hull of a coarse lattice of its points, and a voxel or two around it.
+    lattice = np.stack(np.meshgrid(*(np.linspace(0, end, 9) for end in corners), indexing="ij"), axis=-1).reshape(-1, 3)
+    there = target.index(deformation.to_target(source.world(lattice + start[::-1])))[:, ::-1]
+    slack = 5.0 / np.array(target.spacing[::-1])
+    low = np.clip(np.floor(there.min(axis=0) - slack), 0, target.shape).astype(int)
+    high = np.clip(np.ceil(there.max(axis=0) + slack) + 1, low, target.shape).astype(int)
+    j, i = np.mgrid[low[1] : high[1], low[2] : high[2]]
+    for k in range(low[0], high[0]):
+        index = source.index(deformation.to_prior(target.world(np.stack([i, j, np.full_like(i, k)], axis=-1))))
+        sampled = ndimage.map_coordinates(
+            distance, np.moveaxis(index[..., ::-1] - start, -1, 0), order=1, mode="constant", cval=1.0
+        )
+        moved[k, low[1] : high[1], low[2] : high[2]] = sampled < 0
     return moved
 
 

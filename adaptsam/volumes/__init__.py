@@ -1,11 +1,13 @@
 """From slices to volumes: what lies between a method for single images and a contour in a patient.
 
 A volume is turned (``canonical``), windowed (``windows``) and cut to views (``views``, ``slices``). The prior's
-structures are understood once (``contour``, ``prior``, ``acceptance``). The target is registered (``registration``),
-structures are located in it (``location``, ``search``) and paired with prior slices (``pairing``, ``target``). The
-``loop`` asks the method, and ``cleanup``, ``confidence`` and ``summary`` make one object and a report of it.
+structures are understood once (``contour``, ``prior``, ``acceptance``). The target is registered (``registration``, and
+where asked ``deformable``), structures are located in it (``location``, ``search``) and paired with prior slices
+(``pairing``, ``target``). The ``loop`` asks the method, and ``cleanup``, ``confidence`` and ``summary`` make one object
+and a report of it.
 """
 
+from adaptsam.volumes.deformable import DeformableSettings, Deformation, register_deformably
 from adaptsam.volumes.loop import Carried, carry
 from adaptsam.volumes.method import SliceJob, SliceMethod, SliceResult
 from adaptsam.volumes.prior import PriorVisit
@@ -21,6 +23,8 @@ __all__ = [
     "Carried",
     "CleanupSettings",
     "ConfidenceSettings",
+    "DeformableSettings",
+    "Deformation",
     "PriorVisit",
     "RegistrationSettings",
     "Rigid",
@@ -35,4 +39,5 @@ __all__ = [
     "check_image",
     "choose_window",
     "register",
+    "register_deformably",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -78,8 +79,8 @@ def register(
     physical position, that comes back with a warning.
     """
     options = settings or RegistrationSettings()
-    fixed = _prepare(target, options.pitch_mm, modality or prior.modality)
-    moving = _prepare(prior, options.pitch_mm, modality)
+    fixed = prepared(target, options.pitch_mm, modality or prior.modality)
+    moving = prepared(prior, options.pitch_mm, modality)
     start = Rigid(quality=_quality(fixed, moving, np.eye(4), options))
     if min(fixed.geometry.shape + moving.geometry.shape) < 4:
         return Rigid(quality=start.quality, warning="too few slices to register; physical positions were used")
@@ -113,7 +114,7 @@ def _choose(start: Rigid, found: Rigid, options: RegistrationSettings) -> Rigid:
     return Rigid(quality=max(0.0, start.quality), warning=text)
 
 
-def _prepare(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
+def prepared(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
     """The coarse volume in a robust range 0 to 1, so that metal, padding and couch weigh little."""
     coarse = coarsen(volume, pitch_mm, modality)
     low, high = (-1000.0, 600.0) if is_ct(volume, modality) else intensity_range(volume.array)
@@ -212,7 +213,7 @@ def _refine(
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(min(1.0, options.sampling * shrink**2), 1)
     around = ndimage.binary_dilation(fixed.body, iterations=2).astype(np.uint8)
-    method.SetMetricFixedMask(_image(around, fixed.geometry))
+    method.SetMetricFixedMask(as_image(around, fixed.geometry))
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         4.0 * shrink, options.last_step_mm * shrink, options.iterations, options.relaxation
@@ -223,7 +224,7 @@ def _refine(
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(False)
     method.SetInitialTransform(transform, inPlace=True)
     try:
-        _run(method, _image(fixed.array, fixed.geometry), _image(moving.array, moving.geometry), tick)
+        run_watched(method, tick, as_image(fixed.array, fixed.geometry), as_image(moving.array, moving.geometry))
     except RuntimeError:  # SimpleITK's: no samples lie inside the moving image
         return guess
     matrix = np.eye(4)
@@ -232,7 +233,11 @@ def _refine(
     return matrix
 
 
-def _run(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image, tick: Callable[[], None]) -> None:
+def run_watched(
+    method: sitk.ImageRegistrationMethod | sitk.DiffeomorphicDemonsRegistrationFilter,
+    tick: Callable[[], None],
+    *images: sitk.Image,
+) -> Any:
     """Execute, and raise after it what ``tick`` raised: an exception cannot cross SimpleITK."""
     raised: list[BaseException] = []
 
@@ -244,9 +249,10 @@ def _run(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.I
             method.StopRegistration()
 
     method.AddCommand(sitk.sitkIterationEvent, on_iteration)
-    method.Execute(fixed, moving)
+    result = method.Execute(*images)
     if raised:
         raise raised[0]
+    return result
 
 
 def _quality(fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, options: RegistrationSettings) -> float:
@@ -267,7 +273,8 @@ def _quality(fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, opti
     return float(max(0.0, np.corrcoef(a, b)[0, 1]))
 
 
-def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
+def as_image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
+    """A gray array (K, J, I) on its grid as SimpleITK has it."""
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
