@@ -1,4 +1,4 @@
-"""Endless training images of the bundled model: axial phantom slices with every structure's mask, made when needed.
+"""Training images of the bundled model: axial phantom slices at two visits with every structure's mask.
 
 The ranges are wider than anatomy and scanners demand (densities, noise, blur, window, field of view), so that what is
 learnt is shape and context rather than one scanner's Hounsfield units.
@@ -6,48 +6,53 @@ learnt is shape and context rather than one scanner's Hounsfield units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import IterableDataset, get_worker_info
 
 from adaptsam.data.phantom.anatomy import Anatomy, draw_anatomy, draw_warp
-from adaptsam.data.phantom.render import STRUCTURES, Densities, render
+from adaptsam.data.phantom.render import Densities, render
+from adaptsam.finetune.pairs import VisitPairs
 
 
 @dataclass(frozen=True)
-class Slices:
-    """A batch: ``images`` (B, 3, S, S) float32 0 to 255, ``masks`` (B, len(STRUCTURES), S, S) bool."""
+class View:
+    """What a slice shows: a square of ``side`` mm around ``centre`` (x, y, z in mm)."""
 
-    images: Tensor
-    masks: Tensor
+    centre: np.ndarray
+    side: float
+
+    def again(self, rng: np.random.Generator) -> View:
+        """About the same place at another visit."""
+        return View(self.centre + rng.normal(0, (6.0, 6.0, 3.0)), self.side * rng.normal(1, 0.03))
 
 
-class PhantomSlices(IterableDataset[Slices]):
-    """Batches of ``batch`` slices of ``size`` pixels, two to a patient, drawn from ``seed``, made on ``device``."""
-
-    def __init__(self, batch: int, size: int, seed: int, device: str = "cpu") -> None:
-        self.batch, self.size, self.seed, self.device = batch, size, seed, device
-
-    def __iter__(self) -> Iterator[Slices]:
-        worker = get_worker_info()
-        rng = np.random.default_rng([self.seed, 0 if worker is None else worker.id])
-        while True:
-            pairs: list[tuple[Tensor, Tensor]] = []
-            while len(pairs) < self.batch:
-                anatomy = draw_anatomy(rng)
-                densities = draw_densities(rng)
-                pairs += [draw_slice(rng, anatomy, densities, self.size, self.device) for _ in range(2)]
-            images, masks = zip(*pairs[: self.batch], strict=True)
-            yield Slices(torch.stack(images), torch.stack(masks))
+def draw_pair(rng: np.random.Generator, size: int, device: str = "cpu") -> VisitPairs:
+    """One patient at two visits, a slice of each of ``size`` pixels, as a batch of one."""
+    anatomy, densities, window = draw_anatomy(rng), draw_densities(rng), draw_window(rng)
+    view = draw_view(rng, anatomy)
+    images, masks = [], []
+    for visit in range(2):
+        if visit:
+            view = view.again(rng)
+            window = window if rng.random() < 0.7 else draw_window(rng)
+        hounsfield, mask = draw_slice(rng, anatomy, densities, view, size, device)
+        images.append(windowed(hounsfield, window))
+        masks.append(mask)
+    return VisitPairs(torch.stack(images)[None], torch.stack(masks)[None])
 
 
 def draw_densities(rng: np.random.Generator) -> Densities:
-    """Hounsfield units around the usual ones; one patient in four has contrast agent in the blood."""
+    """Hounsfield units around the usual ones; one patient in four has contrast agent in the blood.
+
+    One in four has any density anywhere, as if another modality had been used: shape and context are all that is left.
+    """
+    if rng.random() < 0.25:
+        return Densities(*rng.uniform(-900, 550, size=len(fields(Densities))).tolist())
     contrast = rng.uniform(60, 200) if rng.random() < 0.25 else 0.0
     lung = rng.uniform(-900, -680)
     return Densities(
@@ -68,11 +73,10 @@ def draw_densities(rng: np.random.Generator) -> Densities:
 
 
 def draw_slice(
-    rng: np.random.Generator, anatomy: Anatomy, densities: Densities, size: int, device: str
+    rng: np.random.Generator, anatomy: Anatomy, densities: Densities, view: View, size: int, device: str
 ) -> tuple[Tensor, Tensor]:
-    """One windowed slice (3, S, S), 0 to 255, and its masks (len(STRUCTURES), S, S)."""
-    centre, side = _draw_view(rng, anatomy)
-    step = side / size
+    """One slice (S, S) in Hounsfield units, and its masks (len(STRUCTURES), S, S)."""
+    centre, step = view.centre, view.side / size
     axis = (torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2) * step
     angle = rng.normal(0, 0.05)
     u, v = axis[None, :].expand(size, size), axis[:, None].expand(size, size)
@@ -82,11 +86,11 @@ def draw_slice(
     points = torch.stack([x, y, z])
     softness = max(0.7, 0.7 * step) * rng.uniform(0.7, 1.8)
     hounsfield, masks = render(anatomy, points, densities, softness, draw_warp(rng, rng.uniform(0, 4)))
-    return windowed(rng, scanned(rng, hounsfield, step)), masks
+    return scanned(rng, hounsfield, step), masks
 
 
-def _draw_view(rng: np.random.Generator, anatomy: Anatomy) -> tuple[np.ndarray, float]:
-    """The centre (mm) and side (mm) of what the slice shows: whole table, body, or a part magnified."""
+def draw_view(rng: np.random.Generator, anatomy: Anatomy) -> View:
+    """The whole table, the body, or a part magnified."""
     tumour = anatomy.tumour
     near_tumour = tumour is not None and rng.random() < 0.45
     z = rng.uniform(-145, 140)
@@ -95,16 +99,16 @@ def _draw_view(rng: np.random.Generator, anatomy: Anatomy) -> tuple[np.ndarray, 
     kind = rng.random()
     body = 2 * anatomy.body_radii[0]
     if kind < 0.3:
-        return np.array([*rng.normal(0, 12, size=2), z]), rng.uniform(body * 1.05, 520)
+        return View(np.array([*rng.normal(0, 12, size=2), z]), rng.uniform(body * 1.05, 520))
     if kind < 0.65:
-        return np.array([*rng.normal(0, 6, size=2), z]), body * rng.uniform(0.98, 1.12)
+        return View(np.array([*rng.normal(0, 6, size=2), z]), body * rng.uniform(0.98, 1.12))
     anchors: list[Sequence[float] | np.ndarray] = [
         [0.0, anatomy.spine_y + anatomy.spine_radius],
         anatomy.heart_centre[:2],
         rng.uniform(-90, 90, size=2),
     ]
     anchor = tumour.centre[:2] if near_tumour and tumour is not None else anchors[rng.integers(len(anchors))]
-    return np.array([anchor[0] + rng.normal(0, 10), anchor[1] + rng.normal(0, 10), z]), rng.uniform(64, 240)
+    return View(np.array([anchor[0] + rng.normal(0, 10), anchor[1] + rng.normal(0, 10), z]), rng.uniform(64, 240))
 
 
 def scanned(rng: np.random.Generator, hounsfield: Tensor, step: float) -> Tensor:
@@ -139,32 +143,18 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
     return functional.conv2d(functional.conv2d(padded, kernel[None, None, None, :]), kernel[None, None, :, None])[0, 0]
 
 
-def windowed(rng: np.random.Generator, hounsfield: Tensor) -> Tensor:
-    """The papers' window most of the time, else a soft-tissue or a random one, as (3, S, S) 0 to 255."""
-    low, high = -910.0, 590.0
+def draw_window(rng: np.random.Generator) -> tuple[float, float]:
+    """The papers' window most of the time, else a soft-tissue or a random one; lowest and highest HU."""
     kind = rng.random()
-    if kind < 0.12:
-        low, high = -160.0, 240.0
-    elif kind < 0.3:
-        low = rng.uniform(-1000, -500)
-        high = rng.uniform(200, 800)
+    if kind < 0.15:
+        return -160.0, 240.0
+    if kind < 0.4:
+        return rng.uniform(-1000, -300), rng.uniform(150, 800)
+    return -910.0, 590.0
+
+
+def windowed(hounsfield: Tensor, window: tuple[float, float]) -> Tensor:
+    """Hounsfield units (S, S) as gray (3, S, S), 0 to 255."""
+    low, high = window
     gray = ((hounsfield - low) / (high - low)).clamp(0, 1) * 255
     return gray.round().expand(3, -1, -1).contiguous()
-
-
-CLASSES = ("Background", *(name for name in STRUCTURES if name != "Body"), "Body")
-
-
-def patch_classes(masks: Tensor, grid: int) -> Tensor:
-    """What each patch shows: an index into :data:`CLASSES`, (B, grid, grid), from masks (B, len(STRUCTURES), S, S).
-
-    The structure that covers most of the patch wins, small ones counting double; the body is what is left of it.
-    """
-    share = functional.adaptive_avg_pool2d(masks.float(), grid)
-    body, parts = share[:, :1], share[:, 1:]
-    weight = torch.ones(len(STRUCTURES) - 1, device=masks.device)
-    for name in ("Spinal-Cord", "GTV-1"):
-        weight[STRUCTURES.index(name) - 1] = 2.0
-    parts = parts * weight[None, :, None, None]
-    rest = (body - share[:, 1:].sum(1, keepdim=True)).clamp(min=0)
-    return torch.cat([1 - body, parts, rest], dim=1).argmax(1)

@@ -1,11 +1,13 @@
-"""Training the bundled model from nothing, on phantoms alone: ``python -m adaptsam.finetune.pretrain --output FILE``.
+"""Training the bundled model on synthetic images alone: ``python -m adaptsam.finetune.pretrain --output FILE``.
 
-Two stages, because a decoder that starts from nothing learns slowly and an encoder is expensive:
+Three stages, because a decoder that starts from nothing learns slowly and an encoder is expensive:
 
-1. The encoder classifies every patch by the cosine similarity of its embedding to one vector a structure, because P²SAM
-   compares embeddings by cosine similarity. The vectors are discarded afterwards.
-2. The encoder is frozen, a pool of slices is encoded once, and prompt encoder and mask decoder learn from prompts as a
-   user and as P²SAM's cascade give them: points or a box, then with the mask of an earlier pass, then with its box.
+1. The encoder alone: a structure's patches at one visit must find it at the other (:mod:`.contrast`).
+2. The encoder is frozen, a pool of pairs is encoded once, and prompt encoder and mask decoder learn from prompts.
+3. All together, at a lower rate.
+
+A training that was stopped goes on where it was when the same command is given again. ``--start`` takes up a finished
+model instead of a new one; with 0 steps for the first two stages it is only refined.
 """
 
 from __future__ import annotations
@@ -14,43 +16,48 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from adaptsam.data.phantom.render import STRUCTURES
-from adaptsam.finetune.losses import mask_loss
-from adaptsam.finetune.phantom_slices import CLASSES, PhantomSlices, Slices, patch_classes
-from adaptsam.finetune.prompting import box_around, closed, error_points, first_prompt, joined
-from adaptsam.sam import SMALL, build_sam, encode, save_checkpoint
-from adaptsam.sam.prompts import PromptTokens, embed_mask_inputs, embed_tokens
-from adaptsam.sam.two_way import run_decoder
+from adaptsam.errors import InputError
+from adaptsam.finetune.contrast import visit_contrast
+from adaptsam.finetune.mixture import TrainingPairs
+from adaptsam.finetune.optimiser import Optimiser
+from adaptsam.finetune.pairs import VisitPairs
+from adaptsam.finetune.promptable import draw_mask, prompt_loss
+from adaptsam.sam import SMALL, build_sam, encode, load_sam, save_checkpoint
+from adaptsam.sam.files import replacing
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what comes out, apart from the machine.
+    """Everything that decides what comes out, apart from the machine and the model it starts from.
 
-    ``encoder_steps`` of ``batch`` slices; a pool of ``pool`` batches; ``decoder_steps`` of ``prompts`` prompts.
+    ``batch`` pairs of images at a time, a share ``phantoms`` of them of phantoms; ``encoder_steps``, a ``pool`` of
+    batches, ``decoder_steps`` of ``prompts`` prompts, ``joint_steps`` of ``prompts_an_image`` prompts for each image.
     """
 
     encoder_steps: int = 350
-    batch: int = 8
     pool: int = 100
     decoder_steps: int = 1800
+    joint_steps: int = 1500
+    batch: int = 4
     prompts: int = 24
+    prompts_an_image: int = 3
+    phantoms: float = 0.5
     encoder_rate: float = 1e-3
     decoder_rate: float = 6e-4
+    joint_rate: float = 2e-4
     warm_up: int = 50
     weight_decay: float = 0.05
     temperature: float = 0.07
+    contrast_weight: float = 0.3
     seed: int = 2026
 
 
@@ -72,204 +79,190 @@ def new_sam() -> Sam:
     return sam
 
 
-def classification_loss(features: Tensor, prototypes: Tensor, masks: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the patches' cosine similarities to the class vectors, for ``features`` (B, C, h, w)."""
-    classes = patch_classes(masks, features.shape[-1])
-    cosine = torch.einsum("bchw,nc->bnhw", functional.normalize(features, dim=1), functional.normalize(prototypes))
-    count = torch.bincount(classes.flatten(), minlength=len(CLASSES)).float()
-    weight = (count.sum() / (count + 0.01 * count.sum())).sqrt()
-    return functional.cross_entropy(cosine / temperature, classes, weight=weight)
-
-
-def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
-    """Linear warm-up, then a cosine down to a hundredth."""
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    share = (step - warm_up) / max(1, steps - warm_up)
-    return float(peak * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * share))))
-
-
-class _Optimiser:
-    """AdamW with the recipe's schedule, clipping, and a line of progress every 50 steps."""
-
-    def __init__(
-        self, name: str, parameters: list[torch.nn.Parameter], steps: int, peak: float, recipe: Recipe
-    ) -> None:
-        self.name, self.steps, self.peak, self.recipe = name, steps, peak, recipe
-        self.parameters = parameters
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.adam = torch.optim.AdamW(groups, lr=peak)
-        self.history: list[float] = []
-        self.begun = time.monotonic()
-
-    def step(self, loss: Tensor) -> None:
-        number = len(self.history)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"The loss of the {self.name} is not finite at step {number}; lower its rate.")
-        for group in self.adam.param_groups:
-            group["lr"] = learning_rate(number, self.steps, self.peak, self.recipe.warm_up)
-        self.adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.adam.step()
-        self.history.append(loss.item())
-        if number % 50 == 49:
-            minutes = round((time.monotonic() - self.begun) / 60, 1)
-            mean = round(float(np.mean(self.history[-50:])), 4)
-            print(json.dumps({"stage": self.name, "step": number + 1, "loss": mean, "minutes": minutes}), flush=True)
-
-
 def embed(sam: Sam, images: Tensor) -> Tensor:
     """Features float32 (B, C, h, w) of images (B, 3, S, S), 0 to 255, computed in bfloat16."""
     with torch.autocast(images.device.type, torch.bfloat16):
         return encode(sam.image_encoder, (images - sam.pixel_mean) / sam.pixel_std).float()
 
 
-def train_encoder(sam: Sam, batches: Iterator[Slices], recipe: Recipe) -> list[float]:
-    """Stage 1; returns the loss of every step."""
-    prototypes = torch.nn.Parameter(torch.randn(len(CLASSES), SMALL.embed_dim, device=sam.device))
-    parameters = [*sam.image_encoder.parameters(), prototypes]
-    optimiser = _Optimiser("encoder", parameters, recipe.encoder_steps, recipe.encoder_rate, recipe)
-    for batch in islice(batches, recipe.encoder_steps):
-        features = embed(sam, batch.images)
-        optimiser.step(classification_loss(features, prototypes, batch.masks, recipe.temperature))
-    return optimiser.history
-
-
 @dataclass(frozen=True)
 class Pool:
-    """Encoded slices: ``features`` bfloat16 (N, C, h, w) and ``masks`` bool (N, len(STRUCTURES), S, S)."""
+    """Encoded images: ``features`` bfloat16 (N, C, h, w) and ``masks`` bool (N, K, S, S)."""
 
     features: Tensor
     masks: Tensor
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Features float32 (count, C, h, w) and masks bool (count, S, S); tumours and cords three times as likely."""
-        favour = np.array([3.0 if name in ("GTV-1", "Spinal-Cord") else 1.0 for name in STRUCTURES])
+        """Features float32 (count, C, h, w) and one mask of each, bool (count, S, S)."""
         rows = torch.from_numpy(rng.integers(len(self.features), size=count))
-        chosen = []
-        for row in rows:
-            area = self.masks[row].sum((-2, -1)).cpu().numpy()
-            weight = favour * (area > 12) * (area < 0.9 * self.masks.shape[-1] ** 2)
-            weight = weight if weight.any() else (area > 0) + 1e-9
-            chosen.append(self.masks[row, int(rng.choice(len(STRUCTURES), p=weight / weight.sum()))])
-        return self.features[rows].float(), torch.stack(chosen)
+        return self.features[rows].float(), torch.stack([draw_mask(rng, self.masks[row]) for row in rows])
 
 
-def fill_pool(sam: Sam, batches: Iterator[Slices], count: int) -> Pool:
+def fill_pool(sam: Sam, pairs: Iterator[VisitPairs], count: int) -> Pool:
     """``count`` batches, encoded."""
     features, masks = [], []
     with torch.no_grad():
-        for batch in islice(batches, count):
-            features.append(embed(sam, batch.images).bfloat16())
-            masks.append(batch.masks)
+        for _ in range(count):
+            batch = next(pairs)
+            features.append(embed(sam, batch.images.flatten(0, 1)).bfloat16())
+            masks.append(batch.masks.flatten(0, 1))
     return Pool(torch.cat(features), torch.cat(masks))
 
 
-def train_decoder(sam: Sam, pool: Pool, recipe: Recipe) -> list[float]:
-    """Stage 2; returns the loss of every step."""
-    rng = np.random.default_rng([recipe.seed, 2])
-    parameters = [*sam.prompt_encoder.parameters(), *sam.mask_decoder.parameters()]
-    optimiser = _Optimiser("decoder", parameters, recipe.decoder_steps, recipe.decoder_rate, recipe)
-    for _ in range(recipe.decoder_steps):
-        features, masks = pool.draw(rng, recipe.prompts)
-        optimiser.step(prompt_loss(rng, sam, features, masks))
-    return optimiser.history
-
-
-def prompt_loss(rng: np.random.Generator, sam: Sam, features: Tensor, masks: Tensor) -> Tensor:
-    """The mean mask loss of one prompt a mask: a first prompt half of the time, else one that follows an earlier mask.
+class Training:
+    """The three stages over one model, with a file beside the output that keeps what was done.
 
     Args:
-        features: float32 (B, C, h, w).
-        masks: bool (B, S, S).
+        sam: is trained in place.
+        recipe: how.
+        output: the finished model; ``output`` with the suffix ``.training.pt`` holds an unfinished one.
+        device: where the images are made and the model is trained.
+        workers: processes that make images, on the CPU.
+        keep_minutes: how often the unfinished model is saved.
     """
-    truth = masks.cpu().numpy()
-    started = [first_prompt(rng, mask) for mask in truth]
-    tokens = [closed(prompt) if is_points else prompt for prompt, is_points in started]
-    previous: list[Tensor | None] = [None] * len(truth)
-    if rng.random() < 0.5:
-        with torch.no_grad():
-            logits, _ = _decode(sam, features, tokens, previous, multimask=False)
-        previous = list(logits[:, 0])
-        if rng.random() < 0.6:
-            tokens = _next_prompts(rng, [prompt for prompt, _ in started], truth, logits[:, 0])
-    multimask = bool(rng.random() < 0.2)
-    logits, iou = _decode(sam, features, tokens, previous, multimask)
-    low = functional.adaptive_avg_pool2d(masks[:, None].float(), logits.shape[-1])
-    each = mask_loss(logits, (low > 0.5).float(), iou)
-    return each.min(1).values.mean() if multimask else each[:, 0].mean()
 
+    STAGES = ("encoder", "decoder", "joint")
 
-def _decode(
-    sam: Sam, features: Tensor, tokens: list[PromptTokens], previous: list[Tensor | None], multimask: bool
-) -> tuple[Tensor, Tensor]:
-    sparse, real = embed_tokens(sam.prompt_encoder, tokens)
-    dense = embed_mask_inputs(sam.prompt_encoder, previous)
-    image = features.flatten(2).transpose(1, 2)
-    position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
-    return run_decoder(sam.mask_decoder, image + dense, position, sparse, real, None, multimask)
+    def __init__(
+        self, sam: Sam, recipe: Recipe, output: Path, device: str, workers: int = 0, keep_minutes: float = 5.0
+    ) -> None:
+        self.sam, self.recipe, self.output, self.device, self.workers = sam, recipe, output, device, workers
+        self.keep_seconds = 60 * keep_minutes
+        self.unfinished = output.with_suffix(".training.pt")
+        self.losses: dict[str, list[float]] = {}
 
+    def run(self, minutes: float | None = None) -> bool:
+        """Train, at most for that long; True if the model is finished and was written to ``output``."""
+        self._end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+        self._kept = time.monotonic()
+        resumed = self._resume()
+        for stage in self.STAGES:
+            if stage in self.losses:
+                continue
+            optimiser = self._optimiser(stage)
+            if resumed is not None and resumed["stage"] == stage:
+                optimiser.load_state_dict(resumed["optimiser"])
+            if not self._train(stage, optimiser):
+                return False
+            self.losses[stage] = optimiser.history
+            self._keep(stage, optimiser)
+        save_checkpoint(self.output, self.sam, SMALL, metadata=self._card())
+        self.unfinished.unlink(missing_ok=True)
+        return True
 
-def _next_prompts(
-    rng: np.random.Generator, prompts: list[PromptTokens], truth: np.ndarray, logits: Tensor
-) -> list[PromptTokens]:
-    """To each prompt's points is added the box of what was found, as P²SAM does, or points where it was wrong."""
-    found = functional.interpolate(logits[:, None], truth.shape[-2:], mode="bilinear")[:, 0] > 0
-    following = []
-    for prompt, mask, guess in zip(prompts, truth, found.cpu().numpy(), strict=True):
-        points = PromptTokens(prompt.coordinates[prompt.kinds < 2], prompt.kinds[prompt.kinds < 2])
-        if rng.random() < 0.6 and guess.any():
-            following.append(joined(points, box_around(guess)))
-        else:
-            following.append(closed(joined(points, error_points(rng, mask, guess, int(rng.integers(1, 4))))))
-    return following
+    def _train(self, stage: str, optimiser: Optimiser) -> bool:
+        """The steps of one stage that are left; False if time ran out."""
+        if optimiser.done == optimiser.steps:
+            return True
+        losses = {"encoder": self._encoder_losses, "decoder": self._decoder_losses, "joint": self._joint_losses}[stage]
+        for loss in losses(optimiser.done):
+            optimiser.step(loss)
+            if optimiser.done == optimiser.steps:
+                return True
+            now = time.monotonic()
+            if now > self._end or now - self._kept > self.keep_seconds:
+                self._keep(stage, optimiser)
+                self._kept = now
+            if now > self._end:
+                return False
+        raise AssertionError("the losses have no end")
 
+    def _encoder_losses(self, done: int) -> Iterator[Tensor]:
+        for batch in self._pairs(0, done):
+            yield visit_contrast(self._embed_pairs(batch), batch.masks, self.recipe.temperature)
 
-def train(recipe: Recipe, output: Path, device: str, workers: int) -> None:
-    """Both stages. ``output`` is written after each; a finished first stage is not repeated if it was interrupted."""
-    torch.manual_seed(recipe.seed)
-    sam = new_sam().to(device).train()
-    half = output.with_suffix(".encoder.pt")
-    if half.is_file():
-        sam.load_state_dict(torch.load(half, weights_only=True))
-        print(json.dumps({"stage": "encoder", "resumed": str(half)}), flush=True)
-    else:
-        train_encoder(sam, _batches(recipe, 0, device, workers), recipe)
-        torch.save(sam.state_dict(), half)
-    sam.image_encoder.requires_grad_(False)
-    pool = fill_pool(sam, _batches(recipe, 1, device, workers), recipe.pool)
-    losses = train_decoder(sam, pool, recipe)
-    figures = {"decoder_loss": round(float(np.mean(losses[-200:])), 4)}
-    save_checkpoint(output, sam, SMALL, metadata={"recipe": asdict(recipe), "data": "synthetic phantoms", **figures})
-    half.unlink()
+    def _decoder_losses(self, done: int) -> Iterator[Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, 1, done])
+        pool = fill_pool(self.sam, self._pairs(1, 0), self.recipe.pool)
+        while True:
+            yield prompt_loss(rng, self.sam, *pool.draw(rng, self.recipe.prompts))
 
+    def _joint_losses(self, done: int) -> Iterator[Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, 2, done])
+        for batch in self._pairs(2, done):
+            features = self._embed_pairs(batch)
+            images, masks = features.flatten(0, 1), batch.masks.flatten(0, 1)
+            rows = torch.arange(len(images), device=images.device).repeat_interleave(self.recipe.prompts_an_image)
+            chosen = torch.stack([draw_mask(rng, masks[row]) for row in rows])
+            contrast = visit_contrast(features, batch.masks, self.recipe.temperature)
+            yield prompt_loss(rng, self.sam, images[rows], chosen) + self.recipe.contrast_weight * contrast
 
-def _batches(recipe: Recipe, part: int, device: str, workers: int) -> Iterator[Slices]:
-    """Batches made in worker processes for the CPU, and on the GPU itself otherwise."""
-    on_gpu = torch.device(device).type == "cuda"
-    data = PhantomSlices(recipe.batch, SMALL.image_size, recipe.seed + part, device if on_gpu else "cpu")
-    if on_gpu or not workers:
-        return iter(data)
-    return iter(DataLoader(data, batch_size=None, num_workers=workers, prefetch_factor=4))
+    def _embed_pairs(self, batch: VisitPairs) -> Tensor:
+        return embed(self.sam, batch.images.flatten(0, 1)).unflatten(0, batch.images.shape[:2])
+
+    def _optimiser(self, stage: str) -> Optimiser:
+        sam, recipe = self.sam, self.recipe
+        encoder = list(sam.image_encoder.parameters())
+        decoder = [*sam.prompt_encoder.parameters(), *sam.mask_decoder.parameters()]
+        sam.image_encoder.requires_grad_(stage != "decoder")
+        chosen, steps, rate = {
+            "encoder": (encoder, recipe.encoder_steps, recipe.encoder_rate),
+            "decoder": (decoder, recipe.decoder_steps, recipe.decoder_rate),
+            "joint": (encoder + decoder, recipe.joint_steps, recipe.joint_rate),
+        }[stage]
+        return Optimiser(stage, chosen, steps, rate, recipe.warm_up, recipe.weight_decay)
+
+    def _pairs(self, stage: int, done: int) -> Iterator[VisitPairs]:
+        """Pairs made in worker processes for the CPU, and on the GPU itself otherwise."""
+        recipe = self.recipe
+        seed = int(np.random.SeedSequence([recipe.seed, stage, done]).generate_state(1)[0])
+        on_gpu = torch.device(self.device).type == "cuda"
+        data = TrainingPairs(recipe.batch, SMALL.image_size, seed, recipe.phantoms, self.device if on_gpu else "cpu")
+        source = (
+            DataLoader(data, batch_size=None, num_workers=self.workers, prefetch_factor=4)
+            if self.workers and not on_gpu
+            else data
+        )
+        for batch in source:
+            yield batch.to(self.device)
+
+    def _keep(self, stage: str, optimiser: Optimiser) -> None:
+        state = {
+            "recipe": asdict(self.recipe),
+            "sam": self.sam.state_dict(),
+            "losses": self.losses,
+            "stage": stage,
+            "optimiser": optimiser.state_dict(),
+        }
+        with replacing(self.unfinished) as temporary:
+            torch.save(state, temporary)
+
+    def _resume(self) -> dict | None:
+        if not self.unfinished.is_file():
+            return None
+        state = torch.load(self.unfinished, weights_only=True, map_location=self.device)
+        now = asdict(self.recipe)
+        changed = [name for name in now if state["recipe"].get(name) != now[name]]
+        if changed:
+            told = ", ".join(f"{name} {state['recipe'].get(name)} → {now[name]}" for name in changed)
+            raise InputError(
+                f"{self.unfinished} was begun with other settings ({told}); give the same ones, or delete it."
+            )
+        self.sam.load_state_dict(state["sam"])
+        self.losses = dict(state["losses"])
+        return state
+
+    def _card(self) -> dict[str, object]:
+        figures = {f"{name}_loss": round(float(np.mean(x[-200:])), 4) for name, x in self.losses.items() if x}
+        return {"recipe": asdict(self.recipe), "data": "synthetic: phantoms and random shapes", **figures}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="the model, .safetensors")
-    parser.add_argument("--encoder-steps", type=int, default=Recipe.encoder_steps)
-    parser.add_argument("--decoder-steps", type=int, default=Recipe.decoder_steps)
-    parser.add_argument("--batch", type=int, default=Recipe.batch)
-    parser.add_argument("--pool", type=int, default=Recipe.pool)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--start", type=Path, help="a model of the same shape to start from")
+    for option in fields(Recipe):
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=type(option.default), default=option.default)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make phantoms, on the CPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make images, on the CPU")
+    parser.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
     args = parser.parse_args()
-    recipe = Recipe(args.encoder_steps, args.batch, args.pool, args.decoder_steps, seed=args.seed)
-    train(recipe, args.output, args.device, args.workers)
+    recipe = Recipe(**{option.name: getattr(args, option.name) for option in fields(Recipe)})
+    torch.manual_seed(recipe.seed)
+    sam = new_sam() if args.start is None else load_sam(args.start, "cpu").sam
+    training = Training(sam.to(args.device).train(), recipe, args.output, args.device, args.workers)
+    finished = training.run(args.minutes)
+    print(json.dumps({"finished": finished, "file": str(args.output if finished else training.unfinished)}))
 
 
 if __name__ == "__main__":

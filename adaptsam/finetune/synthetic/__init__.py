@@ -1,0 +1,5 @@
+"""Synthetic training images without anatomy."""
+
+from adaptsam.finetune.synthetic.scenes import SHAPES, draw_scenes
+
+__all__ = ["SHAPES", "draw_scenes"]
