@@ -1,16 +1,18 @@
-"""Training of the bundled model: prompts, losses, data, and a step that learns."""
+"""Training of the bundled model: prompts, losses, and steps that learn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from adaptsam.data.phantom.render import STRUCTURES
-from adaptsam.finetune import pretrain
+from adaptsam.errors import InputError
 from adaptsam.finetune.losses import mask_loss
-from adaptsam.finetune.phantom_slices import CLASSES, PhantomSlices, patch_classes
-from adaptsam.finetune.pretrain import Recipe, fill_pool, learning_rate, new_sam, train_decoder
+from adaptsam.finetune.mixture import TrainingPairs
+from adaptsam.finetune.optimiser import Optimiser, learning_rate
+from adaptsam.finetune.pretrain import Recipe, Training, fill_pool, new_sam
+from adaptsam.finetune.promptable import draw_mask, prompt_loss
 from adaptsam.finetune.prompting import box_around, closed, draw_points, error_points, first_prompt, noisy_box
 from adaptsam.sam import load_sam
 
@@ -70,22 +72,11 @@ def test_a_perfect_mask_costs_next_to_nothing_and_a_wrong_one_a_lot() -> None:
     assert mask_loss(right, truth, torch.zeros(1, 1)).item() == pytest.approx(1.0, abs=0.01)
 
 
-def test_slices_are_reproducible_and_hold_what_their_masks_say() -> None:
-    first, again = (next(iter(PhantomSlices(4, 64, seed=5))) for _ in range(2))
-    assert torch.equal(first.images, again.images)
-    assert first.images.shape == (4, 3, 64, 64)
-    assert first.masks.shape == (4, len(STRUCTURES), 64, 64)
-    assert first.images.min() >= 0
-    assert first.images.max() <= 255
-    assert first.masks[:, STRUCTURES.index("Body")].any()
-
-
-def test_a_patch_is_called_by_what_covers_most_of_it() -> None:
-    masks = torch.zeros(1, len(STRUCTURES), 16, 16, dtype=torch.bool)
-    masks[0, STRUCTURES.index("Body"), :, :8] = True
-    masks[0, STRUCTURES.index("Heart"), :8, :8] = True
-    named = [CLASSES[c] for c in patch_classes(masks, 2)[0].flatten()]
-    assert named == ["Heart", "Background", "Body", "Background"]
+def test_a_mask_drawn_for_training_is_neither_empty_nor_the_whole_image() -> None:
+    masks = torch.zeros(3, 32, 32, dtype=torch.bool)
+    masks[1], masks[2, 4:12, 4:12] = True, True
+    rng = np.random.default_rng(0)
+    assert all(torch.equal(draw_mask(rng, masks), masks[2]) for _ in range(10))
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:
@@ -95,31 +86,36 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
     assert rates[-1] < 2e-5
 
 
+def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_parameters() -> None:
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    optimiser = Optimiser("test", [weight], 10, 0.1, 0, 0.0)
+    with pytest.raises(FloatingPointError, match="not finite at step 0"):
+        optimiser.step((weight / 0 * 0).sum())
+    assert torch.equal(weight, torch.ones(2, 2))
+
+
 @pytest.mark.slow
 def test_a_few_steps_on_a_few_slices_teach_the_decoder_to_follow_a_point() -> None:
     torch.manual_seed(0)
+    rng = np.random.default_rng(0)
     sam = new_sam()
-    pool = fill_pool(sam, iter(PhantomSlices(2, 256, seed=1)), 2)
-    losses = train_decoder(sam, pool, Recipe(decoder_steps=25, prompts=8, warm_up=2))
-    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    pool = fill_pool(sam, iter(TrainingPairs(2, 256, seed=1, phantoms=1.0)), 1)
+    optimiser = Optimiser("decoder", [*sam.prompt_encoder.parameters(), *sam.mask_decoder.parameters()], 25, 6e-4, 2, 0)
+    for _ in range(25):
+        optimiser.step(prompt_loss(rng, sam, *pool.draw(rng, 8)))
+    assert np.mean(optimiser.history[-5:]) < 0.9 * np.mean(optimiser.history[:5])
 
 
 @pytest.mark.slow
-def test_a_short_training_writes_a_model_that_loads_and_an_interrupted_one_keeps_its_encoder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_training_that_was_stopped_goes_on_and_refuses_other_settings(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    recipe = Recipe(encoder_steps=1, batch=1, pool=1, decoder_steps=1, prompts=2)
-    with monkeypatch.context() as patched:
-        patched.setattr(pretrain, "train_decoder", _interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain.train(recipe, file, "cpu", workers=0)
+    recipe = Recipe(encoder_steps=1, batch=1, pool=1, decoder_steps=2, joint_steps=1, prompts=2, prompts_an_image=1)
+    assert not Training(new_sam(), recipe, file, "cpu").run(minutes=0)
     assert not file.exists()
-    pretrain.train(recipe, file, "cpu", workers=0)
-    assert "resumed" in capsys.readouterr().out
+    with pytest.raises(InputError, match="decoder_steps 2 → 3"):
+        Training(new_sam(), replace(recipe, decoder_steps=3), file, "cpu").run()
+    training = Training(new_sam(), recipe, file, "cpu")
+    assert training.run()
+    assert {name: len(losses) for name, losses in training.losses.items()} == {"encoder": 1, "decoder": 2, "joint": 1}
     assert load_sam(file, "cpu").kind == "small"
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-
-
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt

@@ -58,10 +58,10 @@ def draw_scenes(rng: torch.Generator, scenes: int, side: int, device: str | torc
     colour = torch.rand(scenes, generator=rng, device=device) < _COLOUR_SHARE
     looks = _draw_looks(rng, scenes, colour, device)
     grid = coordinates(side, device)
-    strength = float(uniform(rng, (), device, 0.0, 0.05))
+    strength = uniform(rng, (scenes,), device, 0.0, 0.05)
     images, masks = [], []
     for visit in range(2):
-        place = deformed(rng, grid, scenes, strength) if visit else grid.expand(scenes, -1, -1, -1)
+        place = deformed(rng, grid, strength) if visit else grid.expand(scenes, -1, -1, -1)
         seen = shapes.later(rng, 0.06) if visit else shapes
         image, mask = _painted(rng, seen, looks, place, side)
         images.append(imaged(rng, image, colour))

@@ -1,8 +1,8 @@
 """Random shapes as signed fields, all of a batch at once: blobs, shells, tubes, and bands of smooth noise.
 
 A field is positive inside of its shape, about one at its middle, and falls by about one over the shape's own half
-width, so that ``field * half_width`` is a distance in pixels near the edge. Every field is a function of coordinates: a second
-visit is the same shapes at deformed coordinates.
+width, so that ``field * half_width`` is a distance in pixels near the edge. Every field is a function of coordinates:
+a second visit is the same shapes at deformed coordinates.
 """
 
 from __future__ import annotations
@@ -92,16 +92,16 @@ def coordinates(side: int, device: torch.device) -> Tensor:
     return torch.stack([x, y])
 
 
-def deformed(rng: torch.Generator, grid: Tensor, scenes: int, strength: float) -> Tensor:
-    """Coordinates (scenes, 2, S, S): turned, scaled, moved, and bent smoothly, by about ``strength`` of the side."""
-    device = grid.device
+def deformed(rng: torch.Generator, grid: Tensor, strength: Tensor) -> Tensor:
+    """Coordinates (B, 2, S, S): turned, scaled, moved, and bent smoothly, by about ``strength`` (B,) of the side."""
+    device, scenes = grid.device, len(strength)
     angle, scale = (strength * 2 * normal(rng, (scenes,), device) for _ in range(2))
     turn = torch.polar(torch.exp(scale), angle)
     points = torch.complex(grid[0], grid[1])[None] * turn[:, None, None]
     moved = torch.view_as_real(points).permute(0, 3, 1, 2)
     bend = torch.cat([smooth_noise(rng, scenes, 3, grid.shape[-1], device) for _ in range(2)], dim=1)
-    shift = strength * 1.5 * normal(rng, (scenes, 2, 1, 1), device)
-    return moved + shift + strength * 0.7 * bend
+    shift = normal(rng, (scenes, 2, 1, 1), device)
+    return moved + strength.view(-1, 1, 1, 1) * (1.5 * shift + 0.7 * bend)
 
 
 def fields(shapes: Shapes, grid: Tensor) -> Tensor:

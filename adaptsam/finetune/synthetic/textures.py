@@ -14,7 +14,7 @@ FLAT, NOISE, RIDGES, SPECKS = range(4)
 
 @dataclass(frozen=True)
 class Spectra:
-    """The look of ``n`` kinds of noise, each value (n,): direction and stretch of stripes, the spectrum's slope and end."""
+    """The look of ``n`` kinds of noise, each value (n,): direction and stretch of stripes, slope and end."""
 
     angle: Tensor
     stretch: Tensor
