@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from adaptsam.data.displacement import DisplacementField
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate.baselines import carry_deformably, carry_rigidly, copy_contours, deform_mask, move_mask
 from adaptsam.evaluate.metrics import compare
@@ -86,7 +87,7 @@ def test_a_deformed_mask_lies_where_its_points_do():
     k, j, i = np.indices(grid.shape)
     world = grid.world(np.stack([i, j, k], axis=-1))
     displacement = np.stack([-0.2 * world[..., 0], 0 * world[..., 0], np.full(grid.shape, 3.0)], -1).astype(np.float32)
-    deformation = Deformation(Rigid(), displacement, grid, 1.0)
+    deformation = Deformation(Rigid(), DisplacementField(displacement, grid), 1.0)
     target = Geometry(
         (44, 40, 30), (2.0, 2.0, 2.0), (-44.0, -40.0, -30.0), (0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0)
     )

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from adaptsam.data.displacement import DisplacementField
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.volumes.body import CoarseVolume
 from adaptsam.volumes.registration import Rigid, as_image, prepared, run_watched
@@ -43,47 +44,29 @@ class DeformableSettings:
 
 @dataclass(frozen=True, eq=False)
 class Deformation:
-    """Where in the prior a point of the target lies: ``rigid.to_prior(x + displacement(x))``.
+    """Where in the prior a point of the target lies: ``rigid.to_prior(x + u(x))``.
 
     Attributes:
         rigid: the rigid transform that the deformation refines.
-        displacement: float32 (K, J, I, 3), LPS mm (x, y, z) in the target's space; beyond the grid, that of its border.
-        geometry: the grid of ``displacement``.
+        displacement: u, in the target's space.
         quality: correlation of the aligned images over the body, 0 to 1.
-        least_jacobian: the smallest determinant of the mapping's derivative; at or below 0 tissue would be folded.
         method: "deformable", or the rigid method's where nothing better was found.
         warning: a sentence for the user, or "".
     """
 
     rigid: Rigid
-    displacement: np.ndarray
-    geometry: Geometry
+    displacement: DisplacementField
     quality: float
-    least_jacobian: float = 1.0
     method: str = "deformable"
     warning: str = ""
 
-    def displacement_at(self, world: np.ndarray) -> np.ndarray:
-        """The displacement (..., 3) in mm at target points (..., 3), LPS mm."""
-        world = np.asarray(world, float)
-        index = self.geometry.index(world.reshape(-1, 3))[:, ::-1].T
-        parts = [ndimage.map_coordinates(self.displacement[..., c], index, order=1, mode="nearest") for c in range(3)]
-        return np.stack(parts, axis=-1).reshape(world.shape)
-
     def to_prior(self, world: np.ndarray) -> np.ndarray:
         """Prior points (..., 3) of target points (..., 3), LPS mm."""
-        world = np.asarray(world, float)
-        return self.rigid.to_prior(world + self.displacement_at(world))
+        return self.rigid.to_prior(np.asarray(world, float) + self.displacement.at(world))
 
     def to_target(self, world: np.ndarray) -> np.ndarray:
-        """Target points (..., 3) of prior points (..., 3), LPS mm, by fixed-point iteration."""
-        end = self.rigid.to_target(world)
-        start = end
-        for _ in range(30):
-            before, start = start, end - self.displacement_at(start)
-            if np.abs(start - before).max(initial=0.0) < 0.01:
-                break
-        return start
+        """Target points (..., 3) of prior points (..., 3), LPS mm."""
+        return self.displacement.undo(self.rigid.to_target(world))
 
 
 def register_deformably(
@@ -125,20 +108,6 @@ def register_deformably(
         )
     field_ = _demons(as_image(fixed.array, fixed.geometry), as_image(moving, fixed.geometry), options, tick)
     return _believed(rigid, fixed, moving, seen & fixed.body, sitk.GetArrayFromImage(field_).astype(np.float32))
-
-
-def least_jacobian(displacement: np.ndarray, geometry: Geometry) -> float:
-    """The smallest Jacobian determinant of x + u(x) on a grid; ``displacement`` (K, J, I, 3) is in LPS mm."""
-    return float(jacobian(displacement, geometry).min())
-
-
-def jacobian(displacement: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """The Jacobian determinant (K, J, I) of x + u(x); ``displacement`` (K, J, I, 3) is in LPS mm."""
-    # Derivatives along the array's k, j, i in mm, then along x, y, z.
-    along = np.gradient(displacement, *geometry.spacing[::-1], axis=(0, 1, 2))
-    by_index = np.stack(along[::-1], axis=-1)
-    by_world = by_index @ np.reshape(geometry.direction, (3, 3)).T
-    return np.linalg.det(np.eye(3) + by_world)
 
 
 def _cropped(volume: CoarseVolume, margin_mm: float) -> CoarseVolume:
@@ -207,21 +176,20 @@ def _believed(
     rigid: Rigid, fixed: CoarseVolume, moving: np.ndarray, where: np.ndarray, displacement: np.ndarray
 ) -> Deformation:
     """The deformation, unless it fits no better than the rigid transform or folds tissue."""
-    found = Deformation(rigid, displacement, fixed.geometry, 0.0)
+    field = DisplacementField(displacement, fixed.geometry)
     index = np.argwhere(where)
     if len(index) < 100:
         return _unchanged(rigid, fixed, "prior and target share too little to register deformably; rigid was used")
     there = fixed.geometry.world(index[:, ::-1])
-    there = fixed.geometry.index(there + found.displacement_at(there))[:, ::-1]
+    there = fixed.geometry.index(there + field.at(there))[:, ::-1]
     a, before = fixed.array[where], moving[where]
     after = ndimage.map_coordinates(moving, there.T, order=1, mode="nearest")
     qualities = [float(np.corrcoef(a, b)[0, 1]) if a.std() * b.std() > 1e-9 else 0.0 for b in (before, after)]
-    least = least_jacobian(displacement, fixed.geometry)
-    if qualities[1] <= qualities[0] or least <= 0:
+    if qualities[1] <= qualities[0] or field.jacobian().min() <= 0:
         return _unchanged(rigid, fixed, "no deformation fits better than the rigid transform; rigid was used")
-    return replace(found, quality=max(0.0, qualities[1]), least_jacobian=least)
+    return Deformation(rigid, field, max(0.0, qualities[1]))
 
 
 def _unchanged(rigid: Rigid, fixed: CoarseVolume, warning: str) -> Deformation:
-    still = np.zeros((*fixed.geometry.shape, 3), np.float32)
-    return Deformation(rigid, still, fixed.geometry, rigid.quality, method=rigid.method, warning=warning)
+    still = DisplacementField(np.zeros((*fixed.geometry.shape, 3), np.float32), fixed.geometry)
+    return Deformation(rigid, still, rigid.quality, rigid.method, warning)
