@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from os import PathLike
@@ -18,6 +17,7 @@ from adaptsam.sam.checkpoint import bundled_checkpoint, read_checkpoint
 from adaptsam.sam.decode import Decoded, decode
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.fast_encoder import encode
+from adaptsam.sam.files import hash_weights
 from adaptsam.sam.preprocess import prepare_image, prepare_mask
 from adaptsam.sam.prompts import DecodeRequest
 
@@ -50,7 +50,7 @@ class SamModel:
         cls, sam: Sam, config: SamConfig, *, kind: str = "custom", device: str | torch.device = "auto"
     ) -> SamModel:
         """A model around weights in memory, such as one that was just trained."""
-        return cls(sam, config, kind=kind, sha256=_hash_weights(sam), device=device)
+        return cls(sam, config, kind=kind, sha256=hash_weights(sam), device=device)
 
     @property
     def image_size(self) -> int:
@@ -153,11 +153,3 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"The device {str(device)!r} is not available here; use auto or cpu.") from error
     return chosen
-
-
-def _hash_weights(sam: Sam) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sam.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,0 +1,6 @@
+"""CLIP Surgery on open_clip models: where in an image is what a text names, without any training."""
+
+from adaptsam.alignsam.clip.model import ClipModel, load_clip
+from adaptsam.alignsam.clip.text_attention import SurgerySettings, TextAttention
+
+__all__ = ["ClipModel", "SurgerySettings", "TextAttention", "load_clip"]
