@@ -184,7 +184,7 @@ def test_settings_reach_the_propagation_and_the_summary(arguments, capsys):
         (["--prior-mask=nowhere.dcm"], "nowhere.dcm does not exist"),
         (["--target=nowhere"], "nowhere does not exist"),
         (["--checkpoint=nowhere.pth"], "nowhere.pth"),
-        (["--format=docx"], "rtstruct, seg.nrrd, nrrd, nifti"),
+        (["--format=docx"], "rtstruct, dicom-seg, seg.nrrd, nrrd, nifti"),
         (["--view=fulll"], "'full'"),
         (["--retrieval=cosine"], "wasserstein"),
         (["--set=margin=8"], "'margin_mm'"),
@@ -214,12 +214,28 @@ def test_another_patient_is_refused_and_goes_with_the_flag(arguments, patient, t
     assert cli.main([*arguments, "--allow-different-patients"]) == 0
 
 
-def test_rtstruct_for_an_image_without_dicom_is_refused_before_the_work(arguments, patient, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+def test_dicom_for_an_image_without_dicom_is_refused_before_the_work(kind, arguments, patient, tmp_path, capsys):
     arguments[3] = f"--target={patient / 'visit.nrrd'}"
-    assert cli.main([*arguments, "--format=rtstruct"]) == 2
+    assert cli.main([*arguments, f"--format={kind}"]) == 2
     assert "--format seg.nrrd" in sentence_of(capsys)
     assert cli.main(arguments) == 0
     assert not (tmp_path / "result" / "target-1.rtstruct.dcm").exists()
+
+
+def test_contours_come_as_dicom_seg_and_go_in_as_such(arguments, patient, tmp_path):
+    target = read_volume(patient / "visit-2" / "ct")
+    assert cli.main([*arguments, "--format=seg,rtstruct"]) == 0
+    result = tmp_path / "result"
+    seg, rtstruct = (read_structures(result / f"target-1.{kind}.dcm", target) for kind in ("seg", "rtstruct"))
+    assert seg.names == rtstruct.names == ("GTV-1", "Heart")
+    assert all((a.mask == b.mask).all() for a, b in zip(seg.structures, rtstruct.structures, strict=True))
+    prior = read_volume(patient / "visit-1" / "ct")
+    write_structures(tmp_path / "prior.seg.dcm", read_structures(patient / "visit-1" / "rtstruct.dcm", prior), prior)
+    arguments[2] = f"--prior-mask={tmp_path / 'prior.seg.dcm'}"
+    assert cli.main([*arguments, "--format=seg", "--overwrite"]) == 0
+    again = read_structures(result / "target-1.seg.dcm", target)
+    assert all((a.mask == b.mask).all() for a, b in zip(seg.structures, again.structures, strict=True))
 
 
 def test_results_that_are_there_are_kept_unless_overwriting_is_asked_for(arguments, tmp_path, capsys):

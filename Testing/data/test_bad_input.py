@@ -226,7 +226,7 @@ CASES = [
     ("an RTSTRUCT without contours", rtstruct_without_contours, InputError, "no closed contour"),
     ("an RTSTRUCT with broken numbers", rtstruct_with_broken_numbers, InputError, "contours cannot be read"),
     ("a truncated RTSTRUCT", truncated_rtstruct, InputError, "damaged"),
-    ("two RTSTRUCTs in a folder", two_rtstructs, InputError, "holds 2 RTSTRUCT files (rs1.dcm, rs2.dcm)"),
+    ("two RTSTRUCTs in a folder", two_rtstructs, InputError, "holds 2 RTSTRUCT or SEG files (rs1.dcm, rs2.dcm)"),
     ("a folder without slices", lambda make: read_volume(make.tmp), InputError, "no DICOM image series"),
     ("a folder without RTSTRUCT", lambda make: read_structures(make.series(), make.image()), InputError, "0 RTSTRUCT"),
     ("NaN", image_of(NOT_A_NUMBER), InputError, "2 voxels that are not a number"),

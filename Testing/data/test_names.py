@@ -17,11 +17,16 @@ def test_structures_come_in_the_order_asked_for() -> None:
     assert select_structures(structure_set("a", "b", "c"), ["c", "a"]).names == ("c", "a")
 
 
+def test_capitals_do_not_matter_where_one_structure_is_meant() -> None:
+    assert select_structures(structure_set("Lung", "GTV-1"), ["gtv-1", "LUNG "]).names == ("GTV-1", "Lung")
+    assert select_structures(structure_set("lung", "Lung"), ["Lung"]).names == ("Lung",)
+
+
 def test_without_names_all_come_that_are_not_empty() -> None:
     assert select_structures(structure_set("a", "gone", empty="gone")).names == ("a",)
 
 
-@pytest.mark.parametrize("asked", ["gtv-1", "GTV1", "GTV"])
+@pytest.mark.parametrize("asked", ["gtv1", "GTV1", "GTV"])
 def test_a_wrong_name_lists_those_there_are_and_suggests_the_nearest(asked: str) -> None:
     with pytest.raises(InputError, match=r"did you mean 'GTV-1'\? There are: Lung-Left, GTV-1, Cord"):
         select_structures(structure_set("Lung-Left", "GTV-1", "Cord"), [asked])
@@ -38,6 +43,8 @@ def test_a_name_like_no_other_gets_the_list_alone() -> None:
         (structure_set("a", "b", empty="b"), ["b"], "'b' is empty"),
         (structure_set("a", empty="a"), None, "no structure with a contour"),
         (structure_set("a", "a"), ["a"], "Two structures are called 'a'"),
+        (structure_set("a", "a"), ["A"], "Two structures are called 'a'"),
+        (structure_set("aB", "Ab"), ["ab"], "'ab' may be 'Ab' or 'aB'; write it with its capitals"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(structures: StructureSet, names: list[str] | None, words: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import highdicom
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -131,6 +132,23 @@ def test_the_segments_of_a_dicom_seg_may_overlap(dicom_seg_case: Path, tmp_path:
     assert all((a.mask == b.mask).all() for a, b in zip(seg.structures, again.structures, strict=True))
 
 
-def test_a_dicom_seg_of_another_image_is_refused(dicom_seg_case: Path, sarcoma_case: Path) -> None:
-    with pytest.raises(GeometryError, match="lies on another grid"):
+@pytest.mark.parametrize("name", ["liver.dcm", "partial_overlaps.dcm"])
+def test_a_dicom_seg_written_again_is_the_same_to_us_and_to_highdicom(
+    dicom_seg_case: Path, tmp_path: Path, name: str
+) -> None:
+    image = read_volume(dicom_seg_case / "images")
+    seg = read_structures(dicom_seg_case / "labels" / name, image)
+    write_structures(tmp_path / "a.seg.dcm", seg, image)
+    again = read_structures(tmp_path / "a.seg.dcm", image)
+    assert [(one.name, one.tags) for one in again.structures] == [(one.name, one.tags) for one in seg.structures]
+    assert all((a.mask == b.mask).all() for a, b in zip(seg.structures, again.structures, strict=True))
+    assert image.dicom is not None
+    theirs = highdicom.seg.segread(tmp_path / "a.seg.dcm").get_pixels_by_source_instance(
+        image.dicom.sop_instance_uids, assert_missing_frames_are_empty=True
+    )
+    assert (np.moveaxis(theirs, -1, 0) == np.stack([one.mask for one in seg.structures])).all()
+
+
+def test_a_dicom_seg_of_another_patient_is_refused(dicom_seg_case: Path, sarcoma_case: Path) -> None:
+    with pytest.raises(GeometryError, match="belongs to another patient"):
         read_structures(dicom_seg_case / "labels" / "liver.dcm", read_volume(sarcoma_case / "images" / "CT"))

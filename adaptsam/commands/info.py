@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("path", type=Path, help="a DICOM folder or file, NIfTI, NRRD or MetaImage")
     parser.add_argument("--series", metavar="ID", help="UID or number, where a folder holds several series")
-    parser.add_argument("--structures", type=Path, metavar="FILE", help="RTSTRUCT, .seg.nrrd or labelmap on this image")
+    parser.add_argument("--structures", type=Path, metavar="FILE", help="RTSTRUCT, SEG, .seg.nrrd or labelmap on it")
     add_talk_options(parser)
     parser.set_defaults(run=run)
 

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from adaptsam.volumes.report import StructureReport
 
 #: The formats of --format and the ends of their files' names.
-SUFFIXES = {"rtstruct": ".rtstruct.dcm", "seg.nrrd": ".seg.nrrd", "nrrd": ".nrrd", "nifti": ".nii.gz"}
+SUFFIXES = {
+    "rtstruct": ".rtstruct.dcm",
+    "dicom-seg": ".seg.dcm",
+    "seg.nrrd": ".seg.nrrd",
+    "nrrd": ".nrrd",
+    "nifti": ".nii.gz",
+}
+ALIASES = {"seg": "dicom-seg"}
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
     """The formats of a comma-separated list."""
-    formats = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    given = (part.strip() for part in text.split(",") if part.strip())
+    formats = tuple(dict.fromkeys(ALIASES.get(name, name) for name in given))
     for name in formats:
         if name not in SUFFIXES:
             raise InputError(f"There is no format {name!r}; there are: {', '.join(SUFFIXES)}.")

@@ -36,8 +36,9 @@ Carry contours to later visits. What it takes: the prior image, its contours, an
   a larger model, on a GPU, and the contours as NIfTI too:
   adaptsam propagate … --checkpoint sam_vit_b_01ec64.pth --device cuda --format rtstruct,seg.nrrd,nifti
 
-Images are DICOM folders, NIfTI, NRRD or MetaImage; contours are RTSTRUCT, .seg.nrrd or labelmaps. The result lies on
-the target's own grid: target-1.rtstruct.dcm, target-1.seg.nrrd, …, report.html and summary.json, all or none.
+Images are DICOM folders, NIfTI, NRRD or MetaImage; contours are RTSTRUCT, DICOM SEG, .seg.nrrd or labelmaps. The
+result lies on the target's own grid: target-1.rtstruct.dcm, target-1.seg.nrrd, …, report.html and summary.json, all or
+none.
 """
 
 
@@ -54,7 +55,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--format",
         metavar="LIST",
-        help="rtstruct, seg.nrrd, nrrd, nifti, separated by commas; default: seg.nrrd, and rtstruct for DICOM targets",
+        help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
+        "default: seg.nrrd, and rtstruct for DICOM targets",
     )
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)
@@ -184,9 +186,11 @@ def target_sources(paths: Sequence[Path], series: Sequence[str] | None) -> list[
 
 
 def check_formats(targets: Sequence[Volume], formats: Sequence[str] | None) -> None:
-    """Raise :class:`InputError` before the work where RTSTRUCT is asked for and cannot be written."""
+    """Raise :class:`InputError` before the work where a DICOM object is asked for and cannot be written."""
+    wanted = [name for name in ("rtstruct", "dicom-seg") if name in (formats or ())]
     for number, target in enumerate(targets, start=1):
-        if formats and "rtstruct" in formats and (target.dicom is None or not target.dicom.sop_instance_uids):
+        if wanted and (target.dicom is None or not target.dicom.sop_instance_uids):
+            kind = {"rtstruct": "RTSTRUCT", "dicom-seg": "DICOM SEG"}[wanted[0]]
             raise InputError(
-                f"Target {number} is not a DICOM series, so that no RTSTRUCT can refer to it; choose --format seg.nrrd."
+                f"Target {number} is not a DICOM series, so that no {kind} can refer to it; choose --format seg.nrrd."
             )

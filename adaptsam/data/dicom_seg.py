@@ -1,96 +1,153 @@
-"""DICOM SEG in: one binary frame per segment and slice."""
+"""DICOM SEG in: one frame per segment and slice, or one frame of labels per slice."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.data.dicom_files import quiet_pydicom, read_dicom
 from adaptsam.data.labelmaps import distinct_color
+from adaptsam.data.patient import same_person
+from adaptsam.data.terminology import CODE_KEYS
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import GeometryError, InputError
 
-_CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+_log = logging.getLogger(__name__)
+
+# In voxels: how far a frame's pixel may lie from a voxel's centre, in the plane and, as contours may, between slices.
+_TOLERANCE = (0.05, 0.05, 0.1)
 
 
 def read_dicom_seg(path: Path, reference: Volume) -> StructureSet:
-    """The segments of a binary DICOM SEG on the grid of the image that they were made on; they may overlap.
+    """The segments of a DICOM SEG on the grid of the image that they were made on; they may overlap.
+
+    Frames may be cropped or turned, as long as their pixels are voxels of the image. Of a fractional SEG, a voxel
+    belongs to a segment from half the highest value on, and the log says so.
 
     Raises:
-        InputError: the file is damaged or not binary.
-        GeometryError: a frame does not lie on a slice of ``reference``.
+        InputError: the file is damaged or of no known type.
+        GeometryError: a frame does not lie on a slice of ``reference``, or the file belongs to another patient or
+            to a series with another frame of reference.
     """
     dataset = read_dicom(path, pixels=True)
-    if dataset.get("SegmentationType") != "BINARY":
-        raise InputError(f"{path.name} is not a binary DICOM SEG; convert it to .seg.nrrd first.")
+    if dataset.get("SegmentationType") not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise InputError(f"{path.name} is a DICOM SEG of no known type; convert it to .seg.nrrd first.")
     try:
         with quiet_pydicom():
-            frames = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns)).astype(bool)
-            places = [_place(dataset, item) for item in dataset.PerFrameFunctionalGroupsSequence]
-            segments = [_empty_structure(segment, reference.geometry) for segment in dataset.SegmentSequence]
+            masks = [(number, grid, mask) for number, grid, mask in _frames(dataset)]
+            segments = {
+                int(segment.SegmentNumber): _empty_structure(segment, reference.geometry)
+                for segment in dataset.SegmentSequence
+                if dataset.SegmentationType != "LABELMAP" or segment.SegmentNumber != 0  # the background
+            }
             source = _source(dataset)
+            named = _referenced_series(dataset)
     except Exception:
         raise InputError(f"{path.name} is damaged: its segments cannot be read; export it again.") from None
-    by_number = {structure.number: structure for structure in segments}
-    for frame, (number, grid) in zip(frames, places, strict=True):
-        structure = by_number.get(number)
-        if structure is not None:
-            structure.mask[_slice_of(grid, reference.geometry, path)] |= frame
-    return StructureSet(tuple(segments), reference.geometry, source)
+    _check_origin(source, named, reference, path)
+    for number, grid, mask in masks:
+        if number in segments:
+            voxels = _voxels(mask, grid, reference.geometry, path)
+            segments[number].mask[tuple(voxels.T)] = True
+    if dataset.SegmentationType == "FRACTIONAL":
+        _log.warning("The DICOM SEG is fractional; what is at least half inside a segment counts as inside.")
+    return StructureSet(tuple(segments.values()), reference.geometry, source)
 
 
-def _place(dataset: Dataset, frame: Dataset) -> tuple[int, Geometry]:
-    """The segment's number and the grid of one frame."""
+def _frames(dataset: FileDataset) -> Iterator[tuple[int, Geometry, np.ndarray]]:
+    """The segment's number, the grid (1, J, I), and the mask (J, I) of every frame that shows something."""
+    kind = dataset.SegmentationType
+    frames = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
     shared = dataset.SharedFunctionalGroupsSequence[0]
+    for values, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        grid = _grid(dataset, groups, shared)
+        if kind == "LABELMAP":
+            for number in np.unique(values):
+                yield int(number), grid, values == number
+            continue
+        identification = _group(groups, shared, "SegmentIdentificationSequence")
+        mask = values > 0 if kind == "BINARY" else 2 * values.astype(int) >= int(dataset.MaximumFractionalValue)
+        yield int(identification.ReferencedSegmentNumber), grid, mask
 
-    def item(name: str) -> Dataset:
-        return (frame.get(name) or shared[name].value)[0]
 
-    row, column = np.array(item("PlaneOrientationSequence").ImageOrientationPatient, float).reshape(2, 3)
-    spacing = [float(value) for value in item("PixelMeasuresSequence").PixelSpacing]
-    x, y, z = (float(value) for value in item("PlanePositionSequence").ImagePositionPatient)
-    grid = Geometry(
+def _group(groups: Dataset, shared: Dataset, name: str) -> Dataset:
+    """A functional group of one frame: its own, otherwise the shared one."""
+    return (groups.get(name) or shared[name].value)[0]
+
+
+def _grid(dataset: Dataset, groups: Dataset, shared: Dataset) -> Geometry:
+    orientation = _group(groups, shared, "PlaneOrientationSequence").ImageOrientationPatient
+    row, column = np.array(orientation, float).reshape(2, 3)
+    spacing = [float(value) for value in _group(groups, shared, "PixelMeasuresSequence").PixelSpacing]
+    x, y, z = (float(value) for value in _group(groups, shared, "PlanePositionSequence").ImagePositionPatient)
+    return Geometry(
         shape=(1, int(dataset.Rows), int(dataset.Columns)),
         spacing=(spacing[1], spacing[0], 1.0),
         origin=(x, y, z),
         direction=tuple(np.column_stack([row, column, np.cross(row, column)]).ravel().tolist()),
     )
-    return int(item("SegmentIdentificationSequence").ReferencedSegmentNumber), grid
 
 
-def _slice_of(frame: Geometry, image: Geometry, path: Path) -> int:
-    """The slice on which all corners of a frame lie."""
-    corners = np.array([[0, 0, 0], [frame.shape[2] - 1, 0, 0], [0, frame.shape[1] - 1, 0]])
-    index = image.index(frame.world(corners))
-    k = int(np.rint(index[0, 2]))
-    fits = frame.shape[1:] == image.shape[1:] and np.abs(index - corners - np.array([0, 0, k])).max() < 0.01
-    if not fits or not 0 <= k < image.shape[0]:
+def _voxels(mask: np.ndarray, frame: Geometry, image: Geometry, path: Path) -> np.ndarray:
+    """Indices (n, 3) in the order k, j, i of the image's voxels that a frame's mask covers."""
+    to_image = np.linalg.inv(image.index_to_world) @ frame.index_to_world
+    steps, start = np.rint(to_image[:3, :2]), np.rint(to_image[:3, 3])
+    drift = np.abs(to_image[:3, :2] - steps) @ mask.shape[::-1] + np.abs(to_image[:3, 3] - start)
+    if (np.abs(steps).sum(axis=0) != 1).any() or (drift > _TOLERANCE).any():
         raise GeometryError(f"{path.name} lies on another grid than the image; choose the series that it was made on.")
-    return k
+    voxels = (np.argwhere(mask)[:, ::-1] @ steps.T + start).astype(int)[:, ::-1]
+    if ((voxels < 0) | (voxels >= image.shape)).any():
+        raise GeometryError(f"{path.name} has segments outside the image; choose the series that it was made on.")
+    return voxels
 
 
 def _empty_structure(segment: Dataset, geometry: Geometry) -> Structure:
     number = int(segment.SegmentNumber)
     code = (segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()])[0]
+    lab = segment.get("RecommendedDisplayCIELabValue")
     return Structure(
         name=str(segment.get("SegmentLabel", "") or f"segment-{number}"),
         mask=np.zeros(geometry.shape, bool),
-        color=distinct_color(number - 1),
+        color=hd.color.CIELabColor.from_dicom_value(lab).to_rgb(clip=True) if lab else distinct_color(number - 1),
         number=number,
-        tags={
-            key: str(code[key].value) for key in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning") if key in code
-        },
+        tags={key: str(code[key].value) for key in CODE_KEYS if key in code},
     )
 
 
 def _source(dataset: FileDataset) -> DicomSource:
-    series = dataset.get("ReferencedSeriesSequence") or [Dataset()]
+    named = _referenced_series(dataset)
     return DicomSource(
         patient_id=str(dataset.get("PatientID", "")),
         study_uid=str(dataset.get("StudyInstanceUID", "")),
-        series_uid=str(series[0].get("SeriesInstanceUID", "")),
+        series_uid=named[0] if named else "",
         frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID", "")),
         study_date=str(dataset.get("StudyDate", "")),
     )
+
+
+def _referenced_series(dataset: Dataset) -> list[str]:
+    """The series that the file names, in its own study and in others."""
+    studies = [dataset, *(dataset.get("StudiesContainingOtherReferencedInstancesSequence") or ())]
+    items = [item for study in studies for item in study.get("ReferencedSeriesSequence") or ()]
+    return [str(item.get("SeriesInstanceUID", "")) for item in items]
+
+
+def _check_origin(source: DicomSource, named: list[str], reference: Volume, path: Path) -> None:
+    """A SEG of another series must share the frame of reference; then position decides."""
+    image = reference.dicom
+    if image is None or image.series_uid in named:
+        return
+    same_frame = bool(image.frame_of_reference_uid) and image.frame_of_reference_uid == source.frame_of_reference_uid
+    if not same_frame and same_person(source, image) is False:
+        raise GeometryError(f"{path.name} belongs to another patient than the image; choose the matching pair.")
+    if named and not same_frame:
+        raise GeometryError(
+            f"{path.name} was made on another series with another frame of reference; choose that series as the image."
+        )
+    if named:
+        _log.warning("The DICOM SEG names another series than the image; its segments are matched by position.")

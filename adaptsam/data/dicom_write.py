@@ -52,9 +52,18 @@ def derived_dataset(source: DicomSource, sop_class: str, modality: str, *, serie
     dataset.SOPClassUID = meta.MediaStorageSOPClassUID
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.Modality = modality
+    for keyword in _PATIENT_AND_STUDY:
+        setattr(dataset, keyword, "")
+    copy_patient_and_study(source, dataset)
+    dataset.StudyInstanceUID = source.study_uid or generate_uid()
+    dataset.SeriesInstanceUID = series_uid
+    stamp(dataset, model)
+    return dataset
+
+
+def copy_patient_and_study(source: DicomSource, dataset: Dataset) -> None:
+    """Everything that is known of patient and study."""
     with quiet_pydicom():
-        for keyword in _PATIENT_AND_STUDY:
-            setattr(dataset, keyword, "")
         for keyword, value in source.header.items():
             if keyword not in _OF_THE_IMAGE:
                 setattr(dataset, keyword, value)
@@ -62,13 +71,9 @@ def derived_dataset(source: DicomSource, sop_class: str, modality: str, *, serie
             dataset.DeidentificationMethod = "As the source images"
         dataset.PatientID = source.patient_id
         dataset.StudyDate = source.study_date
-    dataset.StudyInstanceUID = source.study_uid or generate_uid()
-    dataset.SeriesInstanceUID = series_uid
-    _stamp(dataset, model)
-    return dataset
 
 
-def _stamp(dataset: Dataset, model: str) -> None:
+def stamp(dataset: Dataset, model: str) -> None:
     """When it was made, and by what."""
     now = dt.datetime.now()
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
@@ -128,7 +133,7 @@ def write_dicom_series(
             dataset.SeriesDescription = description[:64]
             dataset.SeriesNumber = series_number
             _add_ct_image(dataset, source)
-            _add_plane(dataset, volume.geometry, k)
+            add_plane(dataset, volume.geometry, k)
             _add_pixels(dataset, pixels[k])
             dataset.save_as(staging / name, enforce_file_format=True)
             uids.append(str(dataset.SOPInstanceUID))
@@ -158,7 +163,8 @@ def _add_ct_image(dataset: Dataset, source: DicomSource) -> None:
     dataset.ContentDate, dataset.ContentTime = dataset.SeriesDate, dataset.SeriesTime
 
 
-def _add_plane(dataset: Dataset, geometry: Geometry, k: int) -> None:
+def add_plane(dataset: Dataset, geometry: Geometry, k: int) -> None:
+    """Where slice ``k`` lies in the patient."""
     matrix = np.reshape(geometry.direction, (3, 3))
     dataset.InstanceNumber = k + 1
     dataset.PixelSpacing = decimals([geometry.spacing[1], geometry.spacing[0]])

@@ -8,6 +8,7 @@ import numpy as np
 
 from adaptsam.data.dicom_files import is_dicom, read_dicom
 from adaptsam.data.dicom_seg import read_dicom_seg
+from adaptsam.data.dicom_seg_write import write_dicom_seg
 from adaptsam.data.dicom_series import dicom_paths, read_dicom_series
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.data.labelmaps import read_labelmap, write_labelmap
@@ -52,8 +53,8 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     """Structures on the grid of the image that they were drawn on.
 
     Args:
-        path: an RTSTRUCT, a folder with exactly one, a binary DICOM SEG, a ``.seg.nrrd``, or a labelmap in NRRD,
-            NIfTI or MetaImage.
+        path: an RTSTRUCT or DICOM SEG, a folder with exactly one, a ``.seg.nrrd``, or a labelmap in NRRD, NIfTI or
+            MetaImage.
         reference: the image.
 
     Returns:
@@ -66,7 +67,7 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     path = Path(path).absolute()
     _check_exists(path)
     if path.is_dir():
-        path = _only_rtstruct(path)
+        path = _only_structures(path)
     if is_dicom(path) or path.suffix.lower() == ".dcm":
         is_seg = read_dicom(path, tags=["Modality"]).get("Modality") == "SEG"
         return read_dicom_seg(path, reference) if is_seg else read_rtstruct(path, reference)
@@ -95,12 +96,14 @@ def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -
 def write_structures(
     path: str | Path, structures: StructureSet, reference: Volume, *, model: str = "", overwrite: bool = False
 ) -> None:
-    """Write structures as RTSTRUCT (``.dcm``), ``.seg.nrrd``, or a labelmap (``.nrrd``, ``.nii.gz``, …), by the suffix.
+    """Write structures in the format that the suffix names.
+
+    RTSTRUCT is ``.dcm``, DICOM SEG ``.seg.dcm``, 3D Slicer's file ``.seg.nrrd``; ``.nrrd``, ``.nii.gz``, … hold labels.
 
     Args:
         path: the file.
         structures: on the grid of ``reference``.
-        reference: the image; for RTSTRUCT it must be from DICOM.
+        reference: the image; for RTSTRUCT and SEG it must be from DICOM.
         model: SHA-256 of the model that made the structures, written where the format has a place for it.
         overwrite: replace an existing file.
 
@@ -114,14 +117,18 @@ def write_structures(
     shape = reference.geometry.shape
     if not structures.geometry.matches(reference.geometry) or any(s.mask.shape != shape for s in structures.structures):
         raise GeometryError("The structures lie on another grid than the image; write them with the image they are on.")
-    if name.endswith(".dcm"):
+    if name.endswith(".seg.dcm"):
+        write_dicom_seg(path, structures, reference, model=model, overwrite=overwrite)
+    elif name.endswith(".dcm"):
         write_rtstruct(path, structures, reference, model=model, overwrite=overwrite)
     elif name.endswith(".seg.nrrd"):
         write_seg_nrrd(path, structures, reference.geometry, model=model, overwrite=overwrite)
     elif name.endswith(SUFFIXES):
         write_labelmap(path, structures, reference.geometry, overwrite=overwrite)
     else:
-        raise InputError(f"{path.name} has no suffix for structures; use .dcm, .seg.nrrd, {', '.join(SUFFIXES)}.")
+        raise InputError(
+            f"{path.name} has no suffix for structures; use .dcm, .seg.dcm, .seg.nrrd, {', '.join(SUFFIXES)}."
+        )
 
 
 def _check_exists(path: Path) -> None:
@@ -139,9 +146,10 @@ def _check_values(array: np.ndarray, path: Path) -> None:
         raise InputError(f"{path.name} has the same value everywhere; choose an image that shows something.")
 
 
-def _only_rtstruct(folder: Path) -> Path:
-    found = [path for path in dicom_paths(folder) if read_dicom(path, tags=["Modality"]).get("Modality") == "RTSTRUCT"]
+def _only_structures(folder: Path) -> Path:
+    kinds = {path: read_dicom(path, tags=["Modality"]).get("Modality") for path in dicom_paths(folder)}
+    found = [path for path, kind in kinds.items() if kind in ("RTSTRUCT", "SEG")]
     if len(found) != 1:
         names = f" ({', '.join(path.name for path in found)})" if found else ""
-        raise InputError(f"{folder.name} holds {len(found)} RTSTRUCT files{names}; give the path of one.")
+        raise InputError(f"{folder.name} holds {len(found)} RTSTRUCT or SEG files{names}; give the path of one.")
     return found[0]

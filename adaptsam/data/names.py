@@ -14,35 +14,40 @@ def select_structures(structures: StructureSet, names: Sequence[str] | None = No
 
     Args:
         structures: the set to choose from.
-        names: exact names; ``None`` means all that are not empty.
+        names: capitals do not matter where one structure alone is meant; ``None`` means all that are not empty.
 
     Returns:
         A set with the same grid. None of its masks is empty.
 
     Raises:
-        InputError: a name is not there (the message lists those that are, and the nearest), stands for two structures,
-            or its structure is empty.
+        InputError: a name is not there (the message lists those that are, and the nearest), stands for several
+            structures, or its structure is empty.
     """
     if names is None:
         chosen = [structure for structure in structures.structures if structure.mask.any()]
         if not chosen:
             raise InputError("The structure set holds no structure with a contour; choose another file.")
         return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
-    check_names(names, structures.names)
-    chosen = [structures.structures[structures.names.index(name)] for name in names]
+    chosen = [structures.structures[_place(name, structures.names)] for name in names]
     for structure in chosen:
         if not structure.mask.any():
             raise InputError(f"The structure {structure.name!r} is empty; choose one that has a contour.")
     return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
 
 
-def check_names(names: Sequence[str], available: Sequence[str]) -> None:
-    """Raise :class:`InputError` unless every name stands for exactly one of those that are available."""
-    for name in names:
-        if name not in available:
-            raise InputError(f"There is no structure {name!r}{_suggestion(name, available)}.")
-        if list(available).count(name) > 1:
-            raise InputError(f"Two structures are called {name!r}; rename one of them.")
+def _place(name: str, available: Sequence[str]) -> int:
+    """Where the one name stands that is equal, or where none is, equal but for capitals and outer spaces."""
+    alike = [one.strip().casefold() for one in available]
+    places = [n for n, one in enumerate(available) if one == name]
+    places = places or [n for n, one in enumerate(alike) if one == name.strip().casefold()]
+    if not places:
+        raise InputError(f"There is no structure {name!r}{_suggestion(name, available)}.")
+    if len(places) > 1:
+        twice = {available[n] for n in places}
+        if len(twice) == 1:
+            raise InputError(f"Two structures are called {twice.pop()!r}; rename one of them.")
+        raise InputError(f"{name!r} may be {' or '.join(map(repr, sorted(twice)))}; write it with its capitals.")
+    return places[0]
 
 
 def _suggestion(name: str, available: Sequence[str]) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from adaptsam.data.volume import Volume
+from adaptsam.data.volume import DicomSource, Volume
 
 
 def same_patient(a: Volume, b: Volume) -> bool | None:
-    """Whether two images are of one patient; ``None`` when an image does not say.
+    """Whether two images are of one patient; ``None`` when an image does not say."""
+    return None if a.dicom is None or b.dicom is None else same_person(a.dicom, b.dicom)
+
+
+def same_person(a: DicomSource, b: DicomSource) -> bool | None:
+    """Whether two DICOM objects are of one patient; ``None`` when one does not say.
 
     The patient IDs decide; where they agree, two birth dates that differ tell that one ID was given twice.
     """
-    if a.dicom is None or b.dicom is None:
-        return None
-    first, second = a.dicom.patient_id.strip(), b.dicom.patient_id.strip()
+    first, second = a.patient_id.strip(), b.patient_id.strip()
     if not first or not second:
         return None
     if first.casefold() != second.casefold():
         return False
-    births = {source.header.get("PatientBirthDate", "").strip() for source in (a.dicom, b.dicom)} - {""}
+    births = {source.header.get("PatientBirthDate", "").strip() for source in (a, b)} - {""}
     return len(births) < 2

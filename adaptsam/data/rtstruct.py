@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 from adaptsam.data.contours import fill_contours
 from adaptsam.data.dicom_files import quiet_pydicom, read_dicom
 from adaptsam.data.labelmaps import distinct_color
+from adaptsam.data.patient import same_person
+from adaptsam.data.terminology import CODE_KEYS
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import GeometryError, InputError
 
@@ -86,7 +88,7 @@ def _rois(dataset: Dataset) -> list[_Roi]:
 
 def _codes(observation: Dataset) -> dict[str, str]:
     code = (observation.get("RTROIIdentificationCodeSequence") or [Dataset()])[0]
-    return {key: str(code[key].value) for key in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning") if key in code}
+    return {key: str(code[key].value) for key in CODE_KEYS if key in code}
 
 
 def _closed_contours(drawn: Dataset) -> tuple[np.ndarray, ...]:
@@ -140,8 +142,7 @@ def _check_frame(dataset: Dataset, source: DicomSource, reference: Volume, path:
         return False
     frames, series = _references(dataset)
     same_frame = image.frame_of_reference_uid in frames
-    ids = {source.patient_id.strip().casefold(), image.patient_id.strip().casefold()}
-    if len(ids) == 2 and "" not in ids and not same_frame:
+    if not same_frame and same_person(source, image) is False:
         raise GeometryError(f"{path.name} belongs to another patient than the image; choose the matching pair.")
     if image.series_uid not in series:
         _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")

@@ -14,11 +14,11 @@ from adaptsam.data.contours import trace_contours
 from adaptsam.data.dicom_write import derived_dataset
 from adaptsam.data.provenance import NOTICE, software, software_version
 from adaptsam.data.staging import staged_file
+from adaptsam.data.terminology import CODE_KEYS
 from adaptsam.data.volume import DicomSource, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
 
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
-_CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 
 
 def write_rtstruct(
@@ -70,7 +70,8 @@ def write_rtstruct(
 def _referenced_frame(source: DicomSource) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
-    series.ContourImageSequence = [_image(source, k) for k in range(len(source.sop_instance_uids))]
+    firsts = {uid: k for k, uid in reversed(list(enumerate(source.sop_instance_uids)))}
+    series.ContourImageSequence = [_image(source, k, whole=True) for k in sorted(firsts.values())]
     study = Dataset()
     study.ReferencedSOPClassUID = _DETACHED_STUDY
     study.ReferencedSOPInstanceUID = source.study_uid
@@ -81,10 +82,13 @@ def _referenced_frame(source: DicomSource) -> Dataset:
     return frame
 
 
-def _image(source: DicomSource, k: int) -> Dataset:
+def _image(source: DicomSource, k: int, *, whole: bool = False) -> Dataset:
+    """Slice ``k``, or the ``whole`` multi-frame object that it is a frame of."""
     image = Dataset()
     image.ReferencedSOPClassUID = source.sop_class_uid
     image.ReferencedSOPInstanceUID = source.sop_instance_uids[k]
+    if source.frame_numbers and not whole:
+        image.ReferencedFrameNumber = source.frame_numbers[k]
     return image
 
 
@@ -142,9 +146,9 @@ def _observation(number: int, structure: Structure) -> Dataset:
     observation.ReferencedROINumber = number
     observation.RTROIInterpretedType = structure.interpreted_type
     observation.ROIInterpreter = ""
-    if all(structure.tags.get(key) for key in _CODE):
+    if all(structure.tags.get(key) for key in CODE_KEYS):
         code = Dataset()
-        for key in _CODE:
+        for key in CODE_KEYS:
             setattr(code, key, structure.tags[key])
         observation.RTROIIdentificationCodeSequence = [code]
     return observation

@@ -63,7 +63,8 @@ class DicomSource:
     """What ties an image to its DICOM series. It stays in memory: never logged, cached or reported.
 
     ``header`` holds the patient and study attributes that a derived object must repeat, by DICOM keyword.
-    ``sop_instance_uids`` has one entry per slice, in the order of k.
+    ``sop_instance_uids`` has one entry per slice, in the order of k; slices that are frames of a multi-frame object
+    repeat its UID, and ``frame_numbers`` has their numbers, from 1.
     """
 
     patient_id: str = field(default="", repr=False)
@@ -74,6 +75,7 @@ class DicomSource:
     sop_instance_uids: tuple[str, ...] = ()
     study_date: str = ""
     header: dict[str, str] = field(default_factory=dict, repr=False)
+    frame_numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
