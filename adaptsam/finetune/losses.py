@@ -1,7 +1,8 @@
-"""The losses of training SAM from nothing: Dice with cross-entropy, and the squared error of the predicted IoU.
+"""The losses of masks: SAM's own for fine-tuning, and one for training from nothing.
 
-SAM's own 20 · focal belongs to a decoder that already answers prompts: from nothing it holds the masks empty (no pixel
-above zero after 200 steps here), because an empty mask is already a small focal loss.
+SAM's 20 · focal belongs to a decoder that already answers prompts: from nothing it holds the masks empty (no pixel
+above zero after 200 steps here), because an empty mask is already a small focal loss. There, Dice with cross-entropy is
+used.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+_FOCAL_WEIGHT = 20.0
 
 _dice = DiceLoss(sigmoid=True, reduction="none")
 
 
-def mask_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
-    """The loss of each mask.
+def sam_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
+    """Dice + 20 · focal + squared error of the predicted IoU (Kirillov et al., 2023, App. A), of each mask.
 
     Args:
         logits: float32 (B, M, H, W).
@@ -26,10 +30,22 @@ def mask_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
         float32 (B, M).
     """
     target = truth.expand_as(logits)
-    dice = _dice(logits.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None]).view(predicted_iou.shape)
+    focal = sigmoid_focal_loss(logits, target).mean((-2, -1))
+    return _dice_of(logits, target) + _FOCAL_WEIGHT * focal + (predicted_iou - _iou(logits, target)) ** 2
+
+
+def mask_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
+    """Dice + cross-entropy + squared error of the predicted IoU; as :func:`sam_loss`."""
+    target = truth.expand_as(logits)
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((-2, -1))
-    with torch.no_grad():
-        found = logits > 0
-        union = (found | (target > 0)).sum((-2, -1)).clamp(min=1)
-        iou = (found & (target > 0)).sum((-2, -1)) / union
-    return dice + entropy + (predicted_iou - iou) ** 2
+    return _dice_of(logits, target) + entropy + (predicted_iou - _iou(logits, target)) ** 2
+
+
+def _dice_of(logits: Tensor, target: Tensor) -> Tensor:
+    return _dice(logits.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None]).view(logits.shape[:2])
+
+
+@torch.no_grad()
+def _iou(logits: Tensor, target: Tensor) -> Tensor:
+    found, true = logits > 0, target > 0
+    return (found & true).sum((-2, -1)) / (found | true).sum((-2, -1)).clamp(min=1)

@@ -8,10 +8,10 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional
 
+from adaptsam.finetune.decoding import decode_prompts
 from adaptsam.finetune.losses import mask_loss
 from adaptsam.finetune.prompting import box_around, closed, error_points, first_prompt, joined
-from adaptsam.sam.prompts import PromptTokens, embed_mask_inputs, embed_tokens
-from adaptsam.sam.two_way import run_decoder
+from adaptsam.sam.prompts import PromptTokens
 
 _FEWEST_PIXELS, _LARGEST_SHARE = 12, 0.9
 _SMALL_SHARE, _SMALL_FAVOUR = 0.01, 3.0
@@ -42,25 +42,15 @@ def prompt_loss(rng: np.random.Generator, sam: Sam, features: Tensor, masks: Ten
     previous: list[Tensor | None] = [None] * len(truth)
     if rng.random() < 0.5:
         with torch.no_grad():
-            logits, _ = _decode(sam, features, tokens, previous, multimask=False)
+            logits, _ = decode_prompts(sam, features, tokens, previous, multimask=False)
         previous = list(logits[:, 0])
         if rng.random() < 0.6:
             tokens = _next_prompts(rng, [prompt for prompt, _ in started], truth, logits[:, 0])
     multimask = bool(rng.random() < 0.2)
-    logits, iou = _decode(sam, features, tokens, previous, multimask)
+    logits, iou = decode_prompts(sam, features, tokens, previous, multimask)
     low = functional.adaptive_avg_pool2d(masks[:, None].float(), logits.shape[-1])
     each = mask_loss(logits, (low > 0.5).float(), iou)
     return each.min(1).values.mean() if multimask else each[:, 0].mean()
-
-
-def _decode(
-    sam: Sam, features: Tensor, tokens: list[PromptTokens], previous: list[Tensor | None], multimask: bool
-) -> tuple[Tensor, Tensor]:
-    sparse, real = embed_tokens(sam.prompt_encoder, tokens)
-    dense = embed_mask_inputs(sam.prompt_encoder, previous)
-    image = features.flatten(2).transpose(1, 2)
-    position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
-    return run_decoder(sam.mask_decoder, image + dense, position, sparse, real, None, multimask)
 
 
 def _next_prompts(

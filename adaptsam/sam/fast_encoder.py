@@ -17,18 +17,24 @@ from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 # Measured on two cores: pieces of this size are as fast as any, and every core has some of the work.
 _BIAS_BYTES_PER_THREAD = 8 * 2**20
 _MLP_POSITIONS = 1024
 
 
-def encode(encoder: ImageEncoderViT, images: torch.Tensor) -> torch.Tensor:
+def encode(
+    encoder: ImageEncoderViT, images: torch.Tensor, kept: torch.Tensor | None = None, checkpointed: bool = False
+) -> torch.Tensor:
     """The image embeddings of a batch.
 
     Args:
         encoder: SAM's image encoder; its parameters are used where they lie.
         images: float32 (B, 3, S, S), normalised and padded.
+        kept: float32 (depth, 2, B), by how much attention and MLP of each block count for each image: drop path in
+            training. None for 1 everywhere.
+        checkpointed: keep only what enters each block for the gradients, and compute the block again for them.
 
     Returns:
         float32 (B, C, h, w).
@@ -37,20 +43,23 @@ def encode(encoder: ImageEncoderViT, images: torch.Tensor) -> torch.Tensor:
     x = encoder.patch_embed(images).contiguous()
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
-    for block in encoder.blocks:
-        x = _block(block, x)
+    for number, block in enumerate(encoder.blocks):
+        share = None if kept is None else kept[number].view(2, -1, 1, 1, 1).to(x.dtype)
+        x = checkpoint(_block, block, x, share, use_reentrant=False) if checkpointed else _block(block, x, share)
     return encoder.neck(x.permute(0, 3, 1, 2)).float()
 
 
-def _block(block: Block, x: torch.Tensor) -> torch.Tensor:
-    """One transformer block on (B, h, w, C)."""
+def _block(block: Block, x: torch.Tensor, share: torch.Tensor | None = None) -> torch.Tensor:
+    """One transformer block on (B, h, w, C); ``share`` (2, B, 1, 1, 1) scales attention and MLP."""
     qkv = block.attn.qkv(block.norm1(x))
     if block.window_size:
         attended = _windowed_attention(block.attn, qkv, block.window_size)
     else:
         attended = _attention(block.attn, qkv)
-    x = x + block.attn.proj(attended)
-    return x + _mlp(block.mlp, block.norm2(x))
+    attended = block.attn.proj(attended)
+    x = x + (attended if share is None else share[0] * attended)
+    changed = _mlp(block.mlp, block.norm2(x))
+    return x + (changed if share is None else share[1] * changed)
 
 
 def _mlp(mlp: MLPBlock, x: torch.Tensor) -> torch.Tensor:
