@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import HTJ2KLossless, JPEG2000Lossless
+from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGLosslessSV1
 
 from adaptsam.data import Geometry, Volume, list_series, read_structures, read_volume, write_structures, write_volume
 from adaptsam.errors import AdaptSAMError, GeometryError, InputError
@@ -210,7 +210,8 @@ CASES = [
     ("colour slices", with_attribute("SamplesPerPixel", 3), InputError, "colour"),
     ("frames in one file", with_attribute("NumberOfFrames", 5), InputError, "several frames"),
     ("a compression without decoder", compressed(HTJ2KLossless), InputError, "run 'pip install pylibjpeg"),
-    ("broken compression", compressed(JPEG2000Lossless), InputError, "slice"),
+    ("broken JPEG 2000", compressed(JPEG2000Lossless), InputError, "pixels cannot be decoded; copy it again"),
+    ("broken JPEG", compressed(JPEGLosslessSV1), InputError, "pixels cannot be decoded; copy it again"),
     ("truncated pixels", truncated(-100), InputError, "slice07.dcm is truncated"),
     ("a truncated header", truncated(700), InputError, "slice07.dcm is damaged or truncated"),
     ("a file cut to nothing", truncated(50), InputError, "slice07.dcm is not a DICOM file, or truncated"),

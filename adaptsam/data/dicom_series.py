@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
-from adaptsam.data.dicom_files import is_dicom, quiet_pydicom, read_dicom, rescaled_values
+from adaptsam.data.dicom_files import is_dicom, quiet_pydicom, read_dicom
+from adaptsam.data.dicom_frames import MULTI_FRAME, frame_headers, holds_frames
+from adaptsam.data.dicom_pixels import rescaled, stored_frames
 from adaptsam.data.volume import DicomSource, Geometry, Volume
 from adaptsam.errors import GeometryError, InputError
 
@@ -25,7 +27,9 @@ _LISTED = (
     "StudyDate",
     "ImagePositionPatient",
     "Rows",
+    "NumberOfFrames",
 )
+_ONE_SLICE = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
 # What an object that is derived from the image must repeat.
 _HEADER = (
     "PatientName",
@@ -78,9 +82,10 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
 
 def _is_slice(header: FileDataset, path: Path) -> bool:
     """Whether a file is a slice of an image. A slice that lost its position to damage must not go missing silently."""
-    complete = "ImagePositionPatient" in header and "Rows" in header and "SeriesInstanceUID" in header
+    placed = "ImagePositionPatient" in header or holds_frames(header)
+    complete = placed and "Rows" in header and "SeriesInstanceUID" in header
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
-    if kind in (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage) and not complete:
+    if kind in (*_ONE_SLICE, *MULTI_FRAME) and not complete:
         raise InputError(f"{path.name} is damaged or truncated: it lacks its position or size; copy it again.")
     return complete and header.get("Modality") != "RTDOSE"
 
@@ -102,7 +107,7 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]]) -> SeriesInfo
             uid=uid,
             modality=str(header.get("Modality", "")),
             description=str(header.get("SeriesDescription", "")),
-            slices=len(files),
+            slices=sum(int(header.get("NumberOfFrames") or 1) for _, header in files),
             study_date=str(header.get("StudyDate", "")),
             number=None if number in (None, "") else int(number),
             files=tuple(path for path, _ in files),
@@ -153,13 +158,29 @@ def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path
 
 
 def _volume(files: Sequence[Path]) -> Volume:
-    slices = [(read_dicom(path, pixels=True), path) for path in files]
-    geometry, order = series_geometry([dataset for dataset, _ in slices])
-    ordered = [slices[number] for number in order]
-    array = _smallest_type(np.stack([rescaled_values(dataset, path) for dataset, path in ordered]))
+    datasets = [(read_dicom(path, pixels=True), path) for path in files]
+    headers = [header for dataset, path in datasets for header in _headers(dataset, path)]
+    geometry, order = series_geometry(headers)
+    stored = [frame for dataset, path in datasets for frame in stored_frames(dataset, path)]
+    array = _smallest_type(np.stack([rescaled(stored[number], headers[number]) for number in order]))
+    ordered = [headers[number] for number in order]
+    numbers = [number for dataset, _ in datasets for number in _frame_numbers(dataset)]
     with quiet_pydicom():
-        source = dicom_source([dataset for dataset, _ in ordered])
-    return Volume(array, geometry, str(ordered[0][0].get("Modality", "")), source)
+        source = dicom_source(ordered, [numbers[number] for number in order])
+    return Volume(array, geometry, str(ordered[0].get("Modality", "")), source)
+
+
+def _headers(dataset: FileDataset, path: Path) -> Sequence[Dataset]:
+    """One header a slice: the file's own, or one for each of its frames."""
+    if holds_frames(dataset):
+        return frame_headers(dataset, path)
+    if int(dataset.get("NumberOfFrames", 1) or 1) != 1:
+        raise InputError(f"{path.name} holds several frames without their places; export it as slices, or to NRRD.")
+    return [dataset]
+
+
+def _frame_numbers(dataset: FileDataset) -> Sequence[int | None]:
+    return range(1, int(dataset.get("NumberOfFrames") or 1) + 1) if holds_frames(dataset) else [None]
 
 
 def _smallest_type(array: np.ndarray) -> np.ndarray:
@@ -169,8 +190,8 @@ def _smallest_type(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int16 if fits else np.int32)
 
 
-def dicom_source(slices: Sequence[FileDataset]) -> DicomSource:
-    """What ties a volume to these slices, given in the order of k."""
+def dicom_source(slices: Sequence[Dataset], frame_numbers: Sequence[int | None] = ()) -> DicomSource:
+    """What ties a volume to these slices, given in the order of k, and to the frames that some of them are."""
     first = slices[0]
     return DicomSource(
         patient_id=str(first.get("PatientID", "")),
@@ -181,6 +202,7 @@ def dicom_source(slices: Sequence[FileDataset]) -> DicomSource:
         sop_instance_uids=tuple(str(dataset.get("SOPInstanceUID", "")) for dataset in slices),
         study_date=str(first.get("StudyDate", "")),
         header={keyword: _text(first.get(keyword)) for keyword in _HEADER if first.get(keyword) is not None},
+        frame_numbers=tuple(number or 1 for number in frame_numbers) if any(frame_numbers) else (),
     )
 
 
@@ -188,7 +210,7 @@ def _text(value: object) -> str:
     return "\\".join(str(part) for part in value) if isinstance(value, MultiValue) else str(value)
 
 
-def series_geometry(slices: Sequence[FileDataset]) -> tuple[Geometry, np.ndarray]:
+def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
     """The grid of a series, and the order in which its slices lie along the normal.
 
     Raises:
@@ -222,7 +244,7 @@ def series_geometry(slices: Sequence[FileDataset]) -> tuple[Geometry, np.ndarray
     return geometry, order
 
 
-def _frame(dataset: FileDataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
+def _frame(dataset: Dataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
     """Shape (J, I), spacing (j, i), the axes i and j (2, 3), and the position of one slice."""
     return (
         (int(dataset.Rows), int(dataset.Columns)),
@@ -232,7 +254,7 @@ def _frame(dataset: FileDataset) -> tuple[tuple[int, int], np.ndarray, np.ndarra
     )
 
 
-def _slice_spacing(origins: np.ndarray, normal: np.ndarray, first: FileDataset) -> float:
+def _slice_spacing(origins: np.ndarray, normal: np.ndarray, first: Dataset) -> float:
     """The even distance in mm between sorted slices."""
     if len(origins) == 1:
         thickness = first.get("SpacingBetweenSlices") or first.get("SliceThickness")
