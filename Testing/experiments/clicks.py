@@ -1,0 +1,121 @@
+"""How well a model follows clicks and boxes on real images that it never saw, structure by structure.
+
+    python Testing/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --structure GTV-1
+    python Testing/experiments/clicks.py --image abdomen.nii.gz --mask labels.nii.gz --names labels.json --slices 12
+
+Slices are spread evenly over each structure. A click is placed where a person would: in the middle of the largest region
+that is still wrong, first of the structure itself. Beside the model stands region growing from the same first click with
+the best of several tolerances for the slice, which no one would know beforehand: an upper limit of what intensities give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from adaptsam.data import StructureSet, Volume, read_structures, read_volume, select_structures
+from adaptsam.sam import DecodeRequest, Embedding, SamModel, load_sam
+from adaptsam.volumes.canonical import canonical_orientation
+from adaptsam.volumes.windows import choose_window
+
+CLICKS = (1, 3, 5)
+TOLERANCES = (10, 20, 40, 80, 160, 320)
+_FEWEST_PIXELS = 20
+
+
+def click(wrong: np.ndarray) -> tuple[int, int]:
+    """x and y of the pixel farthest from the edge of the largest connected region of a mask (H, W)."""
+    regions, count = ndimage.label(wrong)
+    largest = 1 + int(np.argmax(ndimage.sum_labels(wrong, regions, range(1, count + 1))))
+    depth = ndimage.distance_transform_edt(np.pad(regions == largest, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(column), int(row)
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
+
+
+def clicked(model: SamModel, embedding: Embedding, truth: np.ndarray) -> dict[str, float]:
+    """Dice after each number of clicks."""
+    points, labels, logits, scores = [], [], None, {}
+    found = np.zeros_like(truth)
+    for number in range(1, max(CLICKS) + 1):
+        missed, excess = truth & ~found, found & ~truth
+        wrong = missed if number == 1 or missed.sum() >= excess.sum() else excess
+        if wrong.any():
+            points.append(click(wrong))
+            labels.append(int(wrong is missed))
+        [decoded] = model.decode(
+            [DecodeRequest(embedding, points=np.array(points), labels=np.array(labels), mask_input=logits)]
+        )
+        logits = decoded.logits[0]
+        found = (model.upscale(logits[None], embedding)[0] > 0).numpy()
+        if number in CLICKS:
+            scores[f"{number} clicks" if number > 1 else "1 click"] = dice(found, truth)
+    return scores
+
+
+def boxed(model: SamModel, embedding: Embedding, truth: np.ndarray) -> float:
+    rows, columns = np.nonzero(truth)
+    box = np.array([columns.min(), rows.min(), columns.max(), rows.max()])
+    [decoded] = model.decode([DecodeRequest(embedding, box=box)])
+    return dice((model.upscale(decoded.logits[:1], embedding)[0] > 0).numpy(), truth)
+
+
+def grown(image: np.ndarray, truth: np.ndarray) -> float:
+    """The best Dice of region growing from the first click."""
+    x, y = click(truth)
+    best = 0.0
+    for tolerance in TOLERANCES:
+        regions, _ = ndimage.label(np.abs(image.astype(float) - float(image[y, x])) <= tolerance)
+        best = max(best, dice(regions == regions[y, x], truth))
+    return best
+
+
+def figures(model: SamModel, volume: Volume, structures: StructureSet, slices: int) -> None:
+    """Print the mean Dice of every structure over up to ``slices`` of its slices, a line of JSON each."""
+    orientation = canonical_orientation(volume.geometry, plane=2)
+    image = orientation.apply(volume.array)
+    for structure in structures.structures:
+        window = choose_window(volume, "auto", structure.name)
+        mask = orientation.apply(structure.mask)
+        usable = np.flatnonzero(mask.sum((1, 2)) >= _FEWEST_PIXELS)
+        if not len(usable):
+            continue
+        rows = []
+        for k in np.unique(usable[np.linspace(0, len(usable) - 1, slices).round().astype(int)]):
+            truth = np.ascontiguousarray(mask[k])
+            [embedding] = model.embed([window.rgb(image[k])])
+            rows.append(clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)})
+            if image.ndim == 3:
+                rows[-1]["region growing"] = grown(image[k], truth)
+        means = {name: round(float(np.mean([row[name] for row in rows])), 3) for name in rows[0]}
+        print(json.dumps({"structure": structure.name, "slices": len(rows), **means}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--mask", type=Path, required=True)
+    parser.add_argument("--structure", action="append")
+    parser.add_argument("--names", type=Path, help="JSON with the names of a labelmap's values")
+    parser.add_argument("--slices", type=int, default=8)
+    parser.add_argument("--checkpoint", type=Path)
+    args = parser.parse_args()
+    volume = read_volume(args.image)
+    structures = read_structures(args.mask, volume)
+    if args.names:
+        names = {f"label-{value}": name for value, name in json.loads(args.names.read_text()).items()}
+        renamed = [replace(s, name=names.get(s.name, s.name)) for s in structures.structures]
+        structures = StructureSet(tuple(renamed), structures.geometry)
+    figures(load_sam(args.checkpoint, "cpu"), volume, select_structures(structures, args.structure), args.slices)
+
+
+if __name__ == "__main__":
+    main()
