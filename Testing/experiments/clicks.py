@@ -3,9 +3,10 @@
     python Testing/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --structure GTV-1
     python Testing/experiments/clicks.py --image abdomen.nii.gz --mask labels.nii.gz --names labels.json --slices 12
 
-Slices are spread evenly over each structure. A click is placed where a person would: in the middle of the largest region
-that is still wrong, first of the structure itself. Beside the model stands region growing from the same first click with
-the best of several tolerances for the slice, which no one would know beforehand: an upper limit of what intensities give.
+Slices are spread evenly over each structure. A click is placed where a person would: in the middle of the largest
+region that is still wrong, first of the structure itself. Beside the model stands region growing from the same first
+click with the best of several tolerances for the slice, which no one would know beforehand: an upper limit of what
+intensities give.
 """
 
 from __future__ import annotations
