@@ -17,16 +17,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adaptsam.data import read_structures, read_volume, write_structures
+    from adaptsam.data import read_frames, read_structures, read_volume, write_structures
     from adaptsam.propagate import PropagationSettings, propagate
+    from adaptsam.propagate_video import VideoSettings, propagate_video
     from adaptsam.sam import load_sam
 
 __version__ = "0.1.0"
 __all__ = [
     "PropagationSettings",
+    "VideoSettings",
     "__version__",
     "load_sam",
     "propagate",
+    "propagate_video",
+    "read_frames",
     "read_structures",
     "read_volume",
     "write_structures",
@@ -34,8 +38,11 @@ __all__ = [
 
 _HOMES = {
     "PropagationSettings": "adaptsam.propagate",
+    "VideoSettings": "adaptsam.propagate_video",
     "load_sam": "adaptsam.sam",
     "propagate": "adaptsam.propagate",
+    "propagate_video": "adaptsam.propagate_video",
+    "read_frames": "adaptsam.data",
     "read_structures": "adaptsam.data",
     "read_volume": "adaptsam.data",
     "write_structures": "adaptsam.data",

@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from types import FrameType
 
 import adaptsam
-from adaptsam.commands import bench, demo, info, phantom, propagate
+from adaptsam.commands import bench, demo, info, phantom, propagate, track
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 DESCRIPTION = """\
@@ -25,12 +25,13 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
   adaptsam info planning_ct                what is in a folder or a file
   adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm \\
                      --target weekly_ct --output result
+  adaptsam track --video clip.mp4 --prior-frame 3 --prior-mask frame3.png --output result
 
 `adaptsam COMMAND --help` explains a command, with examples.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, info, phantom, bench)
+COMMANDS = (demo, propagate, track, info, phantom, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ def _boxes(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 def _shape(mask: np.ndarray) -> Shape:
     grid = Geometry((10, 30, 30), (1.0, 1.0, 1.0), (0, 0, 0))
-    return shape_of(prior_contour(Structure("x", mask), Orientation(), grid), RULE)
+    return shape_of(prior_contour(Structure("x", mask), Orientation(), grid).body, RULE)
 
 
 def test_a_single_structure_keeps_its_largest_component() -> None:

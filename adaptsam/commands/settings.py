@@ -7,13 +7,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adaptsam.errors import InputError
-
-if TYPE_CHECKING:
-    from adaptsam.propagate import PropagationSettings
-
 
 TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -27,6 +23,11 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--window", metavar="NAME", help="auto (default), anatomy, lung, 'soft tissue', …, or LOW,HIGH in HU"
     )
+    add_method_options(group)
+
+
+def add_method_options(group: argparse._ArgumentGroup) -> None:
+    """The options of P²SAM itself, and ``--set``."""
     group.add_argument("--parts", type=int, metavar="N", help="try 1 to N parts of the prior; default: 4")
     group.add_argument(
         "--retrieval",
@@ -42,29 +43,31 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings_from(args: argparse.Namespace) -> PropagationSettings:
-    """The settings that the options ask for.
+def settings_from(args: argparse.Namespace, defaults: Any = None) -> Any:
+    """The settings that the options ask for, of the kind of ``defaults``; PropagationSettings without them.
 
     Raises:
         InputError: an option has a value that means nothing, or a setting of that name does not exist.
     """
     from adaptsam.propagate import PropagationSettings
 
-    settings: Any = PropagationSettings()
+    settings = PropagationSettings() if defaults is None else defaults
     for name, value in _chosen(args):
         settings = change(settings, name, value)
     return settings
 
 
 def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
-    if args.pairing:
-        yield "pairing", args.pairing
-    if args.no_location_prior:
+    given = vars(args)
+    for name in ("pairing", "view", "domain"):
+        if given.get(name):
+            yield ("p2sam.domain" if name == "domain" else name), given[name]
+    if given.get("no_location_prior"):
         yield "location_prior", False
-    if args.view:
-        yield "view", args.view
-    if args.window:
+    if given.get("window"):
         yield "window", parse(args.window)
+    if given.get("reanchor"):
+        yield "reanchor", True
     if args.parts is not None:
         yield "p2sam.positives", (1, args.parts)
     if args.retrieval == "off":

@@ -2,26 +2,40 @@
 
 from adaptsam.data.dicom_series import SeriesInfo, list_series
 from adaptsam.data.dicom_write import write_dicom_series
-from adaptsam.data.files import read_structures, read_volume, write_structures, write_volume
+from adaptsam.data.files import holds_frames, read_frames, read_structures, read_volume, write_structures, write_volume
+from adaptsam.data.frames import Frames, read_picture, write_pictures
+from adaptsam.data.labelmaps import distinct_color
+from adaptsam.data.mask_pictures import mask_picture, read_mask_picture, read_masks_like
 from adaptsam.data.names import select_structures
 from adaptsam.data.patient import same_patient
 from adaptsam.data.staging import staged_output
+from adaptsam.data.video import write_video
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 
 __all__ = [
     "DicomSource",
+    "Frames",
     "Geometry",
     "SeriesInfo",
     "Structure",
     "StructureSet",
     "Volume",
+    "distinct_color",
+    "holds_frames",
     "list_series",
+    "mask_picture",
+    "read_frames",
+    "read_mask_picture",
+    "read_masks_like",
+    "read_picture",
     "read_structures",
     "read_volume",
     "same_patient",
     "select_structures",
     "staged_output",
     "write_dicom_series",
+    "write_pictures",
     "write_structures",
+    "write_video",
     "write_volume",
 ]

@@ -10,13 +10,16 @@ from adaptsam.data.dicom_files import is_dicom, read_dicom
 from adaptsam.data.dicom_seg import read_dicom_seg
 from adaptsam.data.dicom_seg_write import write_dicom_seg
 from adaptsam.data.dicom_series import dicom_paths, read_dicom_series
+from adaptsam.data.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictures_in
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.data.labelmaps import read_labelmap, write_labelmap
 from adaptsam.data.rtstruct import read_rtstruct
 from adaptsam.data.rtstruct_write import write_rtstruct
 from adaptsam.data.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
+from adaptsam.data.video import VIDEO_SUFFIXES, VideoFile
 from adaptsam.data.volume import StructureSet, Volume
 from adaptsam.errors import GeometryError, InputError
+from adaptsam.progress import Progress, silent
 
 _KNOWN = "DICOM, " + ", ".join(SUFFIXES)
 
@@ -37,6 +40,8 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
     """
     path = Path(path).absolute()
     _check_exists(path)
+    if holds_frames(path):
+        raise InputError(f"{path.name} holds frames and not a volume; `adaptsam track` follows structures in a video.")
     if path.is_dir() or is_dicom(path) or path.suffix.lower() == ".dcm":
         volume = read_dicom_series(path, series)
     elif path.name.lower().endswith(".seg.nrrd"):
@@ -47,6 +52,33 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
         raise InputError(f"{path.name} is of no known kind; give one of {_KNOWN}.")
     _check_values(volume.array, path)
     return volume
+
+
+def holds_frames(path: str | Path) -> bool:
+    """Whether a path is a video file, or a folder of pictures without DICOM."""
+    path = Path(path)
+    if path.is_dir():
+        return bool(pictures_in(path)) and not dicom_paths(path)
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_frames(path: str | Path, progress: Progress = silent) -> Frames:
+    """The frames of a video file or of a folder of pictures, read one at a time when they are asked for.
+
+    Args:
+        path: the file or folder.
+        progress: told "reading" while every frame is checked once; may cancel.
+
+    Raises:
+        InputError: the path cannot be used, a frame cannot be read, or frames differ in size.
+    """
+    path = Path(path).absolute()
+    _check_exists(path)
+    if path.is_dir():
+        return PictureFolder(path, progress)
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        raise InputError(f"{path.name} is one picture; give the folder with all of them, or a video.")
+    return VideoFile(path, progress)
 
 
 def read_structures(path: str | Path, reference: Volume) -> StructureSet:

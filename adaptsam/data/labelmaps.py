@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +49,20 @@ def write_labelmap(path: Path, structures: StructureSet, geometry: Geometry, *, 
     Raises:
         InputError: structures overlap.
     """
-    named = [re.fullmatch(r"label-([1-9]\d{0,3})", name) for name in structures.names]
-    own = [int(match[1]) for match in named if match]
-    values = own if len(own) == len(set(own)) == len(named) else list(range(1, len(named) + 1))
     labels = np.zeros(geometry.shape, np.uint16)
-    for structure, value in zip(structures.structures, values, strict=True):
+    for structure, value in zip(structures.structures, label_values(structures.names), strict=True):
         if labels[structure.mask].any():
             raise InputError(f"{structure.name!r} overlaps another structure; write a .seg.nrrd, which can hold both.")
         labels[structure.mask] = value
     smallest = labels.astype(np.uint8) if labels.max() < 256 else labels
     write_itk_image(path, smallest, geometry, overwrite=overwrite)
+
+
+def label_values(names: Sequence[str]) -> list[int]:
+    """What stands for each structure in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n."""
+    named = [re.fullmatch(r"label-([1-9]\d{0,3})", name) for name in names]
+    own = [int(match[1]) for match in named if match]
+    return own if len(own) == len(set(own)) == len(named) else list(range(1, len(named) + 1))
 
 
 def distinct_color(number: int) -> tuple[int, int, int]:

@@ -28,15 +28,19 @@ def select_structures(structures: StructureSet, names: Sequence[str] | None = No
         if not chosen:
             raise InputError("The structure set holds no structure with a contour; choose another file.")
         return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
-    chosen = [structures.structures[_place(name, structures.names)] for name in names]
+    chosen = [structures.structures[find_name(name, structures.names)] for name in names]
     for structure in chosen:
         if not structure.mask.any():
             raise InputError(f"The structure {structure.name!r} is empty; choose one that has a contour.")
     return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
 
 
-def _place(name: str, available: Sequence[str]) -> int:
-    """Where the one name stands that is equal, or where none is, equal but for capitals and outer spaces."""
+def find_name(name: str, available: Sequence[str]) -> int:
+    """Where the one name stands that is equal, or where none is, equal but for capitals and outer spaces.
+
+    Raises:
+        InputError: there is none, or several are meant.
+    """
     alike = [one.strip().casefold() for one in available]
     places = [n for n, one in enumerate(available) if one == name]
     places = places or [n for n, one in enumerate(alike) if one == name.strip().casefold()]

@@ -57,11 +57,11 @@ def compare(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, toleran
     for name, array in (("mask", mask), ("reference", reference)):
         if array.shape != geometry.shape:
             raise GeometryError(f"The {name} has the shape {array.shape}, but its grid has {geometry.shape}.")
-    inside, both, either = (mask.sum() + reference.sum(), (mask & reference).sum(), (mask | reference).sum())
+    both, either = (mask & reference).sum(), (mask | reference).sum()
     hausdorff_95, mean_distance, surface_dice = _surfaces(mask, reference, geometry, tolerance)
     cm3 = geometry.voxel_volume / 1000
     return Agreement(
-        dice=float(2 * both / inside) if inside else 1.0,
+        dice=dice(mask, reference),
         iou=float(both / either) if either else 1.0,
         hausdorff_95=hausdorff_95,
         mean_surface_distance=mean_distance,
@@ -71,6 +71,12 @@ def compare(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, toleran
         reference_volume=float(reference.sum() * cm3),
         centroid_error=float(np.linalg.norm(centroid(mask, geometry) - centroid(reference, geometry))),
     )
+
+
+def dice(mask: np.ndarray, reference: np.ndarray) -> float:
+    """Twice the overlap of two bool masks of one shape, over the sum of their sizes; 1 if both are empty."""
+    inside = int(mask.sum()) + int(reference.sum())
+    return 2 * int((mask & reference).sum()) / inside if inside else 1.0
 
 
 def compare_structures(

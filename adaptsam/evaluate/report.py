@@ -81,15 +81,19 @@ def write_report(
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     sections = [_section(number, visit, prior, structures, pictures) for number, visit in enumerate(visits, start=1)]
-    facts = {
+    path = folder / "report.html"
+    path.write_text(page.document(sections, facts(model, settings), note), encoding="utf-8")
+    return path
+
+
+def facts(model: SamModel, settings: object) -> dict[str, str]:
+    """What a run was made with, in words; ``settings`` is a dataclass."""
+    return {
         "AdaptSAM": adaptsam.__version__,
         "Model": model.kind,
         "Model SHA-256": model.sha256,
         **{name: page.plain(value) for name, value in _flat(settings).items()},
     }
-    path = folder / "report.html"
-    path.write_text(page.document(sections, facts, note), encoding="utf-8")
-    return path
 
 
 def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet, pictures: Path) -> str:

@@ -42,6 +42,9 @@ td.word, th.word { text-align: left; }
 .flag { color: var(--warn); font-weight: 600; }
 .scroll { overflow-x: auto; }
 img { display: block; width: 100%; height: auto; margin: 8px 0; border-radius: 4px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 12px; margin: 10px 0; }
+figure { margin: 0; }
+figcaption { font-size: 12.5px; color: var(--soft); }
 .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
 .facts td:first-child { width: 15em; color: var(--soft); }
 footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line); font-size: 13px; }
@@ -151,8 +154,9 @@ def structure(name: str, color: tuple[int, int, int], images: Sequence[str]) -> 
     return f"<h3>{_name(name, {name: color})}</h3>{body}"
 
 
-def picture(png: bytes, alt: str) -> str:
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def picture(data: bytes, alt: str, kind: str = "png") -> str:
+    """An image of that kind, "png" or "jpeg", inside the page."""
+    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 
 def number(value: float, digits: int) -> str:

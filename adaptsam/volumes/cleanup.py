@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from adaptsam.volumes.contour import PriorContour
 from adaptsam.volumes.interpolation import between
 from adaptsam.volumes.settings import CleanupSettings
 
@@ -28,14 +27,14 @@ class Shape:
     holes: float = 0.0
 
 
-def shape_of(contour: PriorContour, settings: CleanupSettings) -> Shape:
-    """The shape of a prior structure."""
-    labels, _ = ndimage.label(contour.body, _ALL_NEIGHBOURS)
+def shape_of(body: np.ndarray, settings: CleanupSettings) -> Shape:
+    """The shape of a prior structure, bool (K, J, I)."""
+    labels, _ = ndimage.label(body, _ALL_NEIGHBOURS)
     sizes = np.bincount(labels.ravel())[1:]
     shares = sizes / sizes.max()
     counted = shares[shares >= settings.minimum_share]
-    filled = sum(int(ndimage.binary_fill_holes(one).sum()) for one in contour.body)
-    return Shape(len(counted), float(counted.min()), 1.0 - float(contour.body.sum()) / filled)
+    filled = sum(int(ndimage.binary_fill_holes(one).sum()) for one in body)
+    return Shape(len(counted), float(counted.min()), 1.0 - float(body.sum()) / filled)
 
 
 def clean(

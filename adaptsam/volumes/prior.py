@@ -111,7 +111,7 @@ class PriorVisit:
             side_mm=side,
             usable=usable,
             threshold=self._threshold(contour, window, view, side, usable),
-            shape=shape_of(contour, settings.cleaning),
+            shape=shape_of(contour.body, settings.cleaning),
             usual=usual_continuity(contour),
         )
 
