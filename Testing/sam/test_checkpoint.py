@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import pickle
-from argparse import Namespace
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,7 +15,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adaptsam.errors import CheckpointError, OutputError
-from adaptsam.sam import VIT_B, VIT_H, VIT_L, build_sam, bundled_checkpoint, checkpoint, load_sam, save_checkpoint
+from adaptsam.sam import (
+    VIT_B,
+    VIT_H,
+    VIT_L,
+    build_sam,
+    bundled_checkpoint,
+    checkpoint,
+    layouts,
+    load_sam,
+    save_checkpoint,
+)
 
 
 @pytest.fixture
@@ -26,7 +36,7 @@ def sam(config, random_sam):
 @pytest.fixture
 def meta_kind(monkeypatch, config):
     """Meta's smallest model is 375 MB; here its place is taken by a tiny one."""
-    monkeypatch.setitem(checkpoint._KINDS, "vit_b", config)
+    monkeypatch.setitem(layouts.KINDS, "vit_b", config)
 
 
 def _same_weights(one, other, tolerance: float = 0.0) -> bool:
@@ -88,7 +98,7 @@ def test_weights_of_meta_in_a_safetensors_file_are_recognised_too(sam, meta_kind
 def test_metas_three_sizes_are_told_apart_by_their_shapes(kind, config, tmp_path):
     with torch.device("meta"):
         weights = build_sam(config).state_dict()
-    assert checkpoint._recognise(weights, tmp_path) == (config, kind)
+    assert layouts.recognise(weights, tmp_path) == (config, kind)
 
 
 class _Attack:
@@ -120,8 +130,8 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path, write,
 
 
 def test_training_leftovers_beside_the_weights_are_refused_by_name(sam, tmp_path):
-    torch.save({"model": sam.state_dict(), "args": Namespace(lr=1)}, tmp_path / "m")
-    with pytest.raises(CheckpointError, match=r"argparse\.Namespace"):
+    torch.save({"model": sam.state_dict(), "args": Fraction(1, 3)}, tmp_path / "m")
+    with pytest.raises(CheckpointError, match=r"fractions\.Fraction"):
         load_sam(tmp_path / "m")
 
 
@@ -165,7 +175,16 @@ def test_a_file_without_weights_is_refused(tmp_path, content):
 
 def test_another_network_is_told_what_was_looked_for_and_what_was_found(tmp_path):
     torch.save({"conv1.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(3)}, tmp_path / "m")
-    with pytest.raises(CheckpointError, match=r"image_encoder.*conv1\.weight, fc\.bias.*ViT-B"):
+    with pytest.raises(CheckpointError, match=r"image_encoder.*conv1\.weight, fc\.bias.*vit_b.*MobileSAM.*P²SAM"):
+        load_sam(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("image_encoder.trunk.pos_embed", "a SAM 2"), ("vision_encoder.pos_embed", "transformers")]
+)
+def test_a_relative_of_sam_is_called_by_its_name(tmp_path, name, words):
+    torch.save({name: torch.zeros(1)}, tmp_path / "m")
+    with pytest.raises(CheckpointError, match=words):
         load_sam(tmp_path / "m")
 
 

@@ -1,6 +1,6 @@
 """SAM: checkpoints, the image encoder made fast, embeddings and their store, prompts, batched decoding."""
 
-from adaptsam.sam.architecture import SMALL, VIT_B, VIT_H, VIT_L, SamConfig, build_sam
+from adaptsam.sam.architecture import MEDSAM, SMALL, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig, build_sam
 from adaptsam.sam.checkpoint import Checkpoint, bundled_checkpoint, read_checkpoint, save_checkpoint
 from adaptsam.sam.decode import Decoded, decode
 from adaptsam.sam.embedding import Embedding
@@ -10,10 +10,12 @@ from adaptsam.sam.prompts import DecodeRequest
 from adaptsam.sam.store import EmbeddingStore
 
 __all__ = [
+    "MEDSAM",
     "SMALL",
     "VIT_B",
     "VIT_H",
     "VIT_L",
+    "VIT_T",
     "Checkpoint",
     "DecodeRequest",
     "Decoded",

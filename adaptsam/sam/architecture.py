@@ -1,17 +1,29 @@
-"""The shapes of SAM: Meta's three sizes and the small model of this project, built from segment_anything's parts."""
+"""The shapes of SAM: Meta's three sizes, MobileSAM's and the small model of this project."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
+from adaptsam.sam.preprocess import MinMaxSam
+from adaptsam.sam.tiny_vit import STRIDE, TinyViT, TinyVitConfig
+
+SCALINGS = ("statistics", "min-max")
+
 
 @dataclass(frozen=True)
 class SamConfig:
-    """What it takes to build one SAM. Sizes are in pixels, patches or channels, pixel statistics for RGB 0 to 255."""
+    """What it takes to build one SAM. Sizes are in pixels, patches or channels, pixel statistics for RGB 0 to 255.
+
+    Attributes:
+        scaling: "statistics", pixels less ``pixel_mean`` by ``pixel_std``; or "min-max", each image to 0..1 by itself,
+            as MedSAM was trained.
+        tiny_vit: the stages of a TinyViT encoder, as in MobileSAM; the other fields on the encoder, the windows and
+            the global attention then mean nothing. None for SAM's own encoder.
+    """
 
     image_size: int = 1024
     patch_size: int = 16
@@ -26,6 +38,8 @@ class SamConfig:
     mask_channels: int = 16
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    scaling: str = "statistics"
+    tiny_vit: TinyVitConfig | None = None
 
     @property
     def grid_size(self) -> int:
@@ -37,12 +51,30 @@ class SamConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> SamConfig:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})  # type: ignore[arg-type]
+        """The inverse of :meth:`to_dict`, after JSON made lists of tuples.
+
+        Raises:
+            TypeError: a field is unknown.
+            ValueError: the scaling is.
+        """
+        fields = _tuples(values)
+        if isinstance(stages := fields.get("tiny_vit"), dict):
+            fields["tiny_vit"] = TinyVitConfig(**_tuples(stages))  # type: ignore[arg-type]
+        config = cls(**fields)  # type: ignore[arg-type]
+        if config.scaling not in SCALINGS:
+            raise ValueError(f"the scaling is {config.scaling!r}, known are {' and '.join(SCALINGS)}")
+        return config
+
+
+def _tuples(values: dict[str, object]) -> dict[str, object]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 VIT_B = SamConfig()
 VIT_L = SamConfig(encoder_dim=1024, encoder_depth=24, encoder_heads=16, global_attention=(5, 11, 17, 23))
 VIT_H = SamConfig(encoder_dim=1280, encoder_depth=32, encoder_heads=16, global_attention=(7, 15, 23, 31))
+VIT_T = SamConfig(tiny_vit=TinyVitConfig(), patch_size=STRIDE)
+MEDSAM = replace(VIT_B, scaling="min-max")
 SMALL = SamConfig(
     image_size=256,
     patch_size=8,
@@ -59,20 +91,7 @@ SMALL = SamConfig(
 
 def build_sam(config: SamConfig) -> Sam:
     """A SAM of the given shape with freshly initialised weights, in evaluation mode."""
-    encoder = ImageEncoderViT(
-        img_size=config.image_size,
-        patch_size=config.patch_size,
-        embed_dim=config.encoder_dim,
-        depth=config.encoder_depth,
-        num_heads=config.encoder_heads,
-        mlp_ratio=4,
-        out_chans=config.embed_dim,
-        qkv_bias=True,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=config.window_size,
-        global_attn_indexes=config.global_attention,
-    )
+    encoder = _build_encoder(config)
     prompt_encoder = PromptEncoder(
         embed_dim=config.embed_dim,
         image_embedding_size=(config.grid_size, config.grid_size),
@@ -91,5 +110,24 @@ def build_sam(config: SamConfig) -> Sam:
         iou_head_depth=3,
         iou_head_hidden_dim=config.embed_dim,
     )
-    sam = Sam(encoder, prompt_encoder, mask_decoder, list(config.pixel_mean), list(config.pixel_std))
-    return sam.eval()
+    kind = MinMaxSam if config.scaling == "min-max" else Sam
+    return kind(encoder, prompt_encoder, mask_decoder, list(config.pixel_mean), list(config.pixel_std)).eval()
+
+
+def _build_encoder(config: SamConfig) -> ImageEncoderViT | TinyViT:
+    if config.tiny_vit is not None:
+        return TinyViT(config.tiny_vit, config.image_size, config.embed_dim)
+    return ImageEncoderViT(
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.encoder_dim,
+        depth=config.encoder_depth,
+        num_heads=config.encoder_heads,
+        mlp_ratio=4,
+        out_chans=config.embed_dim,
+        qkv_bias=True,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=config.window_size,
+        global_attn_indexes=config.global_attention,
+    )

@@ -1,14 +1,15 @@
-"""Checkpoints: files from Meta and of this project, read safely and told apart by their contents, not their names."""
+"""Checkpoints: published files and this project's own, read safely and told apart by their contents, not by names."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import pickle
 import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -20,16 +21,17 @@ from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 
 from adaptsam.errors import CheckpointError, OutputError
-from adaptsam.sam.architecture import SMALL, VIT_B, VIT_H, VIT_L, SamConfig, build_sam
+from adaptsam.sam.architecture import SamConfig, build_sam
+from adaptsam.sam.catalogue import known_file
 from adaptsam.sam.files import replacing
+from adaptsam.sam.fingerprint import digests
+from adaptsam.sam.layouts import KINDS, Weights, fold_lora, plain_names, recognise
 
 FORMAT_VERSION = 1
 METADATA_KEY = "adaptsam"
 BUNDLED_NAME = "adaptsam_small.safetensors"
-_KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "small": SMALL}
-_META_KINDS = ("vit_b", "vit_l", "vit_h")
 
-Weights = dict[str, torch.Tensor]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +41,10 @@ class Checkpoint:
     Attributes:
         sam: float32, in evaluation mode, on the CPU.
         config: its shape.
-        kind: "vit_b", "vit_l", "vit_h", or what the file calls itself.
+        kind: "vit_b", "vit_l", "vit_h", "vit_t", "medsam", or what the file calls itself.
         sha256: of the file.
-        metadata: what else the file says about itself; empty for Meta's files.
+        metadata: what else the file says about itself; for LoRA ones of P²SAM's authors "lora_rank" and
+            "lora_reapplied"; otherwise empty for published files.
     """
 
     sam: Sam
@@ -51,23 +54,51 @@ class Checkpoint:
     metadata: Mapping[str, Any]
 
 
-def read_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: str | PathLike[str], *, kind: str | None = None, reapply_lora: bool = False) -> Checkpoint:
     """Read a model. Nothing in the file is ever executed.
 
+    Args:
+        path: the file.
+        kind: one of :data:`~adaptsam.sam.layouts.KINDS`, to say what the contents cannot: MedSAM's weights look like
+            vit_b's. None to recognise it; MedSAM's published file is, by its hash.
+        reapply_lora: apply adapters that lie beside the weights; see :func:`~adaptsam.sam.layouts.fold_lora`.
+
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, of an unknown kind, or its weights do not fit that kind.
+        CheckpointError: the file is missing, damaged, unsafe, of an unknown kind or not of the given one, or its
+            weights do not fit that kind.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no model file at {path}; check the path, or give none for the bundled model.")
+        raise CheckpointError(
+            f"There is no model file at {path}; check the path, give a name from 'adaptsam weights list', or give none "
+            "for the bundled model."
+        )
+    if kind is not None and kind not in KINDS:
+        raise CheckpointError(f"There is no kind of model {kind!r}; known are {', '.join(KINDS)}.")
     weights, described = _read_safetensors(path) if _is_safetensors(path) else (_read_pickled(path), None)
-    weights = _plain_names(weights)
+    weights, rank = fold_lora(plain_names(weights), path, reapply=reapply_lora)
+    sha256 = digests(path, ["sha256"])["sha256"]
     if described is None:
-        config, kind = _recognise(weights, path)
-        metadata: dict[str, Any] = {}
+        config, kind = recognise(weights, path, kind or _published_kind(path, sha256))
+        metadata: dict[str, Any] = {} if rank is None else {"lora_rank": rank, "lora_reapplied": reapply_lora}
+        kind += " with LoRA reapplied" if reapply_lora else ""
     else:
-        config, kind, metadata = _described(described, path)
-    return Checkpoint(_fill(config, weights, path), config, kind, _sha256(path), metadata)
+        config, own_kind, metadata = _described(described, path)
+        if kind not in (None, own_kind):
+            raise CheckpointError(f"{path} says that it is a {own_kind}, not a {kind}; leave the kind out.")
+        kind = own_kind
+    return Checkpoint(_fill(config, weights, path), config, kind, sha256, metadata)
+
+
+def _published_kind(path: Path, sha256: str) -> str | None:
+    known = known_file(path.stat().st_size, sha256)
+    if known is None and "medsam" in path.name.lower():
+        _log.warning(
+            "%s is not the published MedSAM file; if it holds MedSAM's weights, say so (--checkpoint-kind medsam): "
+            "they want another scaling of intensities.",
+            path.name,
+        )
+    return known.kind if known else None
 
 
 def save_checkpoint(
@@ -94,12 +125,16 @@ def save_checkpoint(
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in sam.state_dict().items()}
+    tensors = {
+        # Counters of batches are whole numbers and stay so.
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in sam.state_dict().items()
+    }
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"The weights {name} are not finite as {dtype}; nothing was saved.")
     if kind is None:
-        kind = next((name for name, known in _KINDS.items() if known == config), "custom")
+        kind = next((name for name, known in KINDS.items() if known == config), "custom")
     described = {"format_version": FORMAT_VERSION, "kind": kind, "config": config.to_dict(), **(metadata or {})}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +183,9 @@ def _read_safetensors(path: Path) -> tuple[Weights, str | None]:
 def _read_pickled(path: Path) -> Weights:
     zipped = zipfile.is_zipfile(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        # P²SAM's authors left the options of their training beside the weights: a Namespace holds values, nothing else.
+        with torch.serialization.safe_globals([Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL ([\w.]+)|class(?: |:)+([\w.]+)", str(error))
         if forbidden is None:
@@ -176,59 +213,6 @@ def _state_dict(content: object, path: Path) -> Weights:
         if weights:
             return weights
     raise CheckpointError(f"{path} holds no weights; give a SAM checkpoint (.pth from Meta, or .safetensors).")
-
-
-def _plain_names(weights: Weights) -> Weights:
-    """Names as in segment_anything: without DataParallel's prefix, and with its own names where timm's are used."""
-    plain: Weights = {}
-    for name, tensor in weights.items():
-        name = name.removeprefix("module.")
-        if name.startswith("image_encoder."):
-            name = name.replace(".mlp.fc1.", ".mlp.lin1.").replace(".mlp.fc2.", ".mlp.lin2.")
-        plain[name] = tensor
-    return plain
-
-
-def _recognise(weights: Weights, path: Path) -> tuple[SamConfig, str]:
-    """The kind of Meta's files, from names and shapes."""
-    try:
-        found = _shape_of(weights)
-    except (KeyError, IndexError, ValueError) as error:
-        example = ", ".join(list(weights)[:2])
-        raise CheckpointError(
-            f"{path} is not a SAM checkpoint: it has no {error.args[0] if error.args else 'image encoder'} among its "
-            f"{len(weights)} tensors ({example}, …); give a ViT-B, ViT-L or ViT-H file from Meta, or one of AdaptSAM."
-        ) from error
-    for kind in _META_KINDS:
-        if replace(_KINDS[kind], image_size=found.image_size) == found:
-            return found, kind
-    raise CheckpointError(
-        f"{path} is a SAM of an unknown kind: its encoder has {found.encoder_depth} blocks of {found.encoder_dim} "
-        "channels, where ViT-B has 12 of 768, ViT-L 24 of 1024 and ViT-H 32 of 1280, or its other parts differ from "
-        "Meta's; convert it with AdaptSAM's save_checkpoint, which writes the shape down."
-    )
-
-
-def _shape_of(weights: Weights) -> SamConfig:
-    """Everything but the number of decoder heads and the pixel statistics can be read from the shapes."""
-    blocks = "image_encoder.blocks."
-    depth = 1 + max((int(name.split(".")[2]) for name in weights if name.startswith(blocks)), default=-1)
-    _, grid, _, width = weights["image_encoder.pos_embed"].shape
-    patch = weights["image_encoder.patch_embed.proj.weight"].shape[-1]
-    spans = [weights[f"{blocks}{i}.attn.rel_pos_h"].shape for i in range(depth)]
-    windowed = [(span[0] + 1) // 2 for span in spans if span[0] != 2 * grid - 1]
-    return SamConfig(
-        image_size=grid * patch,
-        patch_size=patch,
-        encoder_dim=width,
-        encoder_depth=depth,
-        encoder_heads=width // spans[0][1],
-        global_attention=tuple(i for i, span in enumerate(spans) if span[0] == 2 * grid - 1),
-        window_size=windowed[0] if windowed else 0,
-        embed_dim=weights["prompt_encoder.no_mask_embed.weight"].shape[1],
-        decoder_mlp_dim=weights["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
-        mask_channels=weights["prompt_encoder.mask_downscaling.3.weight"].shape[0],
-    )
 
 
 def _described(text: str, path: Path) -> tuple[SamConfig, str, dict[str, Any]]:
@@ -268,8 +252,3 @@ def _fill(config: SamConfig, weights: Weights, path: Path) -> Sam:
         if not target.isfinite().all():
             raise CheckpointError(f"{path} is not usable: {name} is not finite (NaN); train or download it again.")
     return sam
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,8 @@
 - The rows that fill up the border windows are zero, so their query, key and value are the bias of the projection: they
   are copied, not computed, and the output projection runs on the image's own positions only.
 - On the CPU the MLP runs in pieces, so that its four times wider layer stays small.
+
+MobileSAM's encoder needs none of this and runs as it is.
 """
 
 from __future__ import annotations
@@ -19,13 +21,18 @@ from segment_anything.modeling.image_encoder import Attention, Block, get_rel_po
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from adaptsam.sam.tiny_vit import TinyViT
+
 # Measured on two cores: pieces of this size are as fast as any, and every core has some of the work.
 _BIAS_BYTES_PER_THREAD = 8 * 2**20
 _MLP_POSITIONS = 1024
 
 
 def encode(
-    encoder: ImageEncoderViT, images: torch.Tensor, kept: torch.Tensor | None = None, checkpointed: bool = False
+    encoder: ImageEncoderViT | TinyViT,
+    images: torch.Tensor,
+    kept: torch.Tensor | None = None,
+    checkpointed: bool = False,
 ) -> torch.Tensor:
     """The image embeddings of a batch.
 
@@ -36,9 +43,13 @@ def encode(
             training. None for 1 everywhere.
         checkpointed: keep only what enters each block for the gradients, and compute the block again for them.
 
+    MobileSAM's encoder has no drop path and is small: ``kept`` and ``checkpointed`` change nothing in it.
+
     Returns:
         float32 (B, C, h, w).
     """
+    if isinstance(encoder, TinyViT):
+        return encoder(images).float()
     # The convolution leaves channels first in memory; every layer below wants them last.
     x = encoder.patch_embed(images).contiguous()
     if encoder.pos_embed is not None:

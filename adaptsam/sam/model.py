@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
-from adaptsam.errors import InputError
+from adaptsam.errors import CheckpointError, InputError
 from adaptsam.sam.architecture import SamConfig
+from adaptsam.sam.catalogue import KnownWeights, catalogue, fetched, how_to_get
 from adaptsam.sam.checkpoint import bundled_checkpoint, read_checkpoint
 from adaptsam.sam.decode import Decoded, decode
 from adaptsam.sam.embedding import Embedding
@@ -31,7 +33,8 @@ class SamModel:
     Attributes:
         sam: the segment_anything model, in evaluation mode.
         config: its shape.
-        kind: "vit_b", "vit_l", "vit_h", or the name that a checkpoint of this project carries, such as "small".
+        kind: "vit_b", "vit_l", "vit_h", "vit_t", "medsam", or the name that a checkpoint of this project carries, such
+            as "small".
         sha256: of the file, or of the weights for a model that was never in a file.
         device: where it computes.
     """
@@ -121,20 +124,42 @@ class SamModel:
         return prepare_mask(mask, self.image_size)
 
 
-def load_sam(path: str | PathLike[str] | None = None, device: str | torch.device = "auto") -> SamModel:
-    """Read a checkpoint: Meta's ``.pth`` or this project's ``.safetensors``, told apart by their contents.
+def load_sam(
+    path: str | PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    *,
+    kind: str | None = None,
+    reapply_lora: bool = False,
+) -> SamModel:
+    """Read a checkpoint: Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or this project's, told apart by its contents.
 
     Args:
-        path: the file; None for the small model that comes with AdaptSAM.
+        path: the file, or a name from ``adaptsam weights list`` that was fetched; None for the small model that comes
+            with AdaptSAM.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ….
+        kind: what the file is, where its contents cannot tell: "medsam" for MedSAM's weights in a file of your own.
+        reapply_lora: apply LoRA adapters that lie beside the weights. The files of P²SAM's authors have them merged
+            already; their test code applies them again, and so does this switch.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe, or of an unknown kind.
+        CheckpointError: the file is missing, damaged, unsafe, or of an unknown kind; the name is not fetched yet.
         InputError: there is no such device.
     """
     chosen = choose_device(device)
-    checkpoint = read_checkpoint(bundled_checkpoint() if path is None else path)
+    file, named = _find(path)
+    checkpoint = read_checkpoint(file, kind=kind or (named.kind if named else None), reapply_lora=reapply_lora)
+    if named and named.fingerprint.sha256 not in (None, checkpoint.sha256):
+        raise CheckpointError(f"The file of {named.name} in {file.parent} is damaged; {how_to_get(named)} again.")
     return SamModel(checkpoint.sam, checkpoint.config, kind=checkpoint.kind, sha256=checkpoint.sha256, device=chosen)
+
+
+def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
+    """The file, and its entry where it was asked for by name. A file of that name goes first."""
+    if path is None:
+        return bundled_checkpoint(), None
+    if not Path(path).exists() and str(path) in catalogue():
+        return fetched(str(path)), catalogue()[str(path)]
+    return Path(path), None
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:

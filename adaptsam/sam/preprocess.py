@@ -7,8 +7,21 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
+from torch.nn import functional
 
 from adaptsam.errors import InputError
+
+
+class MinMaxSam(Sam):
+    """A SAM whose input is each image scaled to 0..1 by its own darkest and brightest value, as MedSAM's is."""
+
+    def preprocess(self, x: torch.Tensor) -> torch.Tensor:
+        """Pixels (…, 3, h, w) of any range to float32 (…, 3, S, S): 0..1, padded with 0 at the bottom and the right."""
+        x = x.float()
+        low, high = x.amin((-3, -2, -1), keepdim=True), x.amax((-3, -2, -1), keepdim=True)
+        x = (x - low) / (high - low).clamp(min=1e-8)
+        size = self.image_encoder.img_size
+        return functional.pad(x, (0, size - x.shape[-1], 0, size - x.shape[-2]))
 
 
 def to_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -49,7 +62,7 @@ def prepare_image(sam: Sam, image: NDArray[np.uint8]) -> tuple[torch.Tensor, tup
     """What the image encoder reads, exactly as ``SamPredictor.set_image`` makes it.
 
     Args:
-        sam: gives the input size S and the pixel statistics.
+        sam: gives the input size S and how intensities are scaled.
         image: uint8 (H, W) or (H, W, 3).
 
     Returns:

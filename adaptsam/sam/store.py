@@ -93,10 +93,12 @@ class EmbeddingStore:
         return [found[key] for key in keys]
 
     def key(self, image: NDArray[np.uint8]) -> str:
-        """What an image is stored under: a hash of pixels, shape, weights and precision."""
+        """What an image is stored under: a hash of pixels, shape, weights, how they are used, and precision."""
         pixels = to_rgb(image)
         digest = hashlib.sha256(pixels.tobytes())
-        digest.update(f"{pixels.shape} {self.model.sha256} {self.model.precision}".encode())
+        model = self.model
+        # One file gives several models: MedSAM's scaling or SAM's, adapters applied once or twice.
+        digest.update(f"{pixels.shape} {model.sha256} {model.kind} {model.config} {model.precision}".encode())
         return digest.hexdigest()
 
     def _look_up(self, key: str) -> Embedding | None:
