@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from types import FrameType
 
 import adaptsam
-from adaptsam.commands import bench, demo, info, phantom, propagate, track
+from adaptsam.commands import bench, demo, info, phantom, propagate, track, weights
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 DESCRIPTION = """\
@@ -31,7 +31,7 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, track, info, phantom, bench)
+COMMANDS = (demo, propagate, track, info, phantom, weights, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
         sys.stdout.flush()
-    except (KeyboardInterrupt, Cancelled):
-        print("adaptsam: stopped; nothing half-written is left.", file=sys.stderr)
+    except (KeyboardInterrupt, Cancelled) as stop:
+        print(f"adaptsam: {str(stop) or 'stopped; nothing half-written is left.'}", file=sys.stderr)
         return 130
     except AdaptSAMError as error:
         print(f"adaptsam: {error}", file=sys.stderr)

@@ -23,3 +23,7 @@ class OutputError(AdaptSAMError):
 
 class Cancelled(AdaptSAMError):
     """The user asked to stop; nothing was written."""
+
+
+class DownloadError(AdaptSAMError):
+    """A file cannot be fetched now; what arrived of it stays, and the next attempt goes on from there."""

@@ -10,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from adaptsam.sam import SamModel
 
 BAR = "{desc:<28} {percentage:3.0f} % |{bar}| {elapsed}"
 
@@ -70,11 +74,28 @@ def add_talk_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
-        type=Path,
         metavar="FILE",
-        help="a SAM checkpoint: Meta's .pth (ViT-B, L or H) or our .safetensors; default: the small bundled model",
+        help="a SAM checkpoint (Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or our .safetensors), or a name from "
+        "'adaptsam weights list'; default: the small bundled model",
+    )
+    parser.add_argument(
+        "--checkpoint-kind",
+        metavar="KIND",
+        help="what the file is where its contents cannot tell: medsam for MedSAM's weights in a file of your own",
+    )
+    parser.add_argument(
+        "--reapply-lora",
+        action="store_true",
+        help="apply the LoRA adapters in the file once more, as the published code of P²SAM does",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …; default: auto")
+
+
+def load_model(args: argparse.Namespace) -> SamModel:
+    """The model that the options of :func:`add_model_options` ask for."""
+    from adaptsam.sam import load_sam
+
+    return load_sam(args.checkpoint, args.device, kind=args.checkpoint_kind, reapply_lora=args.reapply_lora)
 
 
 def print_json(value: object) -> None:

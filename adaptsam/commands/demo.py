@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptsam.commands.console import ProgressBars, add_model_options, add_output_options, print_json, print_table
+from adaptsam.commands.console import (
+    ProgressBars,
+    add_model_options,
+    add_output_options,
+    load_model,
+    print_json,
+    print_table,
+)
 
 DESCRIPTION = """\
 The whole way on a synthetic patient, for which every true contour is known:
@@ -38,9 +45,8 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.data.phantom import phantom_patient
     from adaptsam.evaluate.report import Visit, measured
     from adaptsam.propagate import PropagationSettings, propagate
-    from adaptsam.sam import load_sam
 
-    model = load_sam(args.checkpoint, args.device)
+    model = load_model(args)
     settings = PropagationSettings()
     planned = [*planned_files(1, ("rtstruct", "seg.nrrd")), "patient/visit-1/rtstruct.dcm"]
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:

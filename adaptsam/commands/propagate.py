@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptsam.commands.console import ProgressBars, add_model_options, add_output_options, print_json, print_table
+from adaptsam.commands.console import (
+    ProgressBars,
+    add_model_options,
+    add_output_options,
+    load_model,
+    print_json,
+    print_table,
+)
 from adaptsam.commands.settings import add_settings_options, settings_from
 from adaptsam.errors import InputError
 
@@ -98,7 +105,6 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.data import staged_output
     from adaptsam.evaluate.report import Visit, measured
     from adaptsam.propagate import propagate
-    from adaptsam.sam import load_sam
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
@@ -109,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
         given = read_inputs(args, sources, progress)
         check_formats(given.targets, formats)
-        model = load_sam(args.checkpoint, args.device)
+        model = load_model(args)
         results = propagate(
             given.prior,
             given.structures,

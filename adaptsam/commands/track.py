@@ -13,6 +13,7 @@ from adaptsam.commands.console import (
     add_model_options,
     add_output_options,
     json_text,
+    load_model,
     print_json,
     print_table,
 )
@@ -84,7 +85,6 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.data import distinct_color, read_frames, staged_output, write_video
     from adaptsam.evaluate.video_report import VideoRecord, table_rows, warnings, write_video_report
     from adaptsam.propagate_video import VideoSettings, propagate_video
-    from adaptsam.sam import load_sam
 
     settings: VideoSettings = settings_from(args, VideoSettings())
     with ProgressBars(args.quiet) as progress:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         references = reference_masks(args.reference, frames) if args.reference else None
         planned = [*(f"masks/{name}.png" for name in frames.names), "overlay.mp4", "report.html", "summary.json"]
         with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
-            model = load_sam(args.checkpoint, args.device)
+            model = load_model(args)
             results = propagate_video(frames, outlined, masks, model=model, settings=settings, progress=progress)
             # Green before red: the gut is red.
             record = VideoRecord(frames.names, {name: distinct_color(n) for n, name in enumerate(masks, start=1)})

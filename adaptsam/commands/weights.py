@@ -1,0 +1,155 @@
+"""``adaptsam weights``: the weights that are known, fetched, checked and removed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from adaptsam.commands.console import ProgressBars, add_talk_options, print_json, print_table
+from adaptsam.errors import Cancelled, CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from adaptsam.sam.catalogue import KnownWeights
+
+DESCRIPTION = """\
+Weights of SAM and its relatives: what there is, and bringing them to this machine.
+
+  adaptsam weights list                          what there is, what it is for, what is here
+  adaptsam weights fetch vit_b                   from its official address; goes on where it broke off
+  adaptsam weights fetch vit_b --from sam.pth    from a file that you have, or another address
+  adaptsam weights verify                        are the files here still what they should be
+  adaptsam weights clear vit_b                   free the disk
+
+What is here has a name: adaptsam propagate … --checkpoint vit_b. Files lie in the platform's cache folder, or where the
+environment variable ADAPTSAM_WEIGHTS says.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "weights",
+        help="list, fetch, verify or clear weights of SAM",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the weights that are known, and which are here")
+    listing.set_defaults(run=run_list)
+    fetching = actions.add_parser("fetch", help="bring weights to this machine")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help="from 'adaptsam weights list'")
+    fetching.add_argument("--from", dest="source", metavar="FILE", help="take this file or address instead")
+    fetching.add_argument(
+        "--stall", type=_seconds, default=30.0, metavar="S", help="give a silent server S seconds; default: 30"
+    )
+    fetching.set_defaults(run=run_fetch)
+    verifying = actions.add_parser("verify", help="check files against their hashes")
+    verifying.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    verifying.set_defaults(run=run_verify)
+    clearing = actions.add_parser("clear", help="remove files from this machine")
+    clearing.add_argument("names", nargs="*", metavar="NAME", help="which")
+    clearing.add_argument("--all", action="store_true", help="all of them")
+    clearing.set_defaults(run=run_clear)
+    for action in (listing, fetching, verifying, clearing):
+        add_talk_options(action)
+
+
+def run_list(args: argparse.Namespace) -> None:
+    from adaptsam.sam.catalogue import catalogue, weights_folder
+
+    rows = [describe(known) for known in catalogue().values()]
+    if args.json:
+        print_json({"folder": weights_folder(), "weights": rows})
+        return
+    shown = ("name", "here", "MB", "purpose", "licence")
+    print_table([{column: row[column] for column in shown} for row in rows])
+    print(f"\nFolder: {weights_folder()}")
+    print("By hand: 'adaptsam weights fetch NAME' says where to download the file, and takes it with --from FILE.")
+    print("The bundled model needs no fetching: it is used where no checkpoint is given.")
+
+
+def run_fetch(args: argparse.Namespace) -> None:
+    from adaptsam.sam.catalogue import entry
+    from adaptsam.sam.weights import fetch, is_checked
+
+    if args.source and len(args.names) > 1:
+        raise InputError(f"--from gives one file, and {len(args.names)} names are asked for; fetch them one by one.")
+    entries = [entry(name) for name in args.names]
+    rows = []
+    for known in entries:
+        try:
+            with ProgressBars(args.quiet) as progress:
+                path = fetch(known.name, args.source, progress=progress, stall_seconds=args.stall)
+        except KeyboardInterrupt:
+            raise Cancelled("stopped; what has arrived is kept, and the same command goes on from there.") from None
+        rows.append({"name": known.name, "file": str(path), "checked by": is_checked(known)})
+        if not args.json:
+            print(f"{known.name}: {path} (checked by {is_checked(known)}; licence: {known.licence})")
+    if args.json:
+        print_json({"fetched": rows})
+
+
+def run_verify(args: argparse.Namespace) -> None:
+    from adaptsam.sam.catalogue import catalogue, fetched
+    from adaptsam.sam.weights import difference, is_checked
+
+    names = args.names or [name for name, known in catalogue().items() if known.path.is_file()]
+    rows, damaged = [], []
+    for name in names:
+        fetched(name)
+        known = catalogue()[name]
+        with ProgressBars(args.quiet) as progress:
+            wrong = difference(known, progress)
+        damaged += [name] if wrong else []
+        rows.append({"name": name, "good": wrong is None, "checked by": is_checked(known), "difference": wrong})
+    if args.json:
+        print_json({"verified": rows})
+    else:
+        words = {True: "good", False: "DAMAGED"}
+        print_table([{**row, "good": words[bool(row["good"])]} for row in rows])
+    if damaged:
+        raise CheckpointError(f"Damaged: {', '.join(damaged)}; run 'adaptsam weights fetch NAME' for a new copy.")
+
+
+def run_clear(args: argparse.Namespace) -> None:
+    from adaptsam.sam.catalogue import catalogue
+    from adaptsam.sam.weights import clear
+
+    if bool(args.names) == args.all:
+        raise InputError("Say which weights to remove by name, or --all.")
+    freed = {name: clear(name) for name in (args.names or catalogue())}
+    if args.json:
+        print_json({"freed": freed})
+        return
+    for name, size in freed.items():
+        if size or args.names:
+            print(f"{name}: {size / 1e6:.0f} MB freed" if size else f"{name}: nothing was here")
+
+
+def describe(known: KnownWeights) -> dict[str, object]:
+    """One entry as the list shows it."""
+    from adaptsam.sam.weights import partial_bytes
+
+    size = known.fingerprint.size
+    partial = partial_bytes(known)
+    missing = "no" if known.url else "no, by hand"
+    return {
+        "name": known.name,
+        "here": "yes" if known.path.is_file() else f"{partial / 1e6:.0f} MB of it" if partial else missing,
+        "MB": None if size is None else round(size / 1e6),
+        "purpose": known.purpose,
+        "licence": known.licence,
+        "kind": known.kind,
+        "file": str(known.path),
+        "page": known.page,
+        "url": known.url,
+        "bytes": size,
+        "sha256": known.fingerprint.sha256,
+        "md5": known.fingerprint.md5,
+    }
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 3600:
+        raise argparse.ArgumentTypeError(f"give more than 0 and less than 3600 seconds, not {text}")
+    return seconds
