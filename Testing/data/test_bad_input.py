@@ -61,9 +61,9 @@ def with_attribute(keyword: str, value: object, *, slices: tuple[int, ...] = ())
     return lambda make: read_volume(make.series(edit=edit))
 
 
-def tilted_gantry(make: Maker) -> object:
+def shifted_slices(make: Maker) -> object:
     def edit(dataset: FileDataset, k: int) -> None:
-        dataset.ImagePositionPatient = [0, 1.5 * k, 3 * k]
+        dataset.ImagePositionPatient = [0, 0.3 * k**2, 3 * k]
 
     return read_volume(make.series(edit=edit))
 
@@ -201,7 +201,7 @@ CASES = [
     ("missing slices", without_slices(2, 3, 6), GeometryError, "at -94.00, -91.00, -82.00 mm"),
     ("a slice twice", positions(0, 3, 6, 6, 9), GeometryError, "more than one slice at 6.00 mm"),
     ("uneven slices", positions(0, 3, 6, 10.3, 13), GeometryError, "unevenly spaced, 2.7 to 4.3 mm apart"),
-    ("a tilted gantry", tilted_gantry, GeometryError, "sheared (a tilted gantry)"),
+    ("slices beside each other", shifted_slices, GeometryError, "unevenly shifted sideways"),
     ("two matrices", with_attribute("PixelSpacing", [2, 2], slices=(3,)), GeometryError, "differ in matrix or pixel"),
     ("a scout", with_attribute("ImageOrientationPatient", [1, 0, 0, 0, 0, -1], slices=(0,)), GeometryError, "scout"),
     ("no orientation", with_attribute("ImageOrientationPatient", None), InputError, "orientation"),

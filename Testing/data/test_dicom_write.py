@@ -62,9 +62,9 @@ def test_fractions_of_hounsfield_units_are_rounded(volume: Volume, tmp_path: Pat
         ({"array": np.full((7, 20, 24), 40000)}, InputError, "no Hounsfield units"),
         ({"array": np.full((7, 20, 24), np.nan)}, InputError, "no Hounsfield units"),
         (
-            {"geometry": Geometry((7, 20, 24), (1, 1, 1), (0, 0, 0), (1, 0, 0.6, 0, 1, 0, 0, 0, 0.8))},
+            {"geometry": Geometry((7, 20, 24), (1, 1, 1), (0, 0, 0), (1, 0.6, 0, 0, 0.8, 0, 0, 0, 1))},
             GeometryError,
-            "do not lie along their normal",
+            "rows and columns are not perpendicular",
         ),
     ],
 )

@@ -63,7 +63,7 @@ def describe_series(info: SeriesInfo) -> dict[str, object]:
 
 def describe_volume(volume: Volume) -> dict[str, object]:
     geometry = volume.geometry
-    return {
+    facts: dict[str, object] = {
         "modality": volume.modality or "unknown",
         "slices, rows, columns": geometry.shape,
         "spacing i, j, k (mm)": geometry.spacing,
@@ -72,6 +72,9 @@ def describe_volume(volume: Volume) -> dict[str, object]:
         "intensities": (float(volume.array.min()), float(volume.array.max())),
         "from DICOM": volume.dicom is not None,
     }
+    if geometry.is_sheared:
+        facts["tilt of the gantry (degrees)"] = round(geometry.tilt_deg, 2)
+    return facts
 
 
 def describe_structures(structures: StructureSet) -> list[dict[str, object]]:

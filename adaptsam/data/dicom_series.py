@@ -30,6 +30,8 @@ _LISTED = (
     "NumberOfFrames",
 )
 _ONE_SLICE = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
+# Cosine of the largest tilt of a gantry that is believed, 45 degrees; scanners tilt by 30.
+_LEAST_UPRIGHT = 0.7
 # What an object that is derived from the image must repeat.
 _HEADER = (
     "PatientName",
@@ -215,7 +217,7 @@ def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
 
     Raises:
         InputError: an attribute is missing or the slices do not belong together.
-        GeometryError: slices are missing, twice there, unevenly spaced or sheared.
+        GeometryError: slices are missing, twice there, unevenly spaced or unevenly sheared.
     """
     try:
         with quiet_pydicom():
@@ -234,12 +236,12 @@ def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
     normal /= np.linalg.norm(normal)
     origins = np.array([frame[3] for frame in frames])
     order = np.argsort(origins @ normal, kind="stable")
-    step = _slice_spacing(origins[order], normal, slices[0])
+    step, along = _slice_step(origins[order], normal, slices[0])
     geometry = Geometry(
         shape=(len(slices), *shape),
         spacing=(float(spacing[1]), float(spacing[0]), step),
         origin=tuple(float(value) for value in origins[order[0]]),  # type: ignore[arg-type]
-        direction=tuple(float(value) for value in np.column_stack([row, column, normal]).ravel()),
+        direction=tuple(float(value) for value in np.column_stack([row, column, along]).ravel()),
     )
     return geometry, order
 
@@ -254,13 +256,13 @@ def _frame(dataset: Dataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, n
     )
 
 
-def _slice_spacing(origins: np.ndarray, normal: np.ndarray, first: Dataset) -> float:
-    """The even distance in mm between sorted slices."""
+def _slice_step(origins: np.ndarray, normal: np.ndarray, first: Dataset) -> tuple[float, np.ndarray]:
+    """The even distance in mm between sorted slices, and its direction: the normal, unless the gantry was tilted."""
     if len(origins) == 1:
         thickness = first.get("SpacingBetweenSlices") or first.get("SliceThickness")
         if not thickness:
             raise GeometryError("The single slice has no thickness; export the whole series.")
-        return abs(float(thickness))
+        return abs(float(thickness)), normal
     positions = origins @ normal
     gaps = np.diff(positions)
     if gaps.min() < 0.01:
@@ -271,11 +273,22 @@ def _slice_spacing(origins: np.ndarray, normal: np.ndarray, first: Dataset) -> f
     _check_even(positions, gaps)
     step = round(float((positions[-1] - positions[0]) / (len(positions) - 1)), 9)  # 3.27, not 3.2700000000000014
     sideways = origins - origins[0] - np.outer(positions - positions[0], normal)
-    if np.abs(sideways).max() > 0.05 * max(step, 1.0):
+    tolerance = 0.05 * max(step, 1.0)
+    if np.abs(sideways).max() <= tolerance:
+        return step, normal
+    shear = sideways[-1] / (len(positions) - 1)
+    if np.abs(sideways - np.outer(np.arange(len(positions)), shear)).max() > tolerance:
         raise GeometryError(
-            "The slices of the series are sheared (a tilted gantry); resample it to an upright grid first."
+            "The slices of the series are unevenly shifted sideways; resample it to an upright grid first."
         )
-    return step
+    along = step * normal + shear
+    length = float(np.linalg.norm(along))
+    if step < _LEAST_UPRIGHT * length:
+        raise GeometryError(
+            f"The slices of the series are sheared by {np.degrees(np.arccos(step / length)):.0f} degrees, which is no "
+            "gantry's tilt; export the series again."
+        )
+    return round(length, 9), along / length
 
 
 def _check_even(positions: np.ndarray, gaps: np.ndarray) -> None:

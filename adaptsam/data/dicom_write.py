@@ -112,7 +112,7 @@ def write_dicom_series(
 
     Raises:
         InputError: the array is not a CT that 16 bits can hold.
-        GeometryError: the slices would not lie along their normal.
+        GeometryError: rows and columns are not perpendicular.
         OutputError: the folder cannot be written, or a file is there already.
     """
     pixels = _sixteen_bits(volume)
@@ -147,8 +147,10 @@ def _sixteen_bits(volume: Volume) -> np.ndarray:
     if not np.isfinite(array).all() or array.min() < -32768 or array.max() > 32767:
         raise InputError("The volume has values that are no Hounsfield units of 16 bits; write NRRD instead.")
     matrix = np.reshape(volume.geometry.direction, (3, 3))
-    if abs(np.cross(matrix[:, 0], matrix[:, 1]) @ matrix[:, 2]) < 0.999:
-        raise GeometryError("The volume's slices do not lie along their normal; resample it to an upright grid first.")
+    if abs(matrix[:, 0] @ matrix[:, 1]) > 1e-3:
+        raise GeometryError(
+            "The volume's rows and columns are not perpendicular; resample it to an upright grid first."
+        )
     return np.rint(array).astype("<i2")
 
 
@@ -168,7 +170,7 @@ def add_plane(dataset: Dataset, geometry: Geometry, k: int) -> None:
     matrix = np.reshape(geometry.direction, (3, 3))
     dataset.InstanceNumber = k + 1
     dataset.PixelSpacing = decimals([geometry.spacing[1], geometry.spacing[0]])
-    dataset.SliceThickness = decimals([geometry.spacing[2]])[0]
+    dataset.SliceThickness = decimals([geometry.spacing[2] * abs(np.linalg.det(matrix))])[0]
     dataset.ImageOrientationPatient = decimals([*matrix[:, 0], *matrix[:, 1]])
     dataset.ImagePositionPatient = decimals(geometry.world(np.array([0, 0, k])))
 

@@ -11,6 +11,7 @@ from adaptsam.data.dicom_seg import read_dicom_seg
 from adaptsam.data.dicom_seg_write import write_dicom_seg
 from adaptsam.data.dicom_series import dicom_paths, read_dicom_series
 from adaptsam.data.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictures_in
+from adaptsam.data.grids import set_upright
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.data.labelmaps import read_labelmap, write_labelmap
 from adaptsam.data.rtstruct import read_rtstruct
@@ -36,7 +37,7 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
 
     Raises:
         InputError: the path cannot be used, or the image holds NaN or one value only.
-        GeometryError: DICOM slices that do not make up an even grid.
+        GeometryError: DICOM slices that do not make up an even grid; an evenly sheared one is kept as it is.
     """
     path = Path(path).absolute()
     _check_exists(path)
@@ -115,6 +116,8 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
 def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:
     """Write an image as NRRD, NIfTI or MetaImage, by the suffix; for DICOM see :func:`write_dicom_series`.
 
+    A sheared volume (of a tilted gantry) is set upright, because these formats cannot hold it.
+
     Raises:
         InputError: the suffix is unknown.
         OutputError: the file is there already or cannot be written.
@@ -122,7 +125,8 @@ def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -
     path = Path(path)
     if not path.name.lower().endswith(SUFFIXES) or path.name.lower().endswith(".seg.nrrd"):
         raise InputError(f"{path.name} has no suffix for an image; use one of {', '.join(SUFFIXES)}.")
-    write_itk_image(path, volume.array, volume.geometry, overwrite=overwrite)
+    array, geometry = set_upright(volume.array, volume.geometry, fill=float(volume.array.min()))
+    write_itk_image(path, array, geometry, overwrite=overwrite)
 
 
 def write_structures(
@@ -131,6 +135,7 @@ def write_structures(
     """Write structures in the format that the suffix names.
 
     RTSTRUCT is ``.dcm``, DICOM SEG ``.seg.dcm``, 3D Slicer's file ``.seg.nrrd``; ``.nrrd``, ``.nii.gz``, … hold labels.
+    Of a sheared image (of a tilted gantry) the DICOM objects lie on its own slices, the others on an upright grid.
 
     Args:
         path: the file.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptsam.data.grids import place_on_grid
+from adaptsam.data.grids import place_on_grid, set_upright
 from adaptsam.data.itk_images import read_itk_image, write_itk_image
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
@@ -55,7 +55,8 @@ def write_labelmap(path: Path, structures: StructureSet, geometry: Geometry, *, 
             raise InputError(f"{structure.name!r} overlaps another structure; write a .seg.nrrd, which can hold both.")
         labels[structure.mask] = value
     smallest = labels.astype(np.uint8) if labels.max() < 256 else labels
-    write_itk_image(path, smallest, geometry, overwrite=overwrite)
+    upright, grid = set_upright(smallest, geometry, nearest=True)
+    write_itk_image(path, upright, grid, overwrite=overwrite)
 
 
 def label_values(names: Sequence[str]) -> list[int]:

@@ -191,7 +191,8 @@ def _check_planes(roi: _Roi, heights: np.ndarray, geometry: Geometry, *, strict:
     off = np.abs(heights - np.clip(np.rint(heights), 0, geometry.shape[0] - 1)) > farthest
     if not off.any():
         return
-    normal = np.reshape(geometry.direction, (3, 3))[:, 2]
+    axes = np.reshape(geometry.direction, (3, 3))
+    normal = np.cross(axes[:, 0], axes[:, 1])
     positions = sorted({round(float(roi.contours[n].mean(axis=0) @ normal), 2) for n in np.flatnonzero(off)})
     shown = ", ".join(f"{position:g}" for position in positions[:5]) + (" mm, …" if len(positions) > 5 else " mm")
     raise GeometryError(

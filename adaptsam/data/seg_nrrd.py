@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from adaptsam.data.grids import place_on_grid
+from adaptsam.data.grids import place_on_grid, set_upright, upright_grid
 from adaptsam.data.itk_images import itk_geometry
 from adaptsam.data.nrrd_header import keep_grid
 from adaptsam.data.provenance import NOTICE, software
@@ -86,10 +87,15 @@ def write_seg_nrrd(
     Args:
         path: the file.
         structures: on the grid ``geometry``.
-        geometry: of the image, to its last bit.
+        geometry: of the image, to its last bit; a sheared one is set upright.
         model: hash of the model that made the structures.
         overwrite: replace an existing file.
     """
+    if geometry.is_sheared:
+        upright = [replace(one, mask=set_upright(one.mask, geometry, nearest=True)[0]) for one in structures.structures]
+        grid = upright_grid(geometry)
+        write_seg_nrrd(path, StructureSet(tuple(upright), grid), grid, model=model, overwrite=overwrite)
+        return
     layers, places = _pack(structures.structures, geometry.shape)
     image = sitk.GetImageFromArray(layers if layers.shape[3] > 1 else layers[..., 0], isVector=layers.shape[3] > 1)
     image.SetSpacing(geometry.spacing)

@@ -17,7 +17,7 @@ class Geometry:
 
     ``shape`` is (K, J, I), the array's. ``spacing`` is (i, j, k) in mm and ``origin`` the LPS position of voxel
     (0, 0, 0), both in the order of SimpleITK. ``direction`` is the row-major 3×3 matrix whose columns are the LPS unit
-    vectors of the i, j and k axes.
+    vectors of the i, j and k axes. They are perpendicular, unless the gantry was tilted: then k leans (a sheared grid).
     """
 
     shape: tuple[int, int, int]
@@ -36,7 +36,20 @@ class Geometry:
     @property
     def voxel_volume(self) -> float:
         """The volume of one voxel in mm³."""
-        return float(np.prod(self.spacing))
+        return float(np.prod(self.spacing) * abs(np.linalg.det(np.reshape(self.direction, (3, 3)))))
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether two axes are not perpendicular; most image formats cannot hold such a grid."""
+        axes = np.reshape(self.direction, (3, 3))
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 5e-3)
+
+    @property
+    def tilt_deg(self) -> float:
+        """The angle in degrees between the k axis and the normal of the slices."""
+        axes = np.reshape(self.direction, (3, 3))
+        normal = np.cross(axes[:, 0], axes[:, 1])
+        return float(np.degrees(np.arccos(min(1.0, abs(normal @ axes[:, 2]) / np.linalg.norm(normal)))))
 
     def world(self, index: np.ndarray) -> np.ndarray:
         """LPS millimetres, (..., 3), of indices (..., 3) in the order i, j, k."""

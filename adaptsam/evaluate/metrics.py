@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptsam.data.grids import set_upright
 from adaptsam.data.volume import Geometry, StructureSet
 from adaptsam.errors import GeometryError
 
@@ -140,12 +141,13 @@ def _surfaces(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, toler
     import torch  # here, so that reading a centroid does not wait for torch and MONAI
     from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
+    (mask, grid), (reference, _) = (set_upright(array, geometry, nearest=True) for array in (mask, reference))
     box = bounding_box(mask | reference)
     # Everything outside the union's box is empty in both: MONAI sees the box alone, and pads it itself.
     ours, theirs = (
         torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].float() for array in (mask, reference)
     )
-    options: dict[str, Any] = {"include_background": True, "spacing": geometry.spacing[::-1]}
+    options: dict[str, Any] = {"include_background": True, "spacing": grid.spacing[::-1]}
     with warnings.catch_warnings():
         # MONAI 1.6 warns of a deprecated argument that it passes to itself.
         warnings.simplefilter("ignore", FutureWarning)

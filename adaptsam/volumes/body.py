@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptsam.data.coarse import block_means, body_mask, coarse_blocks, coarse_geometry
+from adaptsam.data.grids import set_upright
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.volumes.windows import intensity_range, is_ct
 
@@ -17,24 +18,33 @@ OTHER_THRESHOLD = 0.08
 
 @dataclass(frozen=True, eq=False)
 class CoarseVolume:
-    """A volume averaged over whole blocks of voxels: ``array`` float32 (K, J, I) on its own ``geometry``."""
+    """A volume averaged over whole blocks of voxels: ``array`` float32 (K, J, I) on its own ``geometry``.
+
+    ``body`` and ``seen`` are bool (K, J, I); ``seen``, where the image has been, is None if that is everywhere.
+    """
 
     array: np.ndarray
     geometry: Geometry
     body: np.ndarray
+    seen: np.ndarray | None = None
 
 
 def coarsen(volume: Volume, pitch_mm: float = 4.0, modality: str = "") -> CoarseVolume:
-    """Block averages of a gray volume at about ``pitch_mm`` per axis, never finer than stored, and the body in them."""
+    """Block averages of a gray volume at about ``pitch_mm`` per axis, never finer than stored, and the body in them.
+
+    A sheared volume (of a tilted gantry) is set upright, so that whoever takes it finds perpendicular axes.
+    """
     blocks = coarse_blocks(volume.geometry, pitch_mm)
     array = block_means(volume.array, blocks)
     coarse = coarse_geometry(volume.geometry, blocks, (array.shape[0], array.shape[1], array.shape[2]))
+    seen = set_upright(np.ones(array.shape, bool), coarse, nearest=True)[0] if coarse.is_sheared else None
+    array, coarse = set_upright(array, coarse, fill=float(array.min()))
     if is_ct(volume, modality):
         threshold = CT_THRESHOLD
     else:
         low, high = intensity_range(volume.array)
         threshold = low + OTHER_THRESHOLD * (high - low)
-    return CoarseVolume(array, coarse, body_mask(array, threshold))
+    return CoarseVolume(array, coarse, body_mask(array, threshold), seen)
 
 
 def in_plane_box(coarse: CoarseVolume) -> tuple[np.ndarray, tuple[float, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from adaptsam.data.distance import signed_distance
+from adaptsam.data.grids import set_upright
 from adaptsam.data.volume import Geometry, Structure
 from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.interpolation import between
@@ -138,12 +139,26 @@ class DistanceField:
         self.slices = (contour.drawn[0], contour.drawn[-1])
         self._start = np.array([contour.box[axis].start - pads[axis] for axis in range(3)])
         self._stride = np.array([1, stride, stride])
-        self._field = signed_distance(padded, (spacing[0], spacing[1] * stride, spacing[2] * stride))
+        self._shape = padded.shape
+        upright, grid, self._lean = self._set_upright(padded, geometry)
+        self._field = signed_distance(upright, grid.spacing[::-1])
+
+    def _set_upright(self, padded: np.ndarray, whole: Geometry) -> tuple[np.ndarray, Geometry, np.ndarray | None]:
+        """The mask with perpendicular axes, its grid, and the matrix (4, 4) that takes indices there, if it leans."""
+        grid = Geometry(
+            shape=(padded.shape[0], padded.shape[1], padded.shape[2]),
+            spacing=tuple(whole.spacing[c] * float(self._stride[2 - c]) for c in range(3)),  # type: ignore[arg-type]
+            origin=tuple(float(value) for value in whole.world(self._start[::-1])),  # type: ignore[arg-type]
+            direction=whole.direction,
+        )
+        mask, upright = set_upright(padded, grid, nearest=True)
+        lean = np.linalg.inv(upright.index_to_world) @ grid.index_to_world if grid.is_sheared else None
+        return mask, upright, lean
 
     @property
     def corners(self) -> np.ndarray:
         """The eight corners of the field, (8, 3) prior indices i, j, k."""
-        ends = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]) * (np.array(self._field.shape) - 1)
+        ends = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]) * (np.array(self._shape) - 1)
         return (ends * self._stride + self._start)[:, ::-1]
 
     def sample(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,4 +169,6 @@ class DistanceField:
         k = np.clip(index[..., 2], self.slices[0], self.slices[1])
         at = np.stack([k, index[..., 1], index[..., 0]])
         at = (at - self._start.reshape(-1, *[1] * (at.ndim - 1))) / self._stride.reshape(-1, *[1] * (at.ndim - 1))
+        if self._lean is not None:
+            at = (at[::-1].T @ self._lean[:3, :3].T + self._lean[:3, 3]).T[::-1]
         return ndimage.map_coordinates(self._field, at, order=1, mode="constant", cval=FAR), k

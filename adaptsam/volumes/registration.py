@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,7 @@ def prepared(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
     coarse = coarsen(volume, pitch_mm, modality)
     low, high = (-1000.0, 600.0) if is_ct(volume, modality) else intensity_range(volume.array)
     array = np.clip((coarse.array - low) / (high - low), 0.0, 1.0).astype(np.float32)
-    return CoarseVolume(array, coarse.geometry, coarse.body)
+    return replace(coarse, array=array)
 
 
 def _guesses(fixed: CoarseVolume, moving: CoarseVolume, options: RegistrationSettings) -> list[np.ndarray]:
@@ -212,8 +212,10 @@ def _refine(
     method.SetMetricAsMattesMutualInformation(options.bins)
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(min(1.0, options.sampling * shrink**2), 1)
-    around = ndimage.binary_dilation(fixed.body, iterations=2).astype(np.uint8)
+    around = ndimage.binary_dilation(fixed.body, iterations=2, mask=fixed.seen).astype(np.uint8)
     method.SetMetricFixedMask(as_image(around, fixed.geometry))
+    if moving.seen is not None:
+        method.SetMetricMovingMask(as_image(moving.seen.astype(np.uint8), moving.geometry))
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         4.0 * shrink, options.last_step_mm * shrink, options.iterations, options.relaxation
@@ -262,6 +264,8 @@ def _quality(fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, opti
     world = fixed.geometry.world(index[:, ::-1]) @ matrix[:3, :3].T + matrix[:3, 3]
     there = moving.geometry.index(world)[:, ::-1]
     inside = np.all((there >= 0) & (there <= np.array(moving.geometry.shape) - 1), axis=1)
+    if moving.seen is not None:
+        inside[inside] = moving.seen[tuple(np.rint(there[inside]).astype(int).T)]
     smaller = min(fixed.body.sum() * fixed.geometry.voxel_volume, moving.body.sum() * moving.geometry.voxel_volume)
     shared = inside.mean() * fixed.body.sum() * fixed.geometry.voxel_volume
     if inside.sum() < 100 or shared < options.minimum_overlap * smaller:
