@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -410,14 +409,13 @@ def test_a_setting_of_the_wrong_kind_is_refused(name, value, complaint):
 def small_phantom(monkeypatch):
     """The synthetic patient of this file in place of the phantom, which takes longer to draw."""
 
-    def phantom_patient(seed: int, visits: int = 2) -> list[SimpleNamespace]:
+    def phantom_visits(seed: int, visits: int = 2, **_: object) -> list[PhantomVisit]:
         if visits < 1:
             raise InputError("A patient has at least one visit.")
         drawn = [synthetic(visit, f"PHANTOM-{seed}") for visit in range(visits)]
         return [PhantomVisit(image, structures, "a visit") for image, structures in drawn]
 
-    stand_in = SimpleNamespace(phantom_patient=phantom_patient)
-    monkeypatch.setitem(sys.modules, "adaptsam.data.phantom", stand_in)
+    monkeypatch.setattr("adaptsam.data.phantom.phantom_visits", phantom_visits)
 
 
 def test_the_demo_leaves_patient_contours_report_and_figures(small_phantom, checkpoint, tmp_path, capsys):

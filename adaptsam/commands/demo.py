@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.commands.outputs import default_formats, planned_files, table_rows, write_results
     from adaptsam.commands.phantom import write_patient
     from adaptsam.data import read_structures, read_volume, staged_output
-    from adaptsam.data.phantom import phantom_patient
+    from adaptsam.data.phantom import phantom_visits
     from adaptsam.evaluate.report import Visit, measured
     from adaptsam.propagate import PropagationSettings, propagate
 
@@ -50,10 +50,8 @@ def run(args: argparse.Namespace) -> None:
     settings = PropagationSettings()
     planned = [*planned_files(1, ("rtstruct", "seg.nrrd")), "patient/visit-1/rtstruct.dcm"]
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
-        progress("drawing the patient", 0, 1)
-        patient = phantom_patient(args.seed, visits=2)
-        progress("drawing the patient", 1, 1)
-        first, second = write_patient(stage / "patient", patient, progress)
+        patient = phantom_visits(args.seed, visits=2, progress=progress)
+        first, second = write_patient(stage / "patient", patient)
         prior, target = read_volume(first / "ct"), read_volume(second / "ct")
         structures = read_structures(first / "rtstruct.dcm", prior)
         truth = read_structures(second / "rtstruct.dcm", target)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from adaptsam.commands.console import ProgressBars, add_output_options, print_json
-from adaptsam.progress import Progress
+from adaptsam.commands.console import ProgressBars, add_output_options, json_text, print_json
+from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from adaptsam.data.phantom import PhantomVisit
+    from adaptsam.data.phantom import Breathing, PhantomSettings, PhantomVisit, Scanner
+
+T = TypeVar("T")
 
 DESCRIPTION = """\
-Write a synthetic thorax patient as DICOM CT with RTSTRUCT, one folder a visit. Every contour is exact.
+Write a synthetic thorax patient as DICOM CT with RTSTRUCT, one folder a visit. Every contour is exact; truth.json
+has what is known besides: volumes, and how far each organ moved.
 
   adaptsam phantom --output patient --visits 3 --seed 7
   adaptsam propagate --prior-image patient/visit-1/ct --prior-mask patient/visit-1/rtstruct.dcm \\
                      --target patient/visit-2/ct --target patient/visit-3/ct --output result
+
+  adaptsam phantom --output 4d --visits 1 --phases 10 --diaphragm 20
+  adaptsam phantom --output weekly --visits 6 --course shrink --weight -2 --modality cbct
 """
 
 
@@ -30,42 +37,160 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seed", type=int, default=0, help="the patient; default: 0")
-    parser.add_argument("--visits", type=int, default=2, help="how many visits; default: 2")
+    _add_course_options(parser.add_argument_group("from visit to visit"))
+    _add_breathing_options(parser.add_argument_group("breathing"))
+    _add_scan_options(parser.add_argument_group("body and scanner"))
     add_output_options(parser, "the patient")
     parser.set_defaults(run=run)
 
 
+def _add_course_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--visits", type=int, default=2, help="how many visits, a week apart; default: 2")
+    group.add_argument(
+        "--course",
+        default="random",
+        metavar="NAME",
+        help="the tumour's: stable, grow, shrink, necrosis, vanish (gone at the last visit), or random, the default",
+    )
+    group.add_argument(
+        "--weight", type=float, default=0.0, metavar="PERCENT", help="change of weight from visit to visit, as -2"
+    )
+
+
+def _add_breathing_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--phases", type=int, default=0, help="a 4D scan of so many phases; default: held breath")
+    group.add_argument("--diaphragm", type=float, metavar="MM", help="how far the diaphragm moves; default: 15")
+    group.add_argument(
+        "--tumour-motion", type=float, metavar="MM", help="how far the tumour goes down; default: as the lung around it"
+    )
+    group.add_argument("--hysteresis", type=float, metavar="MM", help="half the width of the loop; default: 1.5")
+    group.add_argument(
+        "--layout",
+        default="folders",
+        metavar="NAME",
+        help="of the phases: folders (one each, the default) or together (one for all)",
+    )
+
+
+def _add_scan_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--modality",
+        choices=("ct", "cbct"),
+        default="ct",
+        help="of the visits after the first; cbct has cupping, streaks, rings, wrong HU, a small field; default: ct",
+    )
+    group.add_argument(
+        "--scanner", default="therapy", metavar="NAME", help="therapy (the default), diagnostic, low-dose or cbct"
+    )
+    group.add_argument("--kernel", metavar="NAME", help="of the reconstruction: soft, standard or sharp")
+    group.add_argument("--contrast", default="none", metavar="NAME", help="agent: none (the default), arterial, venous")
+    group.add_argument(
+        "--bronchi", type=int, default=0, metavar="N", help="generations beyond the main bronchi, 0 to 5"
+    )
+    group.add_argument("--liver-edge", action="store_true", help="a liver with a lower edge")
+    group.add_argument(
+        "--structures", metavar="NAMES", help="what is contoured, with commas between, or 'all'; default: five organs"
+    )
+    group.add_argument("--shape", type=_whole, metavar="K,J,I", help="slices, rows, columns; default: 72,256,256")
+    group.add_argument("--spacing", type=_numbers, metavar="I,J,K", help="in mm; default: 1.7,1.7,4")
+
+
+def _whole(text: str) -> tuple[int, int, int]:
+    slices, rows, columns = (int(part) for part in text.split(","))
+    return slices, rows, columns
+
+
+def _numbers(text: str) -> tuple[float, float, float]:
+    i, j, k = (float(part) for part in text.split(","))
+    return i, j, k
+
+
 def run(args: argparse.Namespace) -> None:
     from adaptsam.data import staged_output
-    from adaptsam.data.phantom import phantom_patient
+    from adaptsam.data.phantom import phantom_visits, truth
 
-    first = "visit-1/rtstruct.dcm"
+    settings = _settings(args)
+    grid = {name: value for name in ("shape", "spacing") if (value := getattr(args, name)) is not None}
+    first = "visit-1/rtstruct-00.dcm" if args.phases else "visit-1/rtstruct.dcm"
     with staged_output(args.output, [first], overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
-        progress("drawing the patient", 0, 1)
-        visits = phantom_patient(args.seed, visits=args.visits)
-        progress("drawing the patient", 1, 1)
-        folders = write_patient(stage, visits, progress)
-    described = [
-        {"visit": folder.name, "description": visit.description, "structures": visit.structures.names}
-        for folder, visit in zip(folders, visits, strict=True)
-    ]
+        visits = phantom_visits(args.seed, args.visits, settings=settings, progress=progress, **grid)
+        described, known = [], []
+        for name, visit in _written(stage, visits, args.layout):
+            described.append({"visit": name, "description": visit.description, "structures": visit.structures.names})
+            known.append({"visit": name} | truth(visit))
+        whole = {"seed": args.seed, "settings": asdict(settings), "visits": known}
+        (stage / "truth.json").write_text(json_text(whole) + "\n", encoding="utf-8")
     if args.json:
         print_json({"seed": args.seed, "visits": described})
         return
-    for folder, visit in zip(folders, visits, strict=True):
-        print(f"{args.output / folder.name}: {visit.description}")
+    for told in described:
+        print(f"{args.output / str(told['visit'])}: {told['description']}")
 
 
-def write_patient(folder: Path, visits: Sequence[PhantomVisit], progress: Progress) -> list[Path]:
+def write_patient(folder: Path, visits: Iterable[PhantomVisit], layout: str = "folders") -> list[Path]:
     """Write ``visit-1/ct/*.dcm`` and ``visit-1/rtstruct.dcm`` and so on; returns the folders of the visits."""
-    from adaptsam.data import write_dicom_series, write_structures
+    return [folder / name for name, _ in _written(folder, visits, layout)]
 
-    folders = []
+
+def _written(folder: Path, visits: Iterable[PhantomVisit], layout: str) -> Iterator[tuple[str, PhantomVisit]]:
+    """The visits, each with its folder's name, once they are on disk."""
+    from adaptsam.data.phantom import write_visit
+
     for number, visit in enumerate(visits, start=1):
-        progress("writing DICOM", number - 1, len(visits))
-        folders.append(folder / f"visit-{number}")
-        description = f"AdaptSAM phantom, visit {number}"
-        image = write_dicom_series(folders[-1] / "ct", visit.volume, description=description)
-        write_structures(folders[-1] / "rtstruct.dcm", visit.structures, image)
-    progress("writing DICOM", len(visits), len(visits))
-    return folders
+        name = f"visit-{number}"
+        write_visit(folder / name, visit, description=f"AdaptSAM phantom, visit {number}", layout=layout)
+        yield name, visit
+
+
+def _settings(args: argparse.Namespace) -> PhantomSettings:
+    from adaptsam.data.phantom import (
+        CONE_BEAM,
+        CONE_BEAM_4D,
+        CONTOURABLE,
+        CONTOURED,
+        CONTRASTS,
+        COURSES,
+        PhantomSettings,
+    )
+
+    if args.modality == "cbct" and args.visits == 1:
+        raise InputError("Cone-beam scans are follow-ups; ask for more visits, or give --scanner cbct for all of them.")
+    cone_beam = CONE_BEAM_4D if args.phases else CONE_BEAM
+    names = tuple(CONTOURED)
+    if args.structures:
+        every = args.structures.strip().lower() == "all"
+        names = tuple(CONTOURABLE) if every else tuple(name.strip() for name in args.structures.split(","))
+    return PhantomSettings(
+        course=_named(COURSES, args.course, "course"),
+        weight=args.weight / 100,
+        breathing=_breathing(args),
+        contrast=_named(CONTRASTS, args.contrast, "contrast"),
+        bronchi=args.bronchi,
+        liver_edge=args.liver_edge,
+        scanner=_scanner(args),
+        follow_up=cone_beam if args.modality == "cbct" else None,
+        contours=names,
+    )
+
+
+def _breathing(args: argparse.Namespace) -> Breathing:
+    from adaptsam.data.phantom import Breathing
+
+    asked = {"diaphragm": args.diaphragm, "tumour": args.tumour_motion, "hysteresis": args.hysteresis}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked and not args.phases:
+        raise InputError("With a held breath nothing moves; ask for breathing phases too, as --phases 10.")
+    return Breathing(phases=args.phases, **asked)
+
+
+def _scanner(args: argparse.Namespace) -> Scanner:
+    from adaptsam.data.phantom import SCANNERS
+
+    scanner = _named(SCANNERS, args.scanner, "scanner")
+    return scanner if args.kernel is None else replace(scanner, kernel=args.kernel)
+
+
+def _named(known: Mapping[str, T], name: str, what: str) -> T:
+    if name not in known:
+        raise InputError(f"There is no {what} {name!r}; choose one of {', '.join(known)}.")
+    return known[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +91,8 @@ def write_dicom_series(
     description: str = "AdaptSAM",
     series_number: int = 1,
     model: str = "",
+    prefix: str = "CT",
+    attributes: Mapping[str, str | int | float] | None = None,
     overwrite: bool = False,
 ) -> Volume:
     """Write a CT volume as DICOM, ``CT.0001.dcm``, ``CT.0002.dcm``, … in the order of k.
@@ -105,6 +107,8 @@ def write_dicom_series(
         description: of the series.
         series_number: of the series.
         model: hash of the model that worked, "" for none.
+        prefix: what the files' names begin with.
+        attributes: further ones of every slice, by DICOM keyword; they replace those of the same name.
         overwrite: replace files of the same names.
 
     Returns:
@@ -125,7 +129,7 @@ def write_dicom_series(
         sop_class_uid=CTImageStorage,
         sop_instance_uids=(),
     )
-    names = [f"CT.{number:04d}.dcm" for number in range(1, len(pixels) + 1)]
+    names = [f"{prefix}.{number:04d}.dcm" for number in range(1, len(pixels) + 1)]
     uids = []
     with staged_output(folder, names, overwrite=overwrite) as staging:
         for k, name in enumerate(names):
@@ -135,6 +139,8 @@ def write_dicom_series(
             _add_ct_image(dataset, source)
             add_plane(dataset, volume.geometry, k)
             _add_pixels(dataset, pixels[k])
+            for keyword, value in (attributes or {}).items():
+                setattr(dataset, keyword, value)
             dataset.save_as(staging / name, enforce_file_format=True)
             uids.append(str(dataset.SOPInstanceUID))
     return replace(volume, modality="CT", dicom=replace(source, sop_instance_uids=tuple(uids)))

@@ -6,14 +6,17 @@ back, z to the head) and the origin in the middle of the thorax, so the right lu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Tumour:
-    """An ellipsoid with a lobulated surface: waves ``lobes`` (n, 3) in 1/mm, ``amplitudes`` (n,) in radii."""
+    """An ellipsoid with a lobulated surface: waves ``lobes`` (n, 3) in 1/mm, ``amplitudes`` (n,) in radii.
+
+    ``necrosis`` is the depth, in radii, at which the necrotic core begins; 0 is a tumour without one.
+    """
 
     centre: np.ndarray
     radii: np.ndarray
@@ -26,6 +29,10 @@ class Tumour:
     def changed(self, scale: float, shift: np.ndarray) -> Tumour:
         """The same tumour at a later visit: radii times ``scale``, centre moved by ``shift`` mm."""
         return replace(self, centre=self.centre + shift, radii=self.radii * scale)
+
+    def with_core(self, share: float) -> Tumour:
+        """The same tumour with a necrotic core of ``share`` of its radius; 0 leaves it as it is."""
+        return replace(self, necrosis=1 - share) if share > 0 else self
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,27 @@ class Anatomy:
     vessels: np.ndarray
     warp: Warp
     tumour: Tumour | None
+    bronchi: np.ndarray = field(default_factory=lambda: np.empty((0, 7)))
+    liver_floor: float | None = None
+
+    @property
+    def cavity_radii(self) -> tuple[float, float]:
+        """The half axes of the thoracic cavity at its widest."""
+        inset = self.fat + self.wall
+        return self.body_radii[0] - inset, self.body_radii[1] - inset
+
+    def bronchus_end(self, side: int) -> np.ndarray:
+        """Where the main bronchus of one side (−1 right, 1 left) reaches its lung."""
+        return np.array([side * (self.mediastinum + 14), 14.0, self.carina - 32])
+
+    def with_weight(self, change: float) -> Anatomy:
+        """The same patient after a relative change of weight, all of it fat under the skin: −0.05 is 5 % lost.
+
+        The trunk's cross-section grows as the weight; at least 2 mm of fat remain.
+        """
+        a, b = self.body_radii
+        thicker = max(change * a * b / (a + b), 2 - self.fat)
+        return replace(self, body_radii=(a + thicker, b + thicker), fat=self.fat + thicker)
 
 
 def draw_warp(rng: np.random.Generator, amplitude: float, waves: int = 6) -> Warp:
@@ -130,16 +158,10 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     return replace(anatomy, tumour=draw_tumour(rng, anatomy))
 
 
-def _cavity(anatomy: Anatomy) -> tuple[float, float]:
-    """The half axes of the thoracic cavity at its widest."""
-    inset = anatomy.fat + anatomy.wall
-    return anatomy.body_radii[0] - inset, anatomy.body_radii[1] - inset
-
-
 def draw_tumour(rng: np.random.Generator, anatomy: Anatomy) -> Tumour:
     """A tumour in one lung: free, at the chest wall, or against the mediastinum."""
     side = rng.choice((-1, 1))
-    a, b = _cavity(anatomy)
+    a, b = anatomy.cavity_radii
     radius = np.exp(rng.uniform(np.log(7), np.log(30)))
     inner, outer = anatomy.mediastinum + 0.5 * radius, 0.92 * a - 0.3 * radius
     x = side * rng.uniform(inner, max(outer, inner + 5))
@@ -161,22 +183,44 @@ def draw_tumour(rng: np.random.Generator, anatomy: Anatomy) -> Tumour:
 
 
 def _draw_vessels(rng: np.random.Generator, anatomy: Anatomy, side: int) -> np.ndarray:
-    """A tree of capsules that branches from one hilum into its lung, thinner at each generation."""
-    a, b = _cavity(anatomy)
+    """The vessels of one lung, from its hilum."""
     start = np.array([side * (anatomy.mediastinum + 5), 10.0, anatomy.carina - 20])
-    ends = [(start, np.array([side, 0.0, 0.0]), rng.uniform(5, 8))]
+    return _draw_tree(rng, anatomy, side, start, rng.uniform(5, 8), (45, 32, 24, 18, 12))
+
+
+def draw_bronchi(rng: np.random.Generator, anatomy: Anatomy, generations: int) -> np.ndarray:
+    """The lumen of the bronchi beyond the main ones: lobar, segmental, and so on, as many ``generations`` as asked."""
+    lengths = (26.0, 22.0, 18.0, 14.0, 11.0)[:generations]
+    trees = [
+        _draw_tree(rng, anatomy, side, anatomy.bronchus_end(side), 0.72 * anatomy.trachea_radius, lengths)
+        for side in (-1, 1)
+    ]
+    return np.concatenate(trees)
+
+
+def _draw_tree(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    side: int,
+    start: np.ndarray,
+    radius: float,
+    lengths: tuple[float, ...],
+) -> np.ndarray:
+    """A tree of capsules that branches from ``start`` into one lung, thinner at each generation."""
+    a, b = anatomy.cavity_radii
+    ends = [(start, np.array([side, 0.0, 0.0]), radius)]
     rows = []
-    for length in (45, 32, 24, 18, 12):
+    for length in lengths:
         grown = []
-        for origin, heading, radius in ends:
+        for origin, heading, thickness in ends:
             for _ in range(3 if length > 30 else 2):
                 direction = heading + rng.normal(size=3) * (1.1 if length > 40 else 0.65)
                 direction /= np.linalg.norm(direction)
                 end = origin + direction * length * rng.uniform(0.7, 1.3)
                 end[0] = side * np.clip(side * end[0], anatomy.mediastinum, 0.95 * a)
                 end[1] = np.clip(end[1], -0.9 * b, 0.9 * b)
-                thinner = radius * rng.uniform(0.55, 0.8)
+                thinner = thickness * rng.uniform(0.55, 0.8)
                 rows.append([*origin, *end, thinner])
                 grown.append((end, direction, thinner))
         ends = grown
-    return np.array(rows)
+    return np.array(rows).reshape(-1, 7)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from adaptsam.data.phantom.anatomy import Anatomy, Tumour, Warp
+from adaptsam.data.phantom.breathing import Motion, in_chest, in_lung, shifted
 
 STRUCTURES = (
     "Body",
@@ -50,6 +51,25 @@ class Densities:
     cord: float = 30.0
     vessel: float = 30.0
     couch: float = -600.0
+
+
+@dataclass(frozen=True)
+class _Places:
+    """For each point, where in the drawn anatomy its chest wall, lung, heart and tumour come from, (3, …) mm."""
+
+    chest: Tensor
+    lung: Tensor
+    heart: Tensor
+    tumour: Tensor
+
+
+# The chambers of the heart in its own axes, in its radii: centre and size. Left and right ventricle, the two atria.
+_CHAMBERS = (
+    ((0.40, 0.05, -0.25), (0.36, 0.42, 0.48)),
+    ((-0.30, -0.42, -0.25), (0.46, 0.34, 0.48)),
+    ((0.02, 0.62, 0.36), (0.50, 0.30, 0.36)),
+    ((-0.58, 0.22, 0.28), (0.30, 0.40, 0.40)),
+)
 
 
 def warped(points: Tensor, warp: Warp) -> Tensor:
@@ -112,7 +132,7 @@ def _cylinder(x: Tensor, y: Tensor, cx: float, cy: float, rx: float, ry: float) 
     return (torch.sqrt(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2) - 1) * min(rx, ry)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Fields:
     """Signed distances, in mm, of what the painter needs."""
 
@@ -133,6 +153,7 @@ class _Fields:
     stomach: Tensor
     sternum: Tensor
     vessels: Tensor
+    bronchi: Tensor
 
 
 def _trunk(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -159,26 +180,41 @@ def _trunk(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     return body, under_fat, cavity, ribs
 
 
-def _lungs(anatomy: Anatomy, points: Tensor, cavity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _lungs(anatomy: Anatomy, points: Tensor, chest: Tensor, cavity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Right lung, left lung, and the part of the cavity below the diaphragm."""
     x, y, z = points
+    heights = [
+        dome - ((x - side * 70) ** 2 + y**2) / (2 * anatomy.dome_radius)
+        for side, dome in zip((-1, 1), anatomy.dome, strict=True)
+    ]
     sides = []
-    for side, dome in ((-1, anatomy.dome[0]), (1, anatomy.dome[1])):
-        height = dome - ((x - side * 70) ** 2 + y**2) / (2 * anatomy.dome_radius)
-        medial = anatomy.mediastinum + 6 * torch.sin(z / 35) - side * x
+    for side, height in zip((-1, 1), heights, strict=True):
+        medial = anatomy.mediastinum + 6 * torch.sin(chest[2] / 35) - side * chest[0]
         sides.append(torch.maximum(torch.maximum(cavity + 1, height - z), medial))
-    right = anatomy.dome[0] - ((x + 70) ** 2 + y**2) / (2 * anatomy.dome_radius)
-    left = anatomy.dome[1] - ((x - 70) ** 2 + y**2) / (2 * anatomy.dome_radius)
-    roof = torch.where(x < 0, right, left)
+    roof = torch.where(x < 0, *heights)
     return sides[0], sides[1], torch.maximum(cavity + 2, z - roof + 3)
 
 
-def _heart(anatomy: Anatomy, points: Tensor) -> Tensor:
+def _in_heart(anatomy: Anatomy, points: Tensor) -> Tensor:
+    """``points`` in the heart's own axes, mm from its middle."""
     x, y, z = points
     cos, sin = math.cos(anatomy.heart_tilt), math.sin(anatomy.heart_tilt)
     dx, dy = x - float(anatomy.heart_centre[0]), y - float(anatomy.heart_centre[1])
-    turned = torch.stack([cos * dx + sin * dy, -sin * dx + cos * dy, z - float(anatomy.heart_centre[2])])
-    return _ellipsoid(turned, np.zeros(3), anatomy.heart_radii)
+    return torch.stack([cos * dx + sin * dy, -sin * dx + cos * dy, z - float(anatomy.heart_centre[2])])
+
+
+def _heart(anatomy: Anatomy, points: Tensor) -> Tensor:
+    return _ellipsoid(_in_heart(anatomy, points), np.zeros(3), anatomy.heart_radii)
+
+
+def _chambers(anatomy: Anatomy, points: Tensor, heart: Tensor) -> Tensor:
+    """The blood in the four chambers of the heart."""
+    own = _in_heart(anatomy, points)
+    chambers = torch.full_like(heart, 1e3)
+    for centre, size in _CHAMBERS:
+        chamber = _ellipsoid(own, np.array(centre) * anatomy.heart_radii, np.array(size) * anatomy.heart_radii)
+        chambers = torch.minimum(chambers, chamber)
+    return torch.maximum(chambers, heart + 3)
 
 
 def _spine(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -200,8 +236,8 @@ def _spine(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     return torch.maximum(bone, -canal), marrow, canal, cord
 
 
-def _tubes(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Aorta (ascending, arch, descending) and trachea with its two main bronchi, as capsules."""
+def _aorta(anatomy: Anatomy, points: Tensor) -> Tensor:
+    """Ascending, arch and descending, as capsules."""
     top, r = anatomy.carina + 28, anatomy.aorta_radius
     back = np.array([anatomy.aorta_offset, anatomy.spine_y - 8])
     arch = [[*back, -400, *back, top, r]]
@@ -212,25 +248,40 @@ def _tubes(anatomy: Anatomy, points: Tensor) -> tuple[Tensor, Tensor]:
         np.array([-10.0, -30.0, -30.0]),
     ]
     arch += [[*start, *end, r] for start, end in pairwise(knots)]
+    return _capsules(points, np.array(arch))
+
+
+def _trachea(anatomy: Anatomy, points: Tensor) -> Tensor:
+    """The trachea with its two main bronchi, as capsules."""
     carina, t = np.array([-2.0, 12.0, anatomy.carina]), anatomy.trachea_radius
     airway = [[*carina, -2, 0, 400, t]]
-    for side in (-1, 1):
-        airway.append([*carina, side * (anatomy.mediastinum + 14), 14, anatomy.carina - 32, t * 0.72])
-    return _capsules(points, np.array(arch)), _capsules(points, np.array(airway))
+    airway += [[*carina, *anatomy.bronchus_end(side), t * 0.72] for side in (-1, 1)]
+    return _capsules(points, np.array(airway))
 
 
-def _fields(anatomy: Anatomy, points: Tensor) -> _Fields:
+def _liver(anatomy: Anatomy, points: Tensor, abdomen: Tensor) -> Tensor:
     x, y, z = points
-    body, under_fat, cavity, ribs = _trunk(anatomy, points)
-    right, left, abdomen = _lungs(anatomy, points, cavity)
-    heart = _heart(anatomy, points)
-    spine, marrow, canal, cord = _spine(anatomy, points)
-    aorta, trachea = _tubes(anatomy, points)
-    hollow = torch.minimum(torch.minimum(heart, aorta), torch.minimum(spine, canal)) - 2
     liver = torch.maximum(abdomen + 2, x - anatomy.liver_split + 0.3 * y)
-    stomach = torch.maximum(_ellipsoid(points, anatomy.stomach_centre, np.full(3, anatomy.stomach_radius)), abdomen)
+    if anatomy.liver_floor is None:
+        return liver
+    # The lower edge rises to the patient's left, and is sharp at the front.
+    edge = anatomy.liver_floor + 0.55 * (x + 90) - 0.25 * y - z
+    return torch.maximum(liver, 0.84 * edge)
+
+
+def _fields(anatomy: Anatomy, places: _Places) -> _Fields:
+    chest, inner = places.chest, places.lung
+    x, y, z = chest
+    body, under_fat, cavity, ribs = _trunk(anatomy, chest)
+    right, left, abdomen = _lungs(anatomy, inner, chest, cavity)
+    heart = _heart(anatomy, places.heart)
+    spine, marrow, canal, cord = _spine(anatomy, chest)
+    aorta, trachea = _aorta(anatomy, chest), _trachea(anatomy, inner)
+    hollow = torch.minimum(torch.minimum(heart, aorta), torch.minimum(spine, canal)) - 2
+    stomach = torch.maximum(_ellipsoid(inner, anatomy.stomach_centre, np.full(3, anatomy.stomach_radius)), abdomen)
     front = -(anatomy.body_radii[1] - anatomy.fat - anatomy.wall) - 2
     sternum = torch.maximum(torch.maximum(x.abs() - 18, (y - front).abs() - 6), -z - 60)
+    lung = torch.minimum(right, left)
     return _Fields(
         body=body,
         under_fat=under_fat,
@@ -245,15 +296,24 @@ def _fields(anatomy: Anatomy, points: Tensor) -> _Fields:
         cord=cord,
         aorta=aorta,
         trachea=torch.maximum(trachea, body + 5),
-        liver=torch.maximum(liver, -hollow),
+        liver=torch.maximum(_liver(anatomy, inner, abdomen), -hollow),
         stomach=stomach,
         sternum=sternum,
-        vessels=_within(torch.minimum(right, left) < 3, points, anatomy.vessels),
+        vessels=_within(lung < 3, inner, anatomy.vessels),
+        bronchi=_within(lung < 3, inner, anatomy.bronchi),
     )
 
 
 def render(
-    anatomy: Anatomy, points: Tensor, densities: Densities, softness: float = 1.0, extra_warp: Warp | None = None
+    anatomy: Anatomy,
+    points: Tensor,
+    densities: Densities,
+    softness: float = 1.0,
+    extra_warp: Warp | None = None,
+    *,
+    motion: Motion | None = None,
+    table: str = "flat",
+    chambers: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The patient at ``points``.
 
@@ -263,21 +323,73 @@ def render(
         densities: mean Hounsfield units of the tissues.
         softness: half width of an edge in mm: the partial volume of a voxel.
         extra_warp: a displacement on top of the anatomy's own: what changes from visit to visit.
+        motion: the phase of the breath; ``None`` is the anatomy as drawn.
+        table: one of :data:`TABLES`.
+        chambers: Hounsfield units of the blood in the heart, where contrast agent tells it from the muscle.
 
     Returns:
         Hounsfield units (…), without noise, and masks (len(STRUCTURES), …), bool.
     """
-    place = warped(points, anatomy.warp)
-    if extra_warp is not None:
-        place = warped(place, extra_warp)
-    f = _fields(anatomy, place)
-    tumour = None if anatomy.tumour is None else _tumour(place, anatomy.tumour)
-    couch = (points[1] - anatomy.body_radii[1] - anatomy.couch - 10).abs() - 6
-    return _paint(f, tumour, anatomy, place, couch, densities, softness), _masks(f, tumour)
+    places = _places(anatomy, points, extra_warp, motion)
+    f = _fields(anatomy, places)
+    tumour = None if anatomy.tumour is None else _tumour(places.tumour, anatomy.tumour)
+    table_top = _couch(anatomy, points, table)
+    blood = None if chambers is None else (_chambers(anatomy, places.heart, f.heart), chambers)
+    return _paint(f, tumour, anatomy, places.lung, table_top, blood, densities, softness), _masks(f, tumour)
+
+
+def in_lungs(anatomy: Anatomy, points: Tensor, extra_warp: Warp | None = None, motion: Motion | None = None) -> Tensor:
+    """Whether ``points`` (3, …) lie in a lung or its tumour: what :func:`render` draws, and faster."""
+    places = _places(anatomy, points, extra_warp, motion)
+    cavity = _trunk(anatomy, places.chest)[2]
+    right, left, _ = _lungs(anatomy, places.lung, places.chest, cavity)
+    spine, _, canal, _ = _spine(anatomy, places.chest)
+    aorta, trachea = _aorta(anatomy, places.chest), _trachea(anatomy, places.lung)
+    hollow = torch.minimum(torch.minimum(_heart(anatomy, places.heart), aorta), torch.minimum(spine, canal)) - 2
+    return (torch.minimum(right, left) < 0) & (hollow > 0) & (trachea >= 0)
+
+
+def _places(anatomy: Anatomy, points: Tensor, extra_warp: Warp | None, motion: Motion | None) -> _Places:
+    def drawn(place: Tensor) -> Tensor:
+        place = warped(place, anatomy.warp)
+        return place if extra_warp is None else warped(place, extra_warp)
+
+    if motion is None:
+        place = drawn(points)
+        return _Places(place, place, place, place)
+    return _Places(
+        chest=drawn(in_chest(points, motion, anatomy)),
+        lung=drawn(in_lung(points, motion, anatomy)),
+        heart=drawn(shifted(points, motion.heart)),
+        tumour=drawn(shifted(points, motion.tumour)),
+    )
+
+
+TABLES = ("flat", "curved", "none")
+"""What the patient lies on: a therapy couch, a diagnostic scanner's trough, or nothing."""
+
+
+def _couch(anatomy: Anatomy, points: Tensor, table: str) -> Tensor:
+    """Signed distance to the table."""
+    x, y, _ = points
+    if table == "flat":
+        return (y - anatomy.body_radii[1] - anatomy.couch - 10).abs() - 6
+    if table == "curved":
+        top = anatomy.body_radii[1] + anatomy.couch + 4
+        shell = torch.sqrt(x**2 + (y - top + 300) ** 2) - 303
+        return torch.maximum(shell.abs() - 3, x.abs() - 210)
+    return torch.full_like(x, 1e3)
 
 
 def _paint(
-    f: _Fields, tumour: Tensor | None, anatomy: Anatomy, place: Tensor, couch: Tensor, d: Densities, softness: float
+    f: _Fields,
+    tumour: Tensor | None,
+    anatomy: Anatomy,
+    inner: Tensor,
+    couch: Tensor,
+    blood: tuple[Tensor, float] | None,
+    d: Densities,
+    softness: float,
 ) -> Tensor:
     image = torch.full_like(f.body, -1000.0)
 
@@ -297,13 +409,18 @@ def _paint(
     over(f.abdomen, d.fat + 20)
     over(f.liver, d.liver)
     over(f.stomach, d.stomach)
-    gas = torch.maximum(f.stomach + 3, place[1] - float(anatomy.stomach_centre[1]) + 0.4 * anatomy.stomach_radius)
+    gas = torch.maximum(f.stomach + 3, inner[1] - float(anatomy.stomach_centre[1]) + 0.4 * anatomy.stomach_radius)
     over(gas, -950.0)
-    parenchyma = d.lung + 60 * (place[1] / 100)
+    parenchyma = d.lung + 60 * (inner[1] / 100)
     for lung in f.lungs:
         over(lung, parenchyma)
     over(torch.maximum(f.vessels, torch.minimum(*f.lungs)), d.vessel)
+    if len(anatomy.bronchi):
+        over(torch.maximum(f.bronchi - 1.2, torch.minimum(*f.lungs)), d.mediastinum)
+        over(torch.maximum(f.bronchi, torch.minimum(*f.lungs)), -990.0)
     over(f.heart, d.heart)
+    if blood is not None:
+        over(*blood)
     over(f.aorta, d.blood)
     over(f.trachea - 1.5, d.mediastinum + 40)
     over(f.trachea, -990.0)
