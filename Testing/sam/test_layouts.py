@@ -184,6 +184,16 @@ def test_medsam_sees_each_image_scaled_by_its_own_range(kinds, config, random_sa
     assert _close(model.embed([image])[0].features, _medsam_features(sam, image))
 
 
+def test_in_a_batch_each_image_has_a_range_of_its_own(config):
+    medsam = build_sam(replace(config, scaling="min-max"))
+    dark, bright = torch.rand(3, 64, 40) * 50, torch.rand(3, 64, 40) * 50 + 200
+    batch = medsam.preprocess(torch.stack([dark, bright]))
+    assert batch.shape == (2, 3, 64, 64)
+    assert torch.equal(batch, torch.stack([medsam.preprocess(dark), medsam.preprocess(bright)]))
+    assert batch.amin() == 0
+    assert batch[:, ..., :40].amax((1, 2, 3)).tolist() == [1, 1]
+
+
 def test_the_same_weights_as_medsam_and_as_sam_have_embeddings_of_their_own(kinds, config, random_sam, tmp_path):
     torch.save(random_sam(config).state_dict(), tmp_path / "m")
     medsam, sam = load_sam(tmp_path / "m", "cpu", kind="medsam"), load_sam(tmp_path / "m", "cpu")

@@ -93,7 +93,7 @@ class TrainableSam(nn.Module):
         sam = self.sam
         features = given
         if given.shape[-1] == sam.image_encoder.img_size:
-            pixels = (given - sam.pixel_mean) / sam.pixel_std
+            pixels = sam.preprocess(given)
             kept = self._kept(seeds, given) if seeds is not None and self.drop_path else None
             trained = torch.is_grad_enabled() and any(p.requires_grad for p in sam.image_encoder.parameters())
             with torch.set_grad_enabled(trained):
