@@ -27,3 +27,11 @@ class Cancelled(AdaptSAMError):
 
 class DownloadError(AdaptSAMError):
     """A file cannot be fetched now; what arrived of it stays, and the next attempt goes on from there."""
+
+
+class TrainingError(AdaptSAMError):
+    """A training cannot go on. ``last_good`` is what it had reached before, if anything."""
+
+    def __init__(self, message: str, last_good: object = None) -> None:
+        super().__init__(message)
+        self.last_good = last_good

@@ -1,1 +1,74 @@
-"""AlignSAM: an agent that learns where to click, on one image (Huang et al., CVPR 2024)."""
+"""AlignSAM: an agent learns where to put points on an image so that SAM segments one target, with nobody clicking.
+
+Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
+The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game (``environment``,
+``gym_env``), actor and critic (``agent``, Eq. 5), their training (``ppo``, Eq. 6 to 10; ``training``, Algorithm 1), the
+labels of the points (``recalibration``, Eq. 11 to 13), and the use on new images (``prompting``). ``clip`` makes the text
+attention maps of the explicit branch; nothing here imports it, a map or a function that makes maps is handed in.
+
+    store = EmbeddingStore(load_sam())
+    agent = train(store, [TrainingImage(image, mask), ...]).agent
+    [result] = prompt(store, agent, [new_image])
+    result.mask, result.points, result.labels
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from adaptsam.alignsam.agent import Agent
+from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.alignsam.prompting import PAPER_USE, Prompted, UseSettings, prompt, prompt_cases
+from adaptsam.alignsam.scoring import Scores, score
+from adaptsam.alignsam.settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
+
+if TYPE_CHECKING:
+    from adaptsam.alignsam.gym_env import AlignEnv, AlignVectorEnv
+    from adaptsam.alignsam.training import Episode, Trained, TrainingImage, train
+
+__all__ = [
+    "PAPER_USE",
+    "Agent",
+    "AlignEnv",
+    "AlignVectorEnv",
+    "Case",
+    "Environment",
+    "EnvironmentSettings",
+    "Episode",
+    "Prompted",
+    "Scorer",
+    "Scores",
+    "Settings",
+    "Trained",
+    "TrainingImage",
+    "TrainingSettings",
+    "UseSettings",
+    "ablation_settings",
+    "prompt",
+    "prompt_cases",
+    "score",
+    "train",
+]
+
+# These need the extra "align", which using an agent does not.
+_HOMES = {
+    "AlignEnv": "gym_env",
+    "AlignVectorEnv": "gym_env",
+    "Episode": "training",
+    "Trained": "training",
+    "TrainingImage": "training",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from adaptsam.data.phantom.anatomy import Anatomy, draw_anatomy, draw_warp
-from adaptsam.data.phantom.render import Densities, render
+from adaptsam.data.phantom.render import STRUCTURES, Densities, render
 from adaptsam.finetune.pairs import VisitPairs
 
 
@@ -44,6 +45,30 @@ def draw_pair(rng: np.random.Generator, size: int, device: str = "cpu") -> Visit
         images.append(windowed(hounsfield, window))
         masks.append(mask)
     return VisitPairs(torch.stack(images)[None], torch.stack(masks)[None])
+
+
+def draw_target(
+    seed: int, structures: Sequence[str], size: int = 256, least: float = 0.004
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A slice of a patient who is drawn from ``seed``, and one target on it.
+
+    Args:
+        seed: the patient and the slice; no other seed gives the same patient.
+        structures: names in :data:`~adaptsam.data.phantom.render.STRUCTURES`, whose union is the target.
+        size: of the image, in pixels.
+        least: the smallest share of the image that the target may take.
+
+    Returns:
+        uint8 (size, size), gray, and bool (size, size) with foreground and background.
+    """
+    rng = np.random.default_rng([seed, 77])
+    rows = [STRUCTURES.index(name) for name in structures]
+    while True:
+        anatomy = draw_anatomy(rng)
+        hounsfield, masks = draw_slice(rng, anatomy, draw_densities(rng), draw_view(rng, anatomy), size, "cpu")
+        target = masks[rows].any(0)
+        if least <= float(target.float().mean()) <= 0.9:
+            return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8), target.numpy()
 
 
 def draw_densities(rng: np.random.Generator) -> Densities:

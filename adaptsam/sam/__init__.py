@@ -7,6 +7,7 @@ from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.fast_encoder import encode
 from adaptsam.sam.model import SamModel, choose_device, load_sam
 from adaptsam.sam.prompts import DecodeRequest
+from adaptsam.sam.session import PromptSession
 from adaptsam.sam.store import EmbeddingStore
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Decoded",
     "Embedding",
     "EmbeddingStore",
+    "PromptSession",
     "SamConfig",
     "SamModel",
     "build_sam",

@@ -10,6 +10,7 @@ import torch
 from segment_anything.modeling import Sam
 
 from adaptsam.errors import InputError
+from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.prompts import DecodeRequest, PromptTokens, embed_mask_inputs, embed_tokens, prompt_tokens
 from adaptsam.sam.two_way import Guidance, run_decoder
 
@@ -48,11 +49,9 @@ def decode(
     tokens = [prompt_tokens(request, image_size) for request in requests]
     for request in requests:
         _check_shapes(sam, request)
-    if memory_bytes is None:
-        memory_bytes = (128 if sam.device.type == "cpu" else 4096) * 2**20
     # Prompts of like length go together, so that little is computed for padding.
     order = sorted(range(len(requests)), key=lambda index: len(tokens[index]))
-    size = max(1, memory_bytes // _bytes_per_request(sam))
+    size = requests_at_once(sam, memory_bytes)
     results: dict[int, Decoded] = {}
     with torch.no_grad():
         position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).contiguous()
@@ -72,20 +71,20 @@ def _decode_chunk(
 ) -> list[Decoded]:
     sparse, real = embed_tokens(sam.prompt_encoder, tokens)
     dense = embed_mask_inputs(sam.prompt_encoder, [request.mask_input for request in requests])
-    image = _stack_features(requests, sam.device) + dense
+    image = stack_features([request.embedding for request in requests], sam.device) + dense
     guidance = _guidance(requests, sam)
     logits, iou = run_decoder(sam.mask_decoder, image, position, sparse, real, guidance, multimask)
     return [Decoded(one, quality) for one, quality in zip(logits, iou, strict=True)]
 
 
-def _stack_features(requests: Sequence[DecodeRequest], device: torch.device) -> torch.Tensor:
-    """float32 (B, h*w, C). An image that several requests share is moved and rearranged once."""
-    features = {id(request.embedding): request.embedding.features for request in requests}
+def stack_features(embeddings: Sequence[Embedding], device: torch.device) -> torch.Tensor:
+    """The images as the decoder reads them, float32 (B, h*w, C). An image that comes twice is rearranged once."""
+    features = {id(embedding): embedding.features for embedding in embeddings}
     place = {key: row for row, key in enumerate(features)}
     stacked = torch.stack([x.to(device).flatten(1).T for x in features.values()])
-    if len(features) == len(requests):
+    if len(features) == len(embeddings):
         return stacked
-    return stacked[[place[id(request.embedding)] for request in requests]]
+    return stacked[[place[id(embedding)] for embedding in embeddings]]
 
 
 def _guidance(requests: Sequence[DecodeRequest], sam: Sam) -> Guidance | None:
@@ -102,22 +101,30 @@ def _guidance(requests: Sequence[DecodeRequest], sam: Sam) -> Guidance | None:
     return Guidance(torch.tensor(guided, dtype=torch.int64, device=sam.device), similarity, target)
 
 
-def _bytes_per_request(sam: Sam) -> int:
-    """Working memory of one request in bytes: some copies of the image's features, and of the upscaled ones."""
+def requests_at_once(sam: Sam, memory_bytes: int | None = None) -> int:
+    """How many requests go through the decoder together; see :func:`decode` for ``memory_bytes``."""
+    if memory_bytes is None:
+        memory_bytes = (128 if sam.device.type == "cpu" else 4096) * 2**20
     height, width = sam.prompt_encoder.image_embedding_size
     features = 4 * height * width * sam.prompt_encoder.embed_dim
-    return 6 * features + 5 * features
+    # Some copies of the image's features, and of the upscaled ones.
+    return max(1, memory_bytes // (6 * features + 5 * features))
+
+
+def check_features(sam: Sam, embedding: Embedding) -> None:
+    """Raise :class:`InputError` if an embedding is not one of this model's."""
+    expected = (sam.prompt_encoder.embed_dim, *sam.prompt_encoder.image_embedding_size)
+    if embedding.features.shape != expected:
+        raise InputError(
+            f"An embedding has the shape {tuple(embedding.features.shape)}, but this model makes {expected}; "
+            "encode the image with the model that decodes it."
+        )
 
 
 def _check_shapes(sam: Sam, request: DecodeRequest) -> None:
     height, width = sam.prompt_encoder.image_embedding_size
     channels = sam.prompt_encoder.embed_dim
-    features = request.embedding.features
-    if features.shape != (channels, height, width):
-        raise InputError(
-            f"An embedding has the shape {tuple(features.shape)}, but this model makes {(channels, height, width)}; "
-            "encode the image with the model that decodes it."
-        )
+    check_features(sam, request.embedding)
     expected = {
         "mask_input": (request.mask_input, 16 * height * width, (4 * height, 4 * width)),
         "attention_similarity": (request.attention_similarity, height * width, (height * width,)),

@@ -1,0 +1,60 @@
+"""Gymnasium's interface: its own checks, and equality of the single and the vectorised environment."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from adaptsam.alignsam import AlignEnv, AlignVectorEnv, Case, EnvironmentSettings
+from adaptsam.errors import InputError
+from adaptsam.sam import SamModel
+
+GAME = EnvironmentSettings(canvas=80, patch=20, steps=4)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_gymnasium_finds_no_fault(model: SamModel, cases: list[Case], row: int) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(AlignEnv(model, cases[row], GAME), skip_render_check=True)
+    complaints = [str(one.message) for one in caught if "infinity" not in str(one.message)]
+    assert not [one for one in complaints if "spec" not in one], complaints
+
+
+def test_many_images_together_play_as_each_alone_step_by_step(model: SamModel, cases: list[Case]) -> None:
+    together = AlignVectorEnv(model, cases, GAME)
+    alone = [AlignEnv(model, case, GAME) for case in cases]
+    for seed in (3, 8):
+        observations, infos = together.reset(seed=seed)
+        for row, environment in enumerate(alone):
+            observation, info = environment.reset(seed=seed + row)
+            np.testing.assert_allclose(observations[row], observation, rtol=1e-4, atol=1e-4)
+            np.testing.assert_array_equal(infos["points"][row], info["points"])
+        for step in range(4):
+            actions = together.action_space.sample()
+            observations, rewards, terminated, truncated, infos = together.step(actions)
+            assert truncated.all() == (step == 3)
+            for row, environment in enumerate(alone):
+                observation, reward, ended, cut, info = environment.step(actions[row])
+                np.testing.assert_allclose(observations[row], observation, rtol=1e-4, atol=1e-4)
+                assert (rewards[row], terminated[row], truncated[row]) == (reward, ended, cut)
+                np.testing.assert_allclose(infos["iou"][row], info["iou"], atol=1e-5)
+                np.testing.assert_array_equal(infos["labels"][row], info["labels"])
+            assert observations.shape == together.observation_space.shape
+
+
+def test_the_action_mask_says_what_is_left(model: SamModel, cases: list[Case]) -> None:
+    game = EnvironmentSettings(canvas=80, patch=20, steps=4, mask_taken=True)
+    environment = AlignEnv(model, cases[0], game)
+    environment.reset(seed=0)
+    *_, info = environment.step(np.int64(7))
+    assert environment.action_space.sample(mask=info["action_mask"]) != 7
+    assert np.flatnonzero(info["action_mask"] == 0).tolist() == [7]
+
+
+def test_a_game_without_truth_is_refused(model: SamModel, cases: list[Case]) -> None:
+    with pytest.raises(InputError, match="needs a truth"):
+        AlignEnv(model, Case(cases[0].embedding), GAME)

@@ -1,0 +1,66 @@
+"""The paper's settings, its ablations, and values that mean nothing."""
+
+import json
+
+import pytest
+
+from adaptsam.alignsam import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
+from adaptsam.errors import InputError
+
+
+def test_the_defaults_are_those_of_the_paper() -> None:
+    settings = Settings()
+    assert settings.environment.side**2 == 100
+    assert settings.environment.steps == 15
+    assert not settings.environment.mask_taken
+    training = settings.training
+    assert (training.episodes, training.epochs, training.learning_rate) == (50, 20, 1e-4)
+    assert (training.gamma, training.gae_lambda, training.clip) == (0.99, 1.0, 0.2)
+    assert settings.recalibration_updates == 1
+    assert Settings(branch="explicit").recalibration_updates == 5
+
+
+def test_every_row_of_the_ablations_differs_from_the_paper_in_one_thing() -> None:
+    rows = ablation_settings()
+    assert rows[2, "Ours"] == rows[4, "Implicit Branch"] == rows[5, "T=15"] == Settings()
+    assert rows[2, "w/o RL"].policy == "random"
+    assert rows[2, "w/o SRM"].labels == "positive"
+    assert rows[2, "w/o MSI"].environment.steps == 15
+    assert rows[2, "w/o MSI"].in_use.steps == 1
+    assert rows[4, "Explicit Branch"].branch == "explicit"
+    assert [rows[5, f"T={t}"].in_use.steps for t in (1, 5, 10, 15, 20)] == [1, 5, 10, 15, 20]
+
+
+def test_ablations_keep_the_rest_of_a_given_setting() -> None:
+    base = Settings(environment=EnvironmentSettings(patch=100), training=TrainingSettings(episodes=7))
+    assert all(row.training.episodes == 7 and row.environment.patch == 100 for row in ablation_settings(base).values())
+
+
+def test_settings_survive_json() -> None:
+    for settings in ablation_settings().values():
+        assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"patch": 70}, "do not fill a canvas of 800"),
+        ({"steps": 0}, "whole number from 1"),
+        ({"steps": 1.5}, "whole number from 1"),
+        ({"steps": 101, "mask_taken": True}, "cannot each take another of 100 actions"),
+    ],
+)
+def test_an_impossible_game_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        EnvironmentSettings(**values)
+
+
+def test_other_impossible_values_are_refused() -> None:
+    with pytest.raises(InputError, match=r"'gamma' is 1\.5"):
+        TrainingSettings(gamma=1.5)
+    with pytest.raises(InputError, match="'learning_rate' is 0"):
+        TrainingSettings(learning_rate=0)
+    with pytest.raises(InputError, match="choose one of implicit, explicit"):
+        Settings(branch="both")
+    with pytest.raises(InputError, match="not settings of AlignSAM"):
+        Settings.from_dict({"environment": {}, "training": {"colour": 1}})
