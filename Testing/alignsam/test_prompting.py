@@ -176,6 +176,7 @@ def test_using_an_agent_needs_neither_torchrl_nor_gymnasium_nor_monai() -> None:
         "import sys; sys.modules.update(torchrl=None, tensordict=None, gymnasium=None, tensorboard=None, monai=None)\n"
         "from adaptsam.alignsam import Agent, Environment, Settings, prompt\n"
         "from adaptsam.errors import InputError\n"
+        "del sys.modules['monai']\n"
         "for name in ('train', 'AlignEnv'):\n"
         "    try: getattr(__import__('adaptsam.alignsam', fromlist=['x']), name)\n"
         "    except InputError as error: assert 'adaptsam[align]' in str(error)\n"

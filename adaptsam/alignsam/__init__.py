@@ -3,8 +3,9 @@
 Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
 The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game (``environment``,
 ``gym_env``), actor and critic (``agent``, Eq. 5), their training (``ppo``, Eq. 6 to 10; ``training``, Algorithm 1), the
-labels of the points (``recalibration``, Eq. 11 to 13), and the use on new images (``prompting``). ``clip`` makes the text
-attention maps of the explicit branch; nothing here imports it, a map or a function that makes maps is handed in.
+labels of the points (``recalibration``, Eq. 11 to 13), and the use on new images (``prompting``). ``clip`` makes
+the text attention maps of the explicit branch; nothing here imports it: maps, or a function that makes them, are handed
+in.
 
     store = EmbeddingStore(load_sam())
     agent = train(store, [TrainingImage(image, mask), ...]).agent
