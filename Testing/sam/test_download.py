@@ -112,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
                     break
                 if fault == "drip":
                     self.wfile.write(body[place : place + 1])
+            else:
+                self.wfile.write(body[place + 1 :])  # whoever waits long enough gets it all
         else:
             self.wfile.write(body)
         self.close_connection = True
