@@ -147,3 +147,25 @@ def test_lossless_compression_is_decoded_without_further_packages(
 def test_run_length_coding_is_decoded(make_series: MakeSeries) -> None:
     packed = make_series("packed", edit=lambda dataset, k: dataset.compress(RLELossless, generate_instance_uid=False))
     assert (read_volume(packed).array == read_volume(make_series()).array).all()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "modality"),
+    [
+        ({}, "CT"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "CONEBEAM"]}, "CBCT"),
+        ({"SeriesDescription": "kV CBCT_2 a"}, "CBCT"),
+        ({"ManufacturerModelName": "On-Board Imager"}, "CBCT"),
+        ({"ManufacturerModelName": "XVI"}, "CBCT"),
+        ({"ManufacturerModelName": "Brilliance Big Bore", "SeriesDescription": "Thorax 3.0"}, "CT"),
+        ({"ManufacturerModelName": "On-Board Imager", "Modality": "MR"}, "MR"),
+    ],
+)
+def test_a_cone_beam_is_known_by_its_header(
+    make_series: MakeSeries, attributes: dict[str, object], modality: str
+) -> None:
+    def edit(dataset: FileDataset, k: int) -> None:
+        for keyword, value in attributes.items():
+            setattr(dataset, keyword, value)
+
+    assert read_volume(make_series(edit=edit)).modality == modality

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.errors import InputError
+from adaptsam.volumes.registration import register
 from adaptsam.volumes.windows import WINDOWS, Window, choose_window
 
 
@@ -55,3 +58,60 @@ def test_an_unknown_window_is_refused_with_the_nearest_name() -> None:
         choose_window(_volume(np.zeros((2, 2, 2))), "soft tisue")
     with pytest.raises(InputError, match="lower limit below"):
         choose_window(_volume(np.zeros((2, 2, 2))), (10, 10))
+
+
+def _thorax(make_thorax, modality: str = "CT") -> Volume:
+    """Wide air around the patient, as images have it."""
+    wide = Geometry((24, 140, 150), (4.0, 4.0, 5.0), (-300.0, -280.0, -57.5))
+    return replace(make_thorax(geometry=wide).volume, modality=modality)
+
+
+def test_mr_gets_percentiles_of_the_body_so_that_the_air_around_it_does_not_matter() -> None:
+    values = np.random.default_rng(0).normal(200, 50, (10, 30, 30))
+    narrow = np.zeros((10, 40, 40))
+    narrow[:, 5:35, 5:35] = values
+    wide = np.zeros((10, 200, 200))
+    wide[:, 85:115, 85:115] = values
+    windows = [choose_window(_volume(array, "MR")) for array in (narrow, wide)]
+    for window in windows:
+        assert window.low == 0  # the skin's voxels hold some of the air around
+        assert window.high == pytest.approx(np.percentile(values, 99.5), abs=12)
+
+
+@pytest.mark.parametrize("choice", ["auto", "anatomy", "lung", "percentiles"])
+def test_hounsfield_windows_mean_nothing_to_mr(choice: str) -> None:
+    mr = _volume(np.random.default_rng(0).uniform(100, 900, (10, 20, 20)), "MR")
+    window = choose_window(mr, choice, "Lung_L")
+    assert (window.low, window.high) == pytest.approx((104, 896), abs=5)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.8, -60.0), (1.2, 150.0), (0.9, 1024.0)])
+def test_a_cone_beam_shows_the_grays_of_a_fan_beam_whatever_its_scale(make_thorax, scale: float, shift: float) -> None:
+    fan = _thorax(make_thorax)
+    cone = replace(fan, array=fan.array * scale + shift, modality="CBCT")
+    for choice in ("auto", "soft tissue"):
+        expected = choose_window(fan, choice).rgb(fan.array[12]).astype(int)
+        error = np.abs(choose_window(cone, choice).rgb(cone.array[12]) - expected).mean()
+        unmoved = np.abs(choose_window(replace(cone, modality="CT"), choice).rgb(cone.array[12]) - expected).mean()
+        assert error < 5
+        assert scale == 1.0 or error < 0.5 * unmoved
+
+
+def test_a_cone_beam_without_air_or_tissue_gets_percentiles() -> None:
+    array = np.random.default_rng(0).uniform(0, 200, (10, 20, 20))
+    window = choose_window(_volume(array, "CBCT"))
+    assert (window.low, window.high) == pytest.approx((0, 200), abs=20)
+
+
+def test_two_numbers_are_taken_as_they_are_in_every_modality() -> None:
+    array = np.random.default_rng(0).uniform(0, 200, (10, 20, 20))
+    assert all(choose_window(_volume(array, kind), (3, 70)) == Window(3, 70) for kind in ("CT", "CBCT", "MR"))
+
+
+def test_a_cone_beam_registers_to_a_fan_beam(make_thorax) -> None:
+    prior = make_thorax().volume
+    later = make_thorax((12, -8, 10), seed=1).volume
+    cone = replace(later, array=(later.array * 0.8 + 1100).astype(np.float32), modality="CBCT")
+    found = register(prior, cone)
+    assert not found.warning
+    assert found.to_prior(np.zeros((1, 3)))[0] == pytest.approx([-12, 8, -10], abs=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="UID or number of the target's series; repeat it to take several series of one folder as targets",
     )
+    for whose in ("prior", "target"):
+        group.add_argument(
+            f"--{whose}-modality",
+            metavar="KIND",
+            type=str.upper,
+            choices=("CT", "CBCT", "MR", "US"),
+            help=f"what the {whose} is (CT, CBCT, MR, US), where its file does not say or says it wrongly",
+        )
     group.add_argument(
         "--reference",
         action="append",
@@ -157,15 +165,19 @@ def read_inputs(args: argparse.Namespace, sources: Sequence[tuple[Path, str | No
 
     total = len(sources) + 1
     progress("reading", 0, total)
-    prior = read_volume(args.prior_image, args.prior_series)
+    prior = _as_modality(read_volume(args.prior_image, args.prior_series), args.prior_modality)
     structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
     targets = []
     for number, (path, series) in enumerate(sources, start=1):
         progress("reading", number, total)
-        targets.append(read_volume(path, series))
+        targets.append(_as_modality(read_volume(path, series), args.target_modality))
     references = [read_structures(path, on) for path, on in zip(args.reference or (), targets, strict=False)]
     progress("reading", total, total)
     return Inputs(prior, structures, targets, references)
+
+
+def _as_modality(volume: Volume, modality: str | None) -> Volume:
+    return replace(volume, modality=modality) if modality else volume
 
 
 def _tell(visits: Sequence[Visit], output: Path) -> None:

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
+from adaptsam.data.cone_beam import is_cone_beam_header
 from adaptsam.data.dicom_files import is_dicom, quiet_pydicom, read_dicom
 from adaptsam.data.dicom_frames import MULTI_FRAME, frame_headers, holds_frames
 from adaptsam.data.dicom_pixels import rescaled, stored_frames
@@ -169,7 +170,8 @@ def _volume(files: Sequence[Path]) -> Volume:
     numbers = [number for dataset, _ in datasets for number in _frame_numbers(dataset)]
     with quiet_pydicom():
         source = dicom_source(ordered, [numbers[number] for number in order])
-    return Volume(array, geometry, str(ordered[0].get("Modality", "")), source)
+        modality = "CBCT" if is_cone_beam_header(ordered[0]) else str(ordered[0].get("Modality", ""))
+    return Volume(array, geometry, modality, source)
 
 
 def _headers(dataset: FileDataset, path: Path) -> Sequence[Dataset]:

@@ -148,7 +148,7 @@ def write_dicom_series(
 
 def _sixteen_bits(volume: Volume) -> np.ndarray:
     array = volume.array
-    if array.ndim != 3 or volume.modality not in ("", "CT"):
+    if array.ndim != 3 or volume.modality not in ("", "CT", "CBCT"):
         raise InputError("Only a grey CT volume can be written as a DICOM series; write NRRD instead.")
     if not np.isfinite(array).all() or array.min() < -32768 or array.max() > 32767:
         raise InputError("The volume has values that are no Hounsfield units of 16 bits; write NRRD instead.")

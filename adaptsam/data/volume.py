@@ -93,7 +93,10 @@ class DicomSource:
 
 @dataclass(frozen=True)
 class Volume:
-    """An image: ``array`` is (K, J, I), or (K, J, I, 3) uint8 for colour; CT is in Hounsfield units."""
+    """An image: ``array`` is (K, J, I), or (K, J, I, 3) uint8 for colour; CT is in Hounsfield units.
+
+    ``modality`` is DICOM's ("CT", "MR", …), "CBCT" for a cone-beam CT, or "" where nobody said.
+    """
 
     array: np.ndarray
     geometry: Geometry

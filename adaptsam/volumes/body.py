@@ -9,10 +9,11 @@ import numpy as np
 from adaptsam.data.coarse import block_means, body_mask, coarse_blocks, coarse_geometry
 from adaptsam.data.grids import set_upright
 from adaptsam.data.volume import Geometry, Volume
-from adaptsam.volumes.windows import intensity_range, is_ct
+from adaptsam.volumes.intensities import intensity_range, is_cone_beam, is_ct
 
-#: Tissue and air part here: Hounsfield units in CT, share of the robust range elsewhere.
+#: Tissue and air part here: Hounsfield units in CT, share of the robust range in a cone-beam CT and elsewhere.
 CT_THRESHOLD = -300.0
+CONE_BEAM_THRESHOLD = 0.4
 OTHER_THRESHOLD = 0.08
 
 
@@ -39,11 +40,11 @@ def coarsen(volume: Volume, pitch_mm: float = 4.0, modality: str = "") -> Coarse
     coarse = coarse_geometry(volume.geometry, blocks, (array.shape[0], array.shape[1], array.shape[2]))
     seen = set_upright(np.ones(array.shape, bool), coarse, nearest=True)[0] if coarse.is_sheared else None
     array, coarse = set_upright(array, coarse, fill=float(array.min()))
-    if is_ct(volume, modality):
+    if is_ct(volume, modality) and not is_cone_beam(volume):
         threshold = CT_THRESHOLD
     else:
         low, high = intensity_range(volume.array)
-        threshold = low + OTHER_THRESHOLD * (high - low)
+        threshold = low + (CONE_BEAM_THRESHOLD if is_cone_beam(volume) else OTHER_THRESHOLD) * (high - low)
     return CoarseVolume(array, coarse, body_mask(array, threshold), seen)
 
 

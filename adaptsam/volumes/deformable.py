@@ -17,8 +17,8 @@ from scipy import ndimage
 from adaptsam.data.displacement import DisplacementField
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.volumes.body import CoarseVolume
+from adaptsam.volumes.intensities import is_ct
 from adaptsam.volumes.registration import Rigid, as_image, prepared, run_watched
-from adaptsam.volumes.windows import is_ct
 
 #: Fewer voxels than this along an axis cannot carry a gradient that means something.
 FEWEST_VOXELS = 6

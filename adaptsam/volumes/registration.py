@@ -18,7 +18,7 @@ from scipy import fft, ndimage
 
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.volumes.body import CoarseVolume, coarsen
-from adaptsam.volumes.windows import intensity_range, is_ct
+from adaptsam.volumes.intensities import intensity_range, is_cone_beam, is_ct
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def _choose(start: Rigid, found: Rigid, options: RegistrationSettings) -> Rigid:
 def prepared(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
     """The coarse volume in a robust range 0 to 1, so that metal, padding and couch weigh little."""
     coarse = coarsen(volume, pitch_mm, modality)
-    low, high = (-1000.0, 600.0) if is_ct(volume, modality) else intensity_range(volume.array)
+    reliable = is_ct(volume, modality) and not is_cone_beam(volume)
+    low, high = (-1000.0, 600.0) if reliable else intensity_range(volume.array)
     array = np.clip((coarse.array - low) / (high - low), 0.0, 1.0).astype(np.float32)
     return replace(coarse, array=array)
 
