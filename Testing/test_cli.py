@@ -332,7 +332,7 @@ def test_a_console_that_knows_few_letters_still_gets_its_table(patient):
     assert b"Series" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "propagate", "info", "phantom", "bench"])
+@pytest.mark.parametrize("command", ["demo", "propagate", "info", "phantom", "followup", "bench"])
 def test_the_help_of_every_command_teaches_by_example(command, capsys):
     with pytest.raises(SystemExit) as done:
         cli.main([command, "--help"])
