@@ -168,3 +168,52 @@ def test_a_grid_that_is_half_a_voxel_off_is_refused(volume: Volume) -> None:
     shifted = Geometry(grid.shape, grid.spacing, tuple(grid.world(np.array([0.5, 0, 0]))), grid.direction)  # type: ignore[arg-type]
     with pytest.raises(GeometryError, match=r"labels\.nrrd lies on another grid"):
         place_on_grid(np.ones(grid.shape), shifted, grid, "labels.nrrd")
+
+
+LEFT_HANDED = (0.0, -0.8, 0.6, -1.0, 0.0, 0.0, 0.0, 0.6, 0.8)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd", ".nii.gz"])
+def test_a_left_handed_grid_lies_where_simpleitk_sees_it(tmp_path: Path, suffix: str) -> None:
+    image = sitk.GetImageFromArray(np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7))
+    image.SetDirection(LEFT_HANDED)
+    image.SetSpacing((0.7, 0.9, 2.5))
+    image.SetOrigin((-310.7, 122.3, 1456.789))
+    sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    read = read_volume(tmp_path / f"a{suffix}")
+    assert np.linalg.det(np.reshape(LEFT_HANDED, (3, 3))) == pytest.approx(-1)
+    # NIfTI keeps any handedness, in single precision.
+    for index in ([0, 0, 0], [6, 5, 4], [3, 1, 2]):
+        i, j, k = index
+        place = image.TransformIndexToPhysicalPoint(index)
+        there = np.rint(read.geometry.index(np.array(place))).astype(int)
+        assert read.geometry.world(there) == pytest.approx(place, abs=1e-3)
+        assert read.array[tuple(there[::-1])] == image[i, j, k]
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd", ".seg.nrrd", ".nii.gz"])
+def test_structures_on_a_left_handed_image_come_back(tmp_path: Path, suffix: str) -> None:
+    geometry = Geometry((5, 6, 7), (0.7, 0.9, 2.5), (-310.7, 122.3, 1456.789), LEFT_HANDED)
+    image = Volume(np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7), geometry)
+    mask = np.zeros(geometry.shape, bool)
+    mask[1:3, 2:5, 3:6] = True
+    write_structures(tmp_path / f"a{suffix}", StructureSet((Structure("label-1", mask),), geometry), image)
+    read = read_structures(tmp_path / f"a{suffix}", image)
+    assert read.geometry == geometry
+    assert (read.structures[0].mask == mask).all()
+
+
+def test_single_precision_does_not_part_a_nifti_from_its_image_a_metre_from_the_origin(tmp_path: Path) -> None:
+    turn = 0.3217
+    axes = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    geometry = Geometry((60, 512, 512), (0.488281, 0.488281, 0.7), (-1249.51172, 873.2, -1718.123), tuple(axes.ravel()))
+    image = Volume(np.zeros(geometry.shape, np.uint8), geometry)
+    labels = np.zeros(geometry.shape[::-1], np.uint8)
+    labels[500:, 490:, 50:] = 1
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ geometry.index_to_world
+    nifti = nibabel.Nifti1Image(labels, affine)
+    nifti.set_sform(None)  # the grid as quaternion alone, the coarser of the two ways
+    nifti.set_qform(affine, code=1)
+    nibabel.save(nifti, tmp_path / "a.nii.gz")
+    (read,) = read_structures(tmp_path / "a.nii.gz", image).structures
+    assert (read.mask == (labels.T > 0)).all()
