@@ -447,6 +447,16 @@ def test_a_phantom_is_one_patient_with_as_many_visits_as_asked_for(small_phantom
     assert "at least one visit" in sentence_of(capsys)
 
 
+def test_an_endoscopy_phantom_is_a_video_with_a_mask_for_each_frame(tmp_path, capsys):
+    command = ["phantom", "endoscopy", f"--output={tmp_path}", "--frames=3", "--size=32,48", "--json"]
+    assert cli.main(command) == 0
+    assert len(json.loads(capsys.readouterr().out)["polyp_pixels"]) == 3
+    assert (tmp_path / "video.mp4").is_file()
+    assert len(list((tmp_path / "masks").iterdir())) == 3
+    assert cli.main([*command, "--phases=10", "--overwrite"]) == 2
+    assert "--phases means nothing to the endoscopy phantom" in sentence_of(capsys)
+
+
 def test_bench_prints_every_figure_of_a_benchmark(tmp_path, monkeypatch, capsys):
     path = tmp_path / "adding.py"
     path.write_text(

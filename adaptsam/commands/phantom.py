@@ -26,6 +26,10 @@ has what is known besides: volumes, and how far each organ moved.
 
   adaptsam phantom --output 4d --visits 1 --phases 10 --diaphragm 20
   adaptsam phantom --output weekly --visits 6 --course shrink --weight -2 --modality cbct
+
+An endoscopy video of a polyp on the wall of a colon, as video.mp4 or .avi, with the exact mask of each frame as PNG:
+
+  adaptsam phantom endoscopy --output polyp --frames 200 --seed 3
 """
 
 
@@ -36,12 +40,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "kind", nargs="?", choices=("thorax", "endoscopy"), default="thorax", help="what is drawn; default: thorax"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the patient; default: 0")
-    _add_course_options(parser.add_argument_group("from visit to visit"))
-    _add_breathing_options(parser.add_argument_group("breathing"))
-    _add_scan_options(parser.add_argument_group("body and scanner"))
+    _add_course_options(parser.add_argument_group("thorax: from visit to visit"))
+    _add_breathing_options(parser.add_argument_group("thorax: breathing"))
+    _add_scan_options(parser.add_argument_group("thorax: body and scanner"))
+    _add_video_options(parser.add_argument_group("endoscopy"))
     add_output_options(parser, "the patient")
-    parser.set_defaults(run=run)
+    # What was given for the other kind is refused rather than ignored.
+    parser.set_defaults(run=lambda args: run(args, {name: parser.get_default(name) for name in vars(args)}))
 
 
 def _add_course_options(group: argparse._ArgumentGroup) -> None:
@@ -95,6 +104,26 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--spacing", type=_numbers, metavar="I,J,K", help="in mm; default: 1.7,1.7,4")
 
 
+def _add_video_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--frames", type=int, default=100, help="how many; default: 100")
+    group.add_argument("--fps", type=float, default=25.0, help="frames per second; default: 25")
+    group.add_argument("--size", type=_size, default=(256, 256), metavar="H,W", help="in pixels; default: 256,256")
+    group.add_argument("--polyp-radius", type=float, metavar="MM", help="1 to 12; default: drawn, 2.5 to 8")
+    group.add_argument("--polyp-height", type=float, metavar="SHARE", help="0.15 (flat) to 1; default: drawn")
+    group.add_argument(
+        "--video", default="mp4", metavar="KIND", help="mp4 (the default), avi, mov, mkv, or png: frames without loss"
+    )
+
+
+_OF_ENDOSCOPY = ("frames", "fps", "size", "polyp_radius", "polyp_height", "video")
+_OF_BOTH = ("kind", "seed", "output", "overwrite", "json", "quiet", "run")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = (int(part) for part in text.split(","))
+    return height, width
+
+
 def _whole(text: str) -> tuple[int, int, int]:
     slices, rows, columns = (int(part) for part in text.split(","))
     return slices, rows, columns
@@ -105,7 +134,34 @@ def _numbers(text: str) -> tuple[float, float, float]:
     return i, j, k
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, defaults: Mapping[str, object]) -> None:
+    """Write the kind that was asked for."""
+    for name in vars(args):
+        foreign = name not in _OF_BOTH and (name in _OF_ENDOSCOPY) == (args.kind == "thorax")
+        if foreign and getattr(args, name) != defaults[name]:
+            raise InputError(f"--{name.replace('_', '-')} means nothing to the {args.kind} phantom; leave it out.")
+    if args.kind == "endoscopy":
+        _write_endoscopy(args)
+    else:
+        _write_thorax(args)
+
+
+def _write_endoscopy(args: argparse.Namespace) -> None:
+    from adaptsam.data import staged_output
+    from adaptsam.data.phantom.endoscopy import EndoscopySettings, write_endoscopy
+
+    settings = EndoscopySettings(size=args.size, fps=args.fps, radius=args.polyp_radius, height=args.polyp_height)
+    planned = ["masks/frame-000000.png"]
+    with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
+        told = write_endoscopy(stage, args.seed, args.frames, settings, kind=args.video, progress=progress)
+        (stage / "truth.json").write_text(json_text({"seed": args.seed} | told) + "\n", encoding="utf-8")
+    if args.json:
+        print_json({"seed": args.seed} | told)
+        return
+    print(f"{args.output}: {told['description']}, to be seen in {told['visible_frames']} of {args.frames} frames")
+
+
+def _write_thorax(args: argparse.Namespace) -> None:
     from adaptsam.data import staged_output
     from adaptsam.data.phantom import phantom_visits, truth
 
