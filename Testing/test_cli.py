@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ import torch
 
 from adaptsam import cli
 from adaptsam.commands import bench
-from adaptsam.commands.propagate import target_sources
 from adaptsam.commands.settings import change, parse
+from adaptsam.commands.sources import target_sources
 from adaptsam.data import (
     DicomSource,
     Geometry,
@@ -275,7 +276,8 @@ def test_an_output_where_nobody_can_write_is_refused(arguments, capsys):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Cancelled("stopped")], ids=["Ctrl-C", "cancelled"])
 def test_stopping_half_way_gives_130_and_leaves_nothing(arguments, error, monkeypatch, tmp_path, capsys):
-    def stop(*args: object, **options: object) -> None:
+    def stop(folder: object, prior: object, structures: object, visits: Iterable[object], **options: object) -> None:
+        list(visits)
         raise error
 
     monkeypatch.setattr("adaptsam.commands.outputs.write_report", stop)  # the contours are written by then
@@ -295,7 +297,7 @@ def stop(*args, **options):
     os.kill(os.getpid(), number)
     time.sleep(60)
 
-sys.modules["adaptsam.propagate"].propagate = stop
+sys.modules["adaptsam.propagate"].propagate_each = stop
 # A shell's background jobs ignore Ctrl-C, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 cli.run()

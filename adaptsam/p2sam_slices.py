@@ -42,6 +42,8 @@ class P2SamSlices:
         self._tick = tick
         self._kept = kept_priors
         self._priors: OrderedDict[tuple[str, bytes], Prior] = OrderedDict()
+        self._prior_keys: set[str] = set()
+        self._target_keys: set[str] = set()
 
     @property
     def image_size(self) -> int:
@@ -83,6 +85,11 @@ class P2SamSlices:
             [measure(a.foreground, b.foreground) if a.usable and b.usable else np.nan for a, b in pairwise(priors)]
         )
 
+    def forget_targets(self) -> None:
+        """Drop from the store what was encoded of targets alone: the next target cannot use it."""
+        self.store.forget(self._target_keys - self._prior_keys)
+        self._target_keys.clear()
+
     def _learn(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], others: Sequence[np.ndarray]
     ) -> tuple[list[Prior], list[Embedding]]:
@@ -91,6 +98,8 @@ class P2SamSlices:
             (self.store.key(image), hashlib.sha256(np.packbits(mask).tobytes()).digest())
             for image, mask in zip(images, masks, strict=True)
         ]
+        self._prior_keys.update(key for key, _ in keys)
+        self._target_keys.update(self.store.key(image) for image in others)
         new = {key: n for n, key in enumerate(keys) if key not in self._priors}
         wanted = [images[n] for n in new.values()] + list(others)
         embeddings = self.store.get(wanted, lambda stage, done, total: self._tick()) if wanted else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +23,7 @@ __all__ = [
     "StructureReport",
     "papers_protocol",
     "propagate",
+    "propagate_each",
 ]
 
 
@@ -86,23 +87,77 @@ def propagate(
         >>> [result] = propagate(prior, read_structures("planning.seg.nrrd", prior), [read_volume("week3.nrrd")])
         >>> result.reports[0].status, result.reports[0].worst_slices[0].index
     """
-    chosen = _check(prior, structures, targets, names, allow_different_patients)
+    if not targets:
+        raise InputError("There is no target image; give at least one.")
+    for number, target in enumerate(targets):
+        _check_target(prior, target, _what(number, len(targets)), allow_different_patients)
+    results = propagate_each(
+        prior,
+        structures,
+        targets,
+        total=len(targets),
+        model=model,
+        names=names,
+        settings=settings,
+        progress=progress,
+        store=store,
+        allow_different_patients=allow_different_patients,
+    )
+    return [propagation for _, propagation in results]
+
+
+def propagate_each(
+    prior: Volume,
+    structures: StructureSet,
+    targets: Iterable[Volume],
+    *,
+    total: int = 1,
+    model: SamModel | None = None,
+    names: Sequence[str] | None = None,
+    settings: PropagationSettings | None = None,
+    progress: Progress = silent,
+    store: EmbeddingStore | None = None,
+    allow_different_patients: bool = False,
+) -> Iterator[tuple[Volume, Propagation]]:
+    """As :func:`propagate`, for targets that are taken one at a time: phases of a 4D scan, visits of a patient.
+
+    A target is asked for when the one before was handed out. Neither it nor its embeddings are kept then (unless a
+    ``store`` is given), so that beside the prior's there are no more than one visit's, in memory and on disk. The prior
+    is understood once.
+
+    Args:
+        targets: for example a generator that reads them.
+        total: how many there are, for the progress.
+
+    Yields:
+        Each target with its :class:`Propagation`, in order.
+    """
+    chosen = _check_prior(prior, structures, names)
     options = settings or PropagationSettings()
     steps = _Steps(progress)
     with ExitStack() as stack:
+        lasting = store is not None
         if store is None:
             # On disk as well, so that no slice is encoded twice however little memory is given to embeddings.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True))
             store = EmbeddingStore(model or load_sam(), folder=folder)
         before = store.encoded
-        visit = PriorVisit(P2SamSlices(store, options.p2sam, steps.again), prior, chosen, options, steps)
-        results = []
-        for number, target in enumerate(targets):
-            steps.prefix = f"target {number + 1} of {len(targets)}: " if len(targets) > 1 else ""
+        method = P2SamSlices(store, options.p2sam, steps.again)
+        visit = PriorVisit(method, prior, chosen, options, steps)
+        number = 0
+        # No loop variable and no enumerate: both would hold a target while the next one is read.
+        source = iter(targets)
+        while (target := next(source, None)) is not None:
+            steps.prefix = f"target {number + 1} of {total}: " if total > 1 else ""
+            _check_target(prior, target, _what(number, total), allow_different_patients)
             carried = carry(visit, target, steps)
-            results.append(_result(chosen, target, carried, store.encoded - before))
+            if not lasting:
+                method.forget_targets()
+            result = _result(chosen, target, carried, store.encoded - before)
             before = store.encoded
-    return results
+            number += 1
+            yield target, result
+            del target, carried, result
 
 
 def papers_protocol(
@@ -125,16 +180,8 @@ def papers_protocol(
     )
 
 
-def _check(
-    prior: Volume,
-    structures: StructureSet,
-    targets: Sequence[Volume],
-    names: Sequence[str] | None,
-    allow_different_patients: bool,
-) -> StructureSet:
+def _check_prior(prior: Volume, structures: StructureSet, names: Sequence[str] | None) -> StructureSet:
     """The structures to carry, after everything that can be checked without computing."""
-    if not targets:
-        raise InputError("There is no target image; give at least one.")
     if not structures.geometry.matches(prior.geometry):
         raise GeometryError("The structures lie on another grid than the prior image; read them with it as reference.")
     chosen = select_structures(structures, names)
@@ -145,16 +192,21 @@ def _check(
                 f"{prior.geometry.shape}; both must share one grid."
             )
     check_image(prior, "The prior image")
-    for number, target in enumerate(targets):
-        what = "The target image" if len(targets) == 1 else f"Target image {number + 1}"
-        check_image(target, what)
-        if (prior.array.ndim == 4) != (target.array.ndim == 4):
-            raise InputError(f"{what} and the prior image must both be in colour or both in gray values.")
-        if same_patient(prior, target) is False and not allow_different_patients:
-            raise GeometryError(
-                f"{what} and the prior image are of different patients; allow different patients if that is meant."
-            )
     return chosen
+
+
+def _check_target(prior: Volume, target: Volume, what: str, allow_different_patients: bool) -> None:
+    check_image(target, what)
+    if (prior.array.ndim == 4) != (target.array.ndim == 4):
+        raise InputError(f"{what} and the prior image must both be in colour or both in gray values.")
+    if same_patient(prior, target) is False and not allow_different_patients:
+        raise GeometryError(
+            f"{what} and the prior image are of different patients; allow different patients if that is meant."
+        )
+
+
+def _what(number: int, total: int) -> str:
+    return "The target image" if total == 1 else f"Target image {number + 1}"
 
 
 def _result(chosen: StructureSet, target: Volume, carried: Carried, encoded: int) -> Propagation:

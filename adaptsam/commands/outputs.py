@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from adaptsam.commands.console import json_text
 from adaptsam.data import StructureSet, Volume, write_structures
 from adaptsam.data.provenance import NOTICE
 from adaptsam.errors import InputError
+from adaptsam.evaluate.course import Course
 from adaptsam.evaluate.report import Visit, write_report
 
 if TYPE_CHECKING:
@@ -55,38 +56,35 @@ def write_results(
     folder: Path,
     prior: Volume,
     structures: StructureSet,
-    visits: Sequence[Visit],
+    visits: Iterable[Visit],
     *,
     formats: Sequence[str] | None,
     model: SamModel,
     settings: object,
     note: str = "",
+    course: Course | None = None,
 ) -> dict[str, object]:
     """Write everything into ``folder``; returns the summary, which ``summary.json`` holds too.
 
     Args:
+        visits: taken one at a time; each is written and reported before the next is asked for, and not kept.
         formats: for every target; ``None`` for :func:`default_formats`.
         note: a sentence for the head of the report.
+        course: collects what changes from visit to visit, where it is to be told.
     """
-    targets = []
-    for number, visit in enumerate(visits, start=1):
-        files = {}
-        for name in formats or default_formats(visit.volume):
-            files[name] = f"target-{number}{SUFFIXES[name]}"
-            path = folder / files[name]
-            write_structures(path, visit.propagation.structures, visit.volume, model=model.sha256)
-        targets.append(
-            {
-                "target": number,
-                "files": files,
-                "structures": [summarise(report) for report in visit.propagation.reports],
-                "agreement": dict(visit.agreements),
-                "agreement_of_registration_alone": dict(visit.baseline),
-                "warnings": visit.propagation.warnings,
-                "encoded_images": visit.propagation.encoded,
-            }
-        )
-    report = write_report(folder, prior, structures, visits, model=model, settings=settings, note=note)
+    targets: list[dict[str, object]] = []
+
+    def written() -> Iterator[Visit]:
+        for visit in visits:
+            targets.append(_write_visit(folder, len(targets) + 1, visit, formats, model))
+            if course is not None:
+                course.add(visit.title, visit.propagation.structures)
+            yield visit
+            del visit  # or it would be in memory beside the next one
+
+    report = write_report(
+        folder, prior, structures, written(), model=model, settings=settings, note=note, course=course
+    )
     summary: dict[str, object] = {
         "notice": NOTICE,
         "version": adaptsam.__version__,
@@ -95,8 +93,30 @@ def write_results(
         "report": report.name,
         "targets": targets,
     }
+    if course is not None:
+        summary["motion" if course.moving else "course"] = course.summary()
     (folder / "summary.json").write_text(json_text(summary) + "\n", encoding="utf-8")
     return summary
+
+
+def _write_visit(
+    folder: Path, number: int, visit: Visit, formats: Sequence[str] | None, model: SamModel
+) -> dict[str, object]:
+    """Write one target's structures; returns its part of the summary."""
+    files = {}
+    for name in formats or default_formats(visit.volume):
+        files[name] = f"target-{number}{SUFFIXES[name]}"
+        write_structures(folder / files[name], visit.propagation.structures, visit.volume, model=model.sha256)
+    return {
+        "target": number,
+        "title": visit.title,
+        "files": files,
+        "structures": [summarise(report) for report in visit.propagation.reports],
+        "agreement": dict(visit.agreements),
+        "agreement_of_registration_alone": dict(visit.baseline),
+        "warnings": visit.propagation.warnings,
+        "encoded_images": visit.propagation.encoded,
+    }
 
 
 def summarise(report: StructureReport) -> dict[str, object]:

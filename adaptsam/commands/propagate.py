@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,11 @@ from adaptsam.commands.settings import add_settings_options, settings_from
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
+    from adaptsam.commands.sources import Sources
     from adaptsam.data import StructureSet, Volume
+    from adaptsam.evaluate.course import Course
     from adaptsam.evaluate.report import Visit
-    from adaptsam.progress import Progress
+    from adaptsam.propagate import Propagation
 
 DESCRIPTION = """\
 Carry contours to later visits. What it takes: the prior image, its contours, and one or many targets.
@@ -43,6 +45,7 @@ Carry contours to later visits. What it takes: the prior image, its contours, an
   a larger model, on a GPU, and the contours as NIfTI too:
   adaptsam propagate … --checkpoint sam_vit_b_01ec64.pth --device cuda --format rtstruct,seg.nrrd,nifti
 
+Phases are told by the series' descriptions (30 %), temporal positions or numbers. One image at a time is in memory.
 Images are DICOM folders, NIfTI, NRRD or MetaImage; contours are RTSTRUCT, DICOM SEG, .seg.nrrd or labelmaps. The
 result lies on the target's own grid: target-1.rtstruct.dcm, target-1.seg.nrrd, …, report.html and summary.json, all or
 none.
@@ -71,15 +74,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("inputs")
-    group.add_argument("--prior-image", required=True, type=Path, metavar="PATH", help="the image that has contours")
+    group.add_argument(
+        "--prior-image", type=Path, metavar="PATH", help="the image that has contours; found by them in 4D and patients"
+    )
     group.add_argument("--prior-mask", required=True, type=Path, metavar="FILE", help="its contours")
     group.add_argument("--prior-series", metavar="ID", help="UID or number, where the folder holds several series")
+    group.add_argument("--prior-phase", metavar="N", help="which of the --phases is contoured, as 0 or 50")
     group.add_argument(
         "--structure", action="append", metavar="NAME", help="a structure to carry; repeat for more; default: all"
     )
-    group.add_argument(
-        "--target", action="append", required=True, type=Path, metavar="PATH", help="a later image; repeat for more"
-    )
+    to = group.add_mutually_exclusive_group(required=True)
+    to.add_argument("--target", action="append", type=Path, metavar="PATH", help="a later image; repeat for more")
+    to.add_argument("--phases", type=Path, metavar="DIR", help="a 4D scan: to all its phases, with their motion")
+    to.add_argument("--patient", type=Path, metavar="DIR", help="a patient's folder: to all visits, by study date")
     group.add_argument(
         "--target-series",
         action="append",
@@ -99,7 +106,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="FILE",
-        help="contours of the target to measure against, beside registration alone; one for each --target",
+        help="contours of the target to measure against, beside registration alone; one for each target, in order",
     )
     group.add_argument(
         "--allow-different-patients",
@@ -110,105 +117,96 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from adaptsam.commands.outputs import parse_formats, planned_files, write_results
-    from adaptsam.data import staged_output
-    from adaptsam.evaluate.report import Visit, measured
-    from adaptsam.propagate import propagate
+    from adaptsam.commands.sources import check_sources, find_sources, read_each
+    from adaptsam.data import read_structures, select_structures, staged_output
+    from adaptsam.evaluate.course import Course
+    from adaptsam.propagate import propagate_each
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
-    sources = target_sources(args.target, args.target_series)
-    if args.reference and len(args.reference) != len(sources):
-        raise InputError(f"There are {len(sources)} targets and {len(args.reference)} references; give one for each.")
-    planned = planned_files(len(sources), formats or ())
-    with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
-        given = read_inputs(args, sources, progress)
-        check_formats(given.targets, formats)
-        model = load_model(args)
-        results = propagate(
-            given.prior,
-            given.structures,
-            given.targets,
-            model=model,
-            settings=settings,
-            progress=progress,
-            allow_different_patients=args.allow_different_patients,
-        )
-        visits = [
-            Visit(f"Target {number}", volume, propagation)
-            for number, (volume, propagation) in enumerate(zip(given.targets, results, strict=True), start=1)
-        ]
-        if given.references:
-            pairs = zip(visits, given.references, strict=True)
-            visits = [measured(visit, given.prior, given.structures, reference) for visit, reference in pairs]
-        summary = write_results(
-            stage, given.prior, given.structures, visits, formats=formats, model=model, settings=settings
-        )
+    told: list[Told] = []
+    with ProgressBars(args.quiet) as progress:
+        progress("looking", 0, 1)
+        sources = find_sources(args)
+        check_sources(sources, formats, args.allow_different_patients)
+        check_references(args.reference, sources)
+        planned = planned_files(len(sources.targets), formats or ())
+        with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
+            prior = sources.prior.read()
+            structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
+            model = load_model(args)
+            results = propagate_each(
+                prior,
+                structures,
+                read_each(sources.targets, progress),
+                total=len(sources.targets),
+                model=model,
+                settings=settings,
+                progress=progress,
+                allow_different_patients=args.allow_different_patients,
+            )
+            titles = [target.title for target in sources.targets]
+            course = None
+            if len(titles) > 1:
+                label = sources.prior.title or "prior"
+                course = Course(structures, label=label, place=sources.place, moving=sources.moving)
+            visits = _visits(results, titles, prior, structures, args.reference or (), told)
+            summary = write_results(
+                stage, prior, structures, visits, formats=formats, model=model, settings=settings, course=course
+            )
     if args.json:
         print_json(summary | {"output": args.output.resolve()})
     else:
-        _tell(visits, args.output)
+        _tell(told, course, args.output)
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """What was read; ``references`` are as many as targets, or none."""
+@dataclass(frozen=True)
+class Told:
+    """What the terminal shows of one target."""
 
-    prior: Volume
-    structures: StructureSet
-    targets: Sequence[Volume]
-    references: Sequence[StructureSet]
-
-
-def read_inputs(args: argparse.Namespace, sources: Sequence[tuple[Path, str | None]], progress: Progress) -> Inputs:
-    """Read everything before the work, so that a wrong path is told at once."""
-    from adaptsam.data import read_structures, read_volume, select_structures
-
-    total = len(sources) + 1
-    progress("reading", 0, total)
-    prior = _as_modality(read_volume(args.prior_image, args.prior_series), args.prior_modality)
-    structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
-    targets = []
-    for number, (path, series) in enumerate(sources, start=1):
-        progress("reading", number, total)
-        targets.append(_as_modality(read_volume(path, series), args.target_modality))
-    references = [read_structures(path, on) for path, on in zip(args.reference or (), targets, strict=False)]
-    progress("reading", total, total)
-    return Inputs(prior, structures, targets, references)
+    title: str
+    rows: Sequence[dict[str, object]]
+    warnings: Sequence[str]
 
 
-def _as_modality(volume: Volume, modality: str | None) -> Volume:
-    return replace(volume, modality=modality) if modality else volume
-
-
-def _tell(visits: Sequence[Visit], output: Path) -> None:
-    from adaptsam.commands.outputs import table_rows
-
-    for visit in visits:
-        print_table(table_rows(visit), visit.title)
-        print("".join(f"  ! {warning}\n" for warning in visit.propagation.warnings), end="")
-    print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")
-
-
-def target_sources(paths: Sequence[Path], series: Sequence[str] | None) -> list[tuple[Path, str | None]]:
-    """Every target's path and series: one series for all paths, one for each, or several series of one folder."""
-    if not series:
-        return [(path, None) for path in paths]
-    if len(paths) == 1:
-        return [(paths[0], one) for one in series]
-    if len(series) not in (1, len(paths)):
+def check_references(references: Sequence[Path] | None, sources: Sources) -> None:
+    """Before the work: one for each target, and there."""
+    if references and len(references) != len(sources.targets):
         raise InputError(
-            f"There are {len(paths)} targets and {len(series)} target series; give one series for all, or one for each."
+            f"There are {len(sources.targets)} targets and {len(references)} references; give one for each."
         )
-    each = series if len(series) == len(paths) else [series[0]] * len(paths)
-    return list(zip(paths, each, strict=True))
+    for path in references or ():
+        if not path.exists():
+            raise InputError(f"{path.name} does not exist; check the path.")
 
 
-def check_formats(targets: Sequence[Volume], formats: Sequence[str] | None) -> None:
-    """Raise :class:`InputError` before the work where a DICOM object is asked for and cannot be written."""
-    wanted = [name for name in ("rtstruct", "dicom-seg") if name in (formats or ())]
-    for number, target in enumerate(targets, start=1):
-        if wanted and (target.dicom is None or not target.dicom.sop_instance_uids):
-            kind = {"rtstruct": "RTSTRUCT", "dicom-seg": "DICOM SEG"}[wanted[0]]
-            raise InputError(
-                f"Target {number} is not a DICOM series, so that no {kind} can refer to it; choose --format seg.nrrd."
-            )
+def _visits(
+    results: Iterator[tuple[Volume, Propagation]],
+    titles: Sequence[str],
+    prior: Volume,
+    structures: StructureSet,
+    references: Sequence[Path],
+    told: list[Told],
+) -> Iterator[Visit]:
+    """Each target as the report wants it; only its figures stay behind, in ``told``."""
+    from adaptsam.commands.outputs import table_rows
+    from adaptsam.data import read_structures
+    from adaptsam.evaluate.report import Visit, measured
+
+    for volume, propagation in results:
+        number = len(told)
+        visit = Visit(titles[number], volume, propagation)
+        if references:
+            visit = measured(visit, prior, structures, read_structures(references[number], volume))
+        told.append(Told(visit.title, table_rows(visit), propagation.warnings))
+        yield visit
+        del visit, volume, propagation  # or they would be in memory beside the next ones
+
+
+def _tell(told: Sequence[Told], course: Course | None, output: Path) -> None:
+    for one in told:
+        print_table(one.rows, one.title)
+        print("".join(f"  ! {warning}\n" for warning in one.warnings), end="")
+    if course is not None and course.moving:
+        print_table(course.rows(), "Motion, relative to the contoured phase")
+    print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")

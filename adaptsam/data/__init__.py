@@ -2,12 +2,23 @@
 
 from adaptsam.data.dicom_series import SeriesInfo, list_series
 from adaptsam.data.dicom_write import write_dicom_series
-from adaptsam.data.files import holds_frames, read_frames, read_structures, read_volume, write_structures, write_volume
+from adaptsam.data.files import (
+    ImageSource,
+    drawn_on,
+    find_image,
+    holds_frames,
+    read_frames,
+    read_structures,
+    read_volume,
+    write_structures,
+    write_volume,
+)
 from adaptsam.data.frames import Frames, read_picture, write_pictures
 from adaptsam.data.labelmaps import distinct_color
 from adaptsam.data.mask_pictures import mask_picture, read_mask_picture, read_masks_like
 from adaptsam.data.names import select_structures
 from adaptsam.data.patient import same_patient
+from adaptsam.data.patient_folder import PatientVisit, Phase, find_phases, find_visits
 from adaptsam.data.staging import staged_output
 from adaptsam.data.video import write_video
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
@@ -16,11 +27,18 @@ __all__ = [
     "DicomSource",
     "Frames",
     "Geometry",
+    "ImageSource",
+    "PatientVisit",
+    "Phase",
     "SeriesInfo",
     "Structure",
     "StructureSet",
     "Volume",
     "distinct_color",
+    "drawn_on",
+    "find_image",
+    "find_phases",
+    "find_visits",
     "holds_frames",
     "list_series",
     "mask_picture",

@@ -46,7 +46,7 @@ def read_dicom_seg(path: Path, reference: Volume) -> StructureSet:
                 if dataset.SegmentationType != "LABELMAP" or segment.SegmentNumber != 0  # the background
             }
             source = _source(dataset)
-            named = _referenced_series(dataset)
+            named = seg_series(dataset)
     except Exception:
         raise InputError(f"{path.name} is damaged: its segments cannot be read; export it again.") from None
     _check_origin(source, named, reference, path)
@@ -120,7 +120,7 @@ def _empty_structure(segment: Dataset, geometry: Geometry) -> Structure:
 
 
 def _source(dataset: FileDataset) -> DicomSource:
-    named = _referenced_series(dataset)
+    named = seg_series(dataset)
     return DicomSource(
         patient_id=str(dataset.get("PatientID", "")),
         study_uid=str(dataset.get("StudyInstanceUID", "")),
@@ -130,7 +130,7 @@ def _source(dataset: FileDataset) -> DicomSource:
     )
 
 
-def _referenced_series(dataset: Dataset) -> list[str]:
+def seg_series(dataset: Dataset) -> list[str]:
     """The series that the file names, in its own study and in others."""
     studies = [dataset, *(dataset.get("StudiesContainingOtherReferencedInstancesSequence") or ())]
     items = [item for study in studies for item in study.get("ReferencedSeriesSequence") or ()]

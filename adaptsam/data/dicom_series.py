@@ -26,6 +26,10 @@ _LISTED = (
     "SeriesNumber",
     "SeriesDescription",
     "StudyDate",
+    "StudyTime",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "TemporalPositionIdentifier",
     "ImagePositionPatient",
     "Rows",
     "NumberOfFrames",
@@ -57,7 +61,10 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One image series of a folder, without the patient's identity."""
+    """One image series of a folder, without the patient's identity.
+
+    ``temporal`` has the temporal position of each of the ``files``, where every one tells it.
+    """
 
     uid: str
     modality: str
@@ -66,6 +73,10 @@ class SeriesInfo:
     study_date: str
     number: int | None = None
     files: tuple[Path, ...] = field(default=(), repr=False)
+    study_uid: str = ""
+    study_time: str = ""
+    frame_of_reference_uid: str = ""
+    temporal: tuple[int, ...] = field(default=(), repr=False)
 
 
 def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
@@ -114,7 +125,30 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]]) -> SeriesInfo
             study_date=str(header.get("StudyDate", "")),
             number=None if number in (None, "") else int(number),
             files=tuple(path for path, _ in files),
+            study_uid=str(header.get("StudyInstanceUID", "")),
+            study_time=str(header.get("StudyTime", "")),
+            frame_of_reference_uid=str(header.get("FrameOfReferenceUID", "")),
+            temporal=_temporal([header for _, header in files]),
         )
+
+
+def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
+    told = [header.get("TemporalPositionIdentifier") for header in headers]
+    return () if any(value in (None, "") for value in told) else tuple(int(value) for value in told)
+
+
+def find_series(path: Path, series: str | int | None = None) -> tuple[Path, ...]:
+    """The files of the series of a folder, or of the one that a file belongs to; see :func:`read_dicom_series`."""
+    if path.is_dir():
+        return _choose(list_series(path), series, path).files
+    header = read_dicom(path, tags=_LISTED)
+    if not _is_slice(header, path):
+        raise InputError(
+            f"{path.name} is a DICOM {header.get('Modality', '')} object without slices; choose a CT or MR series."
+        )
+    siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
+    uid = header.get("SeriesInstanceUID")
+    return tuple(sibling for sibling in siblings if read_dicom(sibling, tags=_LISTED).get("SeriesInstanceUID") == uid)
 
 
 def read_dicom_series(path: str | Path, series: str | int | None = None) -> Volume:
@@ -128,19 +162,7 @@ def read_dicom_series(path: str | Path, series: str | int | None = None) -> Volu
         InputError: no series, several to choose from, or files that cannot be used.
         GeometryError: slices that do not make up an even grid.
     """
-    path = Path(path)
-    if path.is_dir():
-        return _volume(_choose(list_series(path), series, path).files)
-    header = read_dicom(path, tags=_LISTED)
-    if not _is_slice(header, path):
-        raise InputError(
-            f"{path.name} is a DICOM {header.get('Modality', '')} object without slices; choose a CT or MR series."
-        )
-    siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
-    uid = header.get("SeriesInstanceUID")
-    return _volume(
-        [sibling for sibling in siblings if read_dicom(sibling, tags=_LISTED).get("SeriesInstanceUID") == uid]
-    )
+    return read_series_files(find_series(Path(path), series))
 
 
 def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path) -> SeriesInfo:
@@ -160,7 +182,8 @@ def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path
     return chosen[0]
 
 
-def _volume(files: Sequence[Path]) -> Volume:
+def read_series_files(files: Sequence[Path]) -> Volume:
+    """The volume that the files of one series make up; see :func:`read_dicom_series`."""
     datasets = [(read_dicom(path, pixels=True), path) for path in files]
     headers = [header for dataset, path in datasets for header in _headers(dataset, path)]
     geometry, order = series_geometry(headers)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from adaptsam.data.dicom_files import is_dicom, read_dicom
-from adaptsam.data.dicom_seg import read_dicom_seg
+from adaptsam.data.dicom_seg import read_dicom_seg, seg_series
 from adaptsam.data.dicom_seg_write import write_dicom_seg
-from adaptsam.data.dicom_series import dicom_paths, read_dicom_series
+from adaptsam.data.dicom_series import dicom_paths, dicom_source, find_series, read_series_files
 from adaptsam.data.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictures_in
 from adaptsam.data.grids import set_upright
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.data.labelmaps import read_labelmap, write_labelmap
-from adaptsam.data.rtstruct import read_rtstruct
+from adaptsam.data.rtstruct import read_rtstruct, rtstruct_series
 from adaptsam.data.rtstruct_write import write_rtstruct
 from adaptsam.data.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
 from adaptsam.data.video import VIDEO_SUFFIXES, VideoFile
-from adaptsam.data.volume import StructureSet, Volume
+from adaptsam.data.volume import DicomSource, StructureSet, Volume
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.progress import Progress, silent
 
@@ -39,20 +41,56 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
         InputError: the path cannot be used, or the image holds NaN or one value only.
         GeometryError: DICOM slices that do not make up an even grid; an evenly sheared one is kept as it is.
     """
+    return find_image(path, series).read()
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An image that was found, and is read when it is asked for: of many, one at a time is in memory.
+
+    Attributes:
+        path: what was given.
+        title: what to call it.
+        files: of a DICOM series.
+        dicom: what the first of them says of the patient and the series; None for other formats.
+        modality: "CT", "MR", …, where it is told better than by the file.
+    """
+
+    path: Path
+    title: str = ""
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    dicom: DicomSource | None = field(default=None, repr=False)
+    modality: str = ""
+
+    def read(self) -> Volume:
+        """The image; raises as :func:`read_volume` does."""
+        volume = read_series_files(self.files) if self.files else read_itk_image(self.path)
+        _check_values(volume.array, self.path)
+        return replace(volume, modality=self.modality) if self.modality else volume
+
+
+def series_source(path: Path, files: Sequence[Path], title: str = "") -> ImageSource:
+    """The DICOM series of these files, not yet read."""
+    return ImageSource(path, title, tuple(files), dicom_source([read_dicom(files[0])]))
+
+
+def find_image(path: str | Path, series: str | int | None = None, title: str = "") -> ImageSource:
+    """An image as :func:`read_volume` would read it, checked as far as that is possible without its pixels.
+
+    Raises:
+        InputError: the path cannot be used.
+    """
     path = Path(path).absolute()
     _check_exists(path)
     if holds_frames(path):
         raise InputError(f"{path.name} holds frames and not a volume; `adaptsam track` follows structures in a video.")
     if path.is_dir() or is_dicom(path) or path.suffix.lower() == ".dcm":
-        volume = read_dicom_series(path, series)
-    elif path.name.lower().endswith(".seg.nrrd"):
+        return series_source(path, find_series(path, series), title)
+    if path.name.lower().endswith(".seg.nrrd"):
         raise InputError(f"{path.name} holds structures, not an image; choose the image they were drawn on.")
-    elif path.name.lower().endswith(SUFFIXES):
-        volume = read_itk_image(path)
-    else:
+    if not path.name.lower().endswith(SUFFIXES):
         raise InputError(f"{path.name} is of no known kind; give one of {_KNOWN}.")
-    _check_values(volume.array, path)
-    return volume
+    return ImageSource(path, title)
 
 
 def holds_frames(path: str | Path) -> bool:
@@ -111,6 +149,21 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     if path.name.lower().endswith((".nrrd", ".nhdr")) and has_segments(path):
         return read_seg_nrrd(path, reference)
     return read_labelmap(path, reference)
+
+
+def drawn_on(path: str | Path) -> list[str]:
+    """The UIDs of the image series that an RTSTRUCT or DICOM SEG names; none for other files."""
+    place = Path(path).absolute()
+    _check_exists(place)
+    if place.is_dir():
+        place = _only_structures(place)
+    if not is_dicom(place):
+        return []
+    dataset = read_dicom(place)
+    modality = dataset.get("Modality")
+    if modality == "SEG":
+        return seg_series(dataset)
+    return rtstruct_series(dataset) if modality == "RTSTRUCT" else []
 
 
 def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:

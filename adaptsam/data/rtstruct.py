@@ -124,6 +124,11 @@ def _source(dataset: Dataset) -> DicomSource:
     )
 
 
+def rtstruct_series(dataset: Dataset) -> list[str]:
+    """The UIDs of the image series that an RTSTRUCT names."""
+    return _references(dataset)[1] if "StructureSetROISequence" in dataset else []
+
+
 def _references(dataset: Dataset) -> tuple[list[str], list[str]]:
     """The frames of reference and the image series that the file names."""
     frames = [str(roi.get("ReferencedFrameOfReferenceUID", "")) for roi in dataset.StructureSetROISequence]

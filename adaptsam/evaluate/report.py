@@ -6,7 +6,7 @@ path enters it, only the names of the structures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import adaptsam
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate import report_page as page
 from adaptsam.evaluate.baselines import carry_rigidly
+from adaptsam.evaluate.course import Course
 from adaptsam.evaluate.metrics import Agreement, bounding_box, compare_structures
 from adaptsam.evaluate.pictures import Color, Pane, draw_confidence, draw_pair
 from adaptsam.volumes.canonical import canonical_orientation, nearest_axes
@@ -66,21 +67,29 @@ def write_report(
     folder: Path,
     prior: Volume,
     structures: StructureSet,
-    visits: Sequence[Visit],
+    visits: Iterable[Visit],
     *,
     model: SamModel,
     settings: object,
     note: str = "",
+    course: Course | None = None,
 ) -> Path:
     """Write ``report.html`` and the folder ``pictures`` into an existing folder; return the page's path.
 
     Args:
+        visits: drawn one at a time, and not kept.
+        course: what changed over the visits; asked when all of them were taken.
         settings: the dataclass of settings that the run had.
         note: a sentence for the head of the page, for example that the patient is synthetic.
     """
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    sections = [_section(number, visit, prior, structures, pictures) for number, visit in enumerate(visits, start=1)]
+    sections: list[str] = []
+    for visit in visits:
+        sections.append(_section(len(sections) + 1, visit, prior, structures, pictures))
+        del visit  # or it would be in memory beside the next one
+    if course is not None:
+        sections.insert(0, course.section())
     path = folder / "report.html"
     path.write_text(page.document(sections, facts(model, settings), note), encoding="utf-8")
     return path

@@ -90,6 +90,14 @@ def section(title: str, warnings: Sequence[str], table: str, review: str, blocks
     return f"<section><h2>{escape(title)}</h2>{notes}{table}{review}{legend}{''.join(blocks)}</section>"
 
 
+def course(title: str, rows: Sequence[Mapping[str, str]], blocks: Sequence[str]) -> str:
+    """What changed over several targets."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])
+    lines = "".join("<tr>" + "".join(_cell(value) for value in row.values()) + "</tr>" for row in rows)
+    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return f"<section><h2>{escape(title)}</h2>{table}{''.join(blocks)}</section>"
+
+
 def structures_table(
     reports: Sequence[StructureReport],
     colors: Mapping[str, tuple[int, int, int]],

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,16 @@ class EmbeddingStore:
                 self._write(key, embedding)
             progress("encode", len(found), len(wanted))
         return [found[key] for key in keys]
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop entries, their files too."""
+        for key in keys:
+            entry = self._entries.pop(key, None)
+            if entry is not None:
+                self._held_bytes -= entry.nbytes
+            path = self._path(key)
+            if path is not None:
+                path.unlink(missing_ok=True)
 
     def key(self, image: NDArray[np.uint8]) -> str:
         """What an image is stored under: a hash of pixels, shape, weights, how they are used, and precision."""
