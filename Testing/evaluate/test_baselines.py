@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from adaptsam.data.displacement import DisplacementField
+from adaptsam.data.followup import digital_followup, settings_for
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate.baselines import carry_deformably, carry_rigidly, copy_contours, deform_mask, move_mask
 from adaptsam.evaluate.metrics import compare
@@ -111,3 +112,23 @@ def test_contours_follow_a_deformation_that_no_rigid_motion_explains():
     [rigid] = carry_rigidly(prior, structures, target).structures
     [deformed] = carry_deformably(prior, structures, target, settings=DeformableSettings(pitch_mm=4.0)).structures
     assert compare(deformed.mask, truth, grid).dice > 0.8 > 0.6 > compare(rigid.mask, truth, grid).dice
+
+
+@pytest.mark.parametrize(("tumour", "undone"), [("same", True), ("regress", False)])
+def test_deformable_registration_undoes_motion_but_not_a_tumour_that_shrank(tumour, undone):
+    """What makes a digital follow-up a test: its truth cannot be had by undoing a deformation."""
+    grid = Geometry((26, 64, 72), (4.0, 4.0, 5.0), (-142.0, -126.0, -62.5))
+    k, j, i = np.indices(grid.shape)
+    x, y, _ = np.moveaxis(grid.world(np.stack([i, j, k], axis=-1)), -1, 0)
+    lung = ((x + 55) / 52) ** 2 + (y / 70) ** 2 < 1
+    lesion = ball(grid, (-55.0, 10.0, 0.0), 25.0)
+    array = np.where((x / 125) ** 2 + (y / 105) ** 2 < 1, 30.0, -1000.0)
+    array[lung], array[ball(grid, (40.0, 50.0, 0.0), 25.0)], array[lesion] = -800, 500, 40
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=grid.shape), 1.0)
+    prior = Volume(np.rint(array + 300 * noise * lung + 60 * noise).astype(np.int16), grid, "CT")
+    structures = StructureSet((Structure("GTV-1", lesion),), grid)
+    later = digital_followup(prior, structures, seed=1, settings=settings_for("large", tumour))
+    quick = DeformableSettings(pitch_mm=4.0)
+    [moved] = carry_deformably(prior, structures, later.volume, settings=quick).structures
+    dice = compare(moved.mask, later.structures.structures[0].mask, later.volume.geometry).dice
+    assert dice > 0.9 if undone else dice < 0.75
