@@ -16,6 +16,7 @@ class Tumour:
     """An ellipsoid with a lobulated surface: waves ``lobes`` (n, 3) in 1/mm, ``amplitudes`` (n,) in radii.
 
     ``necrosis`` is the depth, in radii, at which the necrotic core begins; 0 is a tumour without one.
+    ``core_density`` is the core's in HU; ``None`` is a fifth of the tumour's.
     """
 
     centre: np.ndarray
@@ -25,14 +26,16 @@ class Tumour:
     phases: np.ndarray
     necrosis: float
     density: float
+    core_density: float | None = None
 
     def changed(self, scale: float, shift: np.ndarray) -> Tumour:
         """The same tumour at a later visit: radii times ``scale``, centre moved by ``shift`` mm."""
         return replace(self, centre=self.centre + shift, radii=self.radii * scale)
 
     def with_core(self, share: float) -> Tumour:
-        """The same tumour with a necrotic core of ``share`` of its radius; 0 leaves it as it is."""
-        return replace(self, necrosis=1 - share) if share > 0 else self
+        """The same tumour with a necrotic core of ``share`` of its radius, liquid; 0 leaves it as it is."""
+        liquid = min(5.0, self.density - 45)
+        return replace(self, necrosis=1 - share, core_density=liquid) if share > 0 else self
 
 
 @dataclass(frozen=True)

@@ -433,7 +433,8 @@ def _paint(
         over(_within_chest(tumour, f), float(anatomy.tumour.density))
         if anatomy.tumour.necrosis:
             core = tumour + float(anatomy.tumour.necrosis * np.mean(anatomy.tumour.radii))
-            over(core, float(anatomy.tumour.density) * 0.2)
+            liquid = anatomy.tumour.core_density
+            over(core, float(anatomy.tumour.density) * 0.2 if liquid is None else float(liquid))
     return image
 
 
