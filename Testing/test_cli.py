@@ -15,6 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from tiny_sam import TINY
 
 from adaptsam import cli
 from adaptsam.commands import bench
@@ -36,20 +37,8 @@ from adaptsam.data import (
 from adaptsam.data.phantom import PhantomVisit
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.propagate import PropagationSettings
-from adaptsam.sam import SamConfig, build_sam, save_checkpoint
+from adaptsam.sam import build_sam, save_checkpoint
 
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 SHAPE = (10, 40, 44)
 NAME, NUMBER = "Muster^Erika", "4711-0815"
 

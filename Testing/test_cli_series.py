@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_sam import TINY, tiny_model
 
 from adaptsam import cli
 from adaptsam.data import (
@@ -25,20 +26,8 @@ from adaptsam.data import (
     write_structures,
 )
 from adaptsam.propagate import PropagationSettings, propagate_each
-from adaptsam.sam import EmbeddingStore, SamConfig, SamModel, build_sam, save_checkpoint
+from adaptsam.sam import EmbeddingStore, build_sam, save_checkpoint
 
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 GRID = Geometry((8, 40, 44), (4.0, 4.0, 5.0), (-80.0, -75.0, 10.0))
 COUNT = 4
 FAST = ["--device=cpu", "--set=acceptance=off", "--set=register=off", "--parts=1"]
@@ -185,7 +174,7 @@ def test_one_visit_at_a_time_is_in_memory_and_its_embeddings_do_not_stay(data, t
 
 def test_the_folder_of_embeddings_is_bounded_by_one_target_beside_the_prior(monkeypatch) -> None:
     torch.manual_seed(0)
-    model = SamModel.from_sam(build_sam(TINY), TINY, device="cpu")
+    model = tiny_model()
     prior, structures = scan(0, DicomSource())
     held: list[int] = []
     forget = EmbeddingStore.forget
@@ -209,7 +198,7 @@ def test_the_folder_of_embeddings_is_bounded_by_one_target_beside_the_prior(monk
 
 def test_targets_are_taken_one_at_a_time_and_checked_when_they_come() -> None:
     torch.manual_seed(0)
-    model = SamModel.from_sam(build_sam(TINY), TINY, device="cpu")
+    model = tiny_model()
     prior, structures = scan(0, DicomSource())
     taken = []
 

@@ -9,23 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_sam import TINY
 
 from adaptsam import cli
 from adaptsam.data import read_frames, read_mask_picture, write_pictures, write_video
-from adaptsam.sam import SamConfig, build_sam, save_checkpoint
+from adaptsam.sam import build_sam, save_checkpoint
 
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 COUNT = 7
 
 

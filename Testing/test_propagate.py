@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from tiny_sam import tiny_model
 
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import Cancelled, GeometryError, InputError
@@ -14,30 +14,16 @@ from adaptsam.p2sam import Job, Prior, Settings, segment
 from adaptsam.p2sam_slices import P2SamSlices
 from adaptsam.propagate import Propagation, PropagationSettings, papers_protocol, propagate
 from adaptsam.sam import EmbeddingStore, SamModel
-from adaptsam.sam.architecture import SamConfig, build_sam
 from adaptsam.volumes import SliceJob, VolumeSettings
 from adaptsam.volumes.windows import WINDOWS
 
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 GRID = Geometry((12, 64, 64), (4.0, 4.0, 6.0), (10.0, -20.0, 300.0))
 EVERYTHING = PropagationSettings(acceptance="off", view="body", register="off")
 
 
 @pytest.fixture(scope="module")
 def model() -> SamModel:
-    torch.manual_seed(0)
-    return SamModel.from_sam(build_sam(TINY), TINY, device="cpu")
+    return tiny_model()
 
 
 def _scene(seed: int = 0, patient: str = "one") -> tuple[Volume, StructureSet]:

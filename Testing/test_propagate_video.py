@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from tiny_sam import tiny_model
 
 from adaptsam.data import read_frames, read_mask_picture
 from adaptsam.errors import Cancelled, InputError
@@ -17,29 +17,15 @@ from adaptsam.p2sam import NATURAL, Job, Prior, Settings, segment
 from adaptsam.p2sam_slices import P2SamSlices
 from adaptsam.propagate_video import AnchorSettings, FrameResult, VideoSettings, propagate_video
 from adaptsam.sam import SamModel, load_sam
-from adaptsam.sam.architecture import SamConfig, build_sam
 from adaptsam.volumes import AcceptanceSettings, SliceJob, SliceResult
 
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 EVERYTHING = VideoSettings(acceptance="off")
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "endo-cvc-seq20"
 
 
 @pytest.fixture(scope="module")
 def model() -> SamModel:
-    torch.manual_seed(0)
-    return SamModel.from_sam(build_sam(TINY), TINY, device="cpu")
+    return tiny_model()
 
 
 def scene(count: int = 9) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -6,35 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
+from tiny_sam import tiny_model
 
 from adaptsam.alignsam import Case, EnvironmentSettings, Settings, TrainingImage, TrainingSettings
-from adaptsam.sam import EmbeddingStore, SamConfig, SamModel, build_sam
+from adaptsam.sam import EmbeddingStore, SamModel
 
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 SHAPES = ((48, 64), (64, 64), (90, 40))
-
-
-def tiny_model(seed: int = 0) -> SamModel:
-    """Random weights, spread so that images matter and masks are neither all foreground nor all background."""
-    torch.manual_seed(seed)
-    sam = build_sam(TINY)
-    with torch.no_grad():
-        for parameter in sam.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(2.0)
-    return SamModel.from_sam(sam, TINY, device="cpu")
 
 
 def picture(seed: int, shape: tuple[int, int] = (48, 64)) -> TrainingImage:
@@ -50,7 +27,7 @@ def picture(seed: int, shape: tuple[int, int] = (48, 64)) -> TrainingImage:
 
 @pytest.fixture(scope="session")
 def model() -> SamModel:
-    return tiny_model()
+    return tiny_model(spread=2.0)
 
 
 @pytest.fixture(scope="session")

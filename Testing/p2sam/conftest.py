@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
-import torch
+from tiny_sam import tiny_model
 
 from adaptsam.p2sam import Job, Prior
 from adaptsam.sam import SamModel
-from adaptsam.sam.architecture import SamConfig, build_sam
-
-TINY = SamConfig(
-    image_size=64,
-    patch_size=8,
-    encoder_dim=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    global_attention=(1,),
-    window_size=4,
-    embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 
 
 @dataclass(frozen=True)
@@ -38,17 +25,6 @@ class Pair:
     def job(self, model: SamModel, region: np.ndarray | None = None) -> Job:
         reference, target = (model.embed([image])[0] for image in (self.reference, self.target))
         return Job(Prior.from_mask(model, reference, self.mask), target, region)
-
-
-def tiny_model(seed: int = 0) -> SamModel:
-    """Random weights, spread so that images matter and masks are neither all foreground nor all background."""
-    torch.manual_seed(seed)
-    sam = build_sam(TINY)
-    with torch.no_grad():
-        for parameter in sam.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(2.0)
-    return SamModel.from_sam(sam, TINY, device="cpu")
 
 
 def moving_blob(seed: int = 0, shape: tuple[int, int] = (48, 64)) -> Pair:
@@ -66,7 +42,7 @@ def moving_blob(seed: int = 0, shape: tuple[int, int] = (48, 64)) -> Pair:
 
 @pytest.fixture(scope="session")
 def model() -> SamModel:
-    return tiny_model()
+    return tiny_model(spread=2.0)
 
 
 @pytest.fixture
@@ -76,7 +52,7 @@ def pair() -> Pair:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[[int], SamModel]:
-    return tiny_model
+    return partial(tiny_model, spread=2.0)
 
 
 @pytest.fixture(scope="session")
