@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adaptsam.data.canonical import Orientation
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.evaluate.pictures import Pane, draw_confidence, draw_pair
-from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.windows import Window
 
 SHAPE = (6, 40, 30)

@@ -20,8 +20,8 @@ import numpy as np
 from scipy import ndimage
 
 from adaptsam.data import StructureSet, Volume, read_structures, read_volume, select_structures
+from adaptsam.data.canonical import canonical_orientation
 from adaptsam.sam import DecodeRequest, Embedding, SamModel, load_sam
-from adaptsam.volumes.canonical import canonical_orientation
 from adaptsam.volumes.windows import choose_window
 
 CLICKS = (1, 3, 5)

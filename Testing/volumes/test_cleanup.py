@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from adaptsam.data.canonical import Orientation
 from adaptsam.data.volume import Geometry, Structure
-from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.cleanup import Shape, bounding_box, bridge, clean, shape_of
 from adaptsam.volumes.contour import prior_contour
 from adaptsam.volumes.interpolation import between

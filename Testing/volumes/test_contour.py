@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from adaptsam.data.canonical import Orientation
 from adaptsam.data.volume import Geometry, Structure
-from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.contour import FAR, DistanceField, PriorContour, prior_contour
 
 GRID = Geometry((12, 30, 40), (1.0, 2.0, 3.0), (0.0, 0.0, 0.0))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from adaptsam.data.canonical import Orientation
 from adaptsam.data.volume import Geometry, Structure
-from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.contour import DistanceField, prior_contour
 from adaptsam.volumes.location import Location
 from adaptsam.volumes.registration import Rigid

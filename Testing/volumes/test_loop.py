@@ -4,10 +4,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from adaptsam.data.canonical import canonical_orientation
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.volumes import Carried, PriorVisit, SliceMethod, VolumeSettings, carry
-from adaptsam.volumes.canonical import canonical_orientation
 
 SETTINGS = VolumeSettings()
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from adaptsam.data.canonical import Orientation
 from adaptsam.data.volume import Geometry, Structure
 from adaptsam.evaluate.metrics import compare
 from adaptsam.volumes import PriorVisit, VolumeSettings, carry
 from adaptsam.volumes.body import coarsen
-from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.contour import DistanceField, prior_contour
 from adaptsam.volumes.registration import register
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import highdicom as hd
@@ -23,11 +23,31 @@ _log = logging.getLogger(__name__)
 _TOLERANCE = (0.05, 0.05, 0.1)
 
 
-def read_dicom_seg(path: Path, reference: Volume) -> StructureSet:
+def segment_names(path: Path) -> dict[int, tuple[str, str]]:
+    """Label and description of the segments of a DICOM SEG by their numbers; pixels are not read.
+
+    Raises:
+        InputError: the file cannot be read or its segments are damaged.
+    """
+    dataset = read_dicom(path, tags=["SegmentSequence"])
+    try:
+        with quiet_pydicom():
+            return {
+                int(segment.SegmentNumber): (
+                    str(segment.get("SegmentLabel", "") or ""),
+                    str(segment.get("SegmentDescription", "") or ""),
+                )
+                for segment in dataset.SegmentSequence
+            }
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(f"{path.name} is damaged: its segments cannot be read; export it again.") from None
+
+
+def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | None = None) -> StructureSet:
     """The segments of a DICOM SEG on the grid of the image that they were made on; they may overlap.
 
     Frames may be cropped or turned, as long as their pixels are voxels of the image. Of a fractional SEG, a voxel
-    belongs to a segment from half the highest value on, and the log says so.
+    belongs to a segment from half the highest value on, and the log says so. ``numbers``: only these segments.
 
     Raises:
         InputError: the file is damaged or of no known type.
@@ -43,7 +63,8 @@ def read_dicom_seg(path: Path, reference: Volume) -> StructureSet:
             segments = {
                 int(segment.SegmentNumber): _empty_structure(segment, reference.geometry)
                 for segment in dataset.SegmentSequence
-                if dataset.SegmentationType != "LABELMAP" or segment.SegmentNumber != 0  # the background
+                if (dataset.SegmentationType != "LABELMAP" or segment.SegmentNumber != 0)  # the background
+                and (numbers is None or int(segment.SegmentNumber) in numbers)
             }
             source = _source(dataset)
             named = seg_series(dataset)

@@ -32,7 +32,7 @@ def read_mask_picture(path: str | Path) -> dict[str, np.ndarray]:
         InputError: it cannot be read, marks nothing, or is no mask.
     """
     path = Path(path)
-    values = _values(path)
+    values = read_gray(path)
     labels = [int(value) for value in np.unique(values) if value]
     if not labels:
         raise InputError(f"{path.name} marks nothing: every pixel is 0; outline the structure in it.")
@@ -53,7 +53,7 @@ def read_masks_like(path: str | Path, names: Sequence[str]) -> dict[str, np.ndar
         InputError: it cannot be read or is no mask.
     """
     path = Path(path)
-    values = _values(path)
+    values = read_gray(path)
     return {
         name: values == int(name.removeprefix("label-")) if re.fullmatch(r"label-\d+", name) else _inside(values, path)
         for name in names
@@ -74,8 +74,12 @@ def _inside(values: np.ndarray, path: Path) -> np.ndarray:
     return values > 127
 
 
-def _values(path: Path) -> np.ndarray:
-    """Gray values or palette indices, (H, W)."""
+def read_gray(path: Path) -> np.ndarray:
+    """A picture's gray values or palette indices, uint8 (H, W).
+
+    Raises:
+        InputError: it cannot be read, is in colour, or has more than 8 bits.
+    """
     with opened_picture(path) as image:
         if image.mode in ("P", "L", "1"):
             return np.array(image).astype(np.uint8)

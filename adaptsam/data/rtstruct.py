@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +37,22 @@ class _Roi:
     contours: tuple[np.ndarray, ...]
 
 
-def read_rtstruct(path: Path, reference: Volume) -> StructureSet:
-    """The ROIs of an RTSTRUCT on the grid of the image that they were drawn on.
+def roi_names(path: Path) -> dict[int, str]:
+    """The names of the ROIs of an RTSTRUCT by their numbers, in the order of the file; contours are not read.
+
+    Raises:
+        InputError: the file cannot be read or its ROIs are damaged.
+    """
+    dataset = read_dicom(path, tags=["StructureSetROISequence"])
+    try:
+        with quiet_pydicom():
+            return {int(item.ROINumber): _name(item) for item in dataset.StructureSetROISequence}
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(f"{path.name} is damaged: its structures cannot be read; export it again.") from None
+
+
+def read_rtstruct(path: Path, reference: Volume, numbers: Collection[int] | None = None) -> StructureSet:
+    """The ROIs of an RTSTRUCT on the grid of the image that they were drawn on; of ``numbers`` alone where given.
 
     ``Structure.contoured`` holds the slices with contours. A contour between two slices counts for the nearest; where
     the contours lie denser than the slices, each slice takes the plane nearest to it. Points and open contours enclose
@@ -52,7 +67,7 @@ def read_rtstruct(path: Path, reference: Volume) -> StructureSet:
         raise InputError(f"{path.name} is a DICOM {dataset.get('Modality', '')} object; choose an RTSTRUCT or SEG.")
     try:
         with quiet_pydicom():
-            rois = _rois(dataset)
+            rois = _rois(dataset, numbers)
             source = _source(dataset)
     except (AttributeError, TypeError, ValueError, IndexError):
         raise InputError(f"{path.name} is damaged: its contours cannot be read; export it again.") from None
@@ -65,18 +80,20 @@ def read_rtstruct(path: Path, reference: Volume) -> StructureSet:
     return StructureSet(structures, reference.geometry, source)
 
 
-def _rois(dataset: Dataset) -> list[_Roi]:
+def _rois(dataset: Dataset, numbers: Collection[int] | None) -> list[_Roi]:
     contours = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence", [])}
     observed = {int(item.ReferencedROINumber): item for item in dataset.get("RTROIObservationsSequence", [])}
     rois = []
     for item in dataset.StructureSetROISequence:
         number = int(item.ROINumber)
+        if numbers is not None and number not in numbers:
+            continue
         drawn, seen = contours.get(number, Dataset()), observed.get(number, Dataset())
         color = [int(value) for value in drawn.get("ROIDisplayColor") or ()]
         rois.append(
             _Roi(
                 number=number,
-                name=str(item.get("ROIName", "") or f"ROI-{number}"),
+                name=_name(item),
                 color=(color[0], color[1], color[2]) if len(color) == 3 else None,
                 interpreted_type=str(seen.get("RTROIInterpretedType", "") or ""),
                 codes=_codes(seen),
@@ -84,6 +101,10 @@ def _rois(dataset: Dataset) -> list[_Roi]:
             )
         )
     return rois
+
+
+def _name(item: Dataset) -> str:
+    return str(item.get("ROIName", "") or f"ROI-{item.ROINumber}")
 
 
 def _codes(observation: Dataset) -> dict[str, str]:

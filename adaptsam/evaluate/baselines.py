@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from adaptsam.data.canonical import acquisition_plane, canonical_orientation
 from adaptsam.data.distance import signed_distance
 from adaptsam.data.volume import Geometry, StructureSet, Volume
 from adaptsam.evaluate.metrics import bounding_box
 from adaptsam.volumes import DeformableSettings, Deformation, RegistrationSettings, register, register_deformably
-from adaptsam.volumes.canonical import acquisition_plane, canonical_orientation
 
 
 def copy_contours(structures: StructureSet, target: Volume) -> StructureSet:

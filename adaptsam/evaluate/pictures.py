@@ -19,8 +19,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from adaptsam.data.canonical import PLANES, Orientation, canonical_orientation
 from adaptsam.data.volume import Volume
-from adaptsam.volumes.canonical import PLANES, Orientation, canonical_orientation
 from adaptsam.volumes.windows import Window
 
 Color = tuple[int, int, int]

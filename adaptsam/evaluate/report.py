@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import adaptsam
+from adaptsam.data.canonical import canonical_orientation, nearest_axes
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.evaluate import report_page as page
 from adaptsam.evaluate.baselines import carry_rigidly
 from adaptsam.evaluate.course import Course
 from adaptsam.evaluate.metrics import Agreement, bounding_box, compare_structures
 from adaptsam.evaluate.pictures import Color, Pane, draw_confidence, draw_pair
-from adaptsam.volumes.canonical import canonical_orientation, nearest_axes
 from adaptsam.volumes.windows import choose_window
 
 if TYPE_CHECKING:

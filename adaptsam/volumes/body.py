@@ -8,8 +8,8 @@ import numpy as np
 
 from adaptsam.data.coarse import block_means, body_mask, coarse_blocks, coarse_geometry
 from adaptsam.data.grids import set_upright
+from adaptsam.data.intensities import intensity_range, is_cone_beam, is_ct
 from adaptsam.data.volume import Geometry, Volume
-from adaptsam.volumes.intensities import intensity_range, is_cone_beam, is_ct
 
 #: Tissue and air part here: Hounsfield units in CT, share of the robust range in a cone-beam CT and elsewhere.
 CT_THRESHOLD = -300.0

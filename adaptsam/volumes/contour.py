@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
+from adaptsam.data.canonical import Orientation
 from adaptsam.data.distance import signed_distance
 from adaptsam.data.grids import set_upright
 from adaptsam.data.volume import Geometry, Structure
-from adaptsam.volumes.canonical import Orientation
 from adaptsam.volumes.interpolation import between
 
 #: Distance fields hold at most this many voxels; larger structures get a coarser field.

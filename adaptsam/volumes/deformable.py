@@ -15,9 +15,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from adaptsam.data.displacement import DisplacementField
+from adaptsam.data.intensities import is_ct
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.volumes.body import CoarseVolume
-from adaptsam.volumes.intensities import is_ct
 from adaptsam.volumes.registration import Rigid, as_image, prepared, run_watched
 
 #: Fewer voxels than this along an axis cannot carry a gradient that means something.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptsam.data.canonical import acquisition_plane
 from adaptsam.data.volume import Structure, StructureSet, Volume
 from adaptsam.progress import Progress, silent
 from adaptsam.volumes.acceptance import Threshold, calibrate
 from adaptsam.volumes.body import coarsen, in_plane_box
-from adaptsam.volumes.canonical import acquisition_plane
 from adaptsam.volumes.cleanup import Shape, shape_of
 from adaptsam.volumes.confidence import Continuity, usual_continuity
 from adaptsam.volumes.contour import DistanceField, PriorContour, prior_contour

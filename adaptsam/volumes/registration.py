@@ -16,9 +16,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import fft, ndimage
 
+from adaptsam.data.intensities import intensity_range, is_cone_beam, is_ct
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.volumes.body import CoarseVolume, coarsen
-from adaptsam.volumes.intensities import intensity_range, is_cone_beam, is_ct
 
 
 @dataclass(frozen=True)

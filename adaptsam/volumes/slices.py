@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from adaptsam.data.canonical import Orientation, canonical_orientation
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.errors import InputError
-from adaptsam.volumes.canonical import Orientation, canonical_orientation
 from adaptsam.volumes.views import View
 from adaptsam.volumes.windows import Window
 
@@ -19,7 +19,7 @@ class SliceImages:
 
     Args:
         volume: gray (K, J, I) or colour (K, J, I, 3) of uint8.
-        plane: the world axis along which slices run; see :mod:`adaptsam.volumes.canonical`.
+        plane: the world axis along which slices run; see :mod:`adaptsam.data.canonical`.
         kept: how many images are remembered, so that structures with the same view share one object.
 
     Attributes:

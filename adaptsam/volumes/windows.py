@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
 
+from adaptsam.data.intensities import PAPERS_WINDOW, Window, intensity_range, is_cone_beam, is_ct, robust_range
 from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
 from adaptsam.volumes.body import coarsen
-from adaptsam.volumes.intensities import intensity_range, is_cone_beam, is_ct, robust_range
 
 #: What a user may ask for: a name of :data:`WINDOWS`, "auto", "anatomy", two numbers, or one of these per structure.
 WindowChoice = str | tuple[float, float] | Mapping[str, "str | tuple[float, float]"]
 
 
-@dataclass(frozen=True)
-class Window:
-    """Intensities from ``low`` to ``high`` become 0 to 255; without limits, 8-bit images stay as they are."""
-
-    low: float | None = None
-    high: float | None = None
-
-    def rgb(self, image: np.ndarray) -> np.ndarray:
-        """One slice (H, W), or (H, W, 3) of colour, as uint8 (H, W, 3)."""
-        if image.ndim == 3:
-            return np.ascontiguousarray(image)
-        if self.low is None or self.high is None:
-            gray = image.astype(np.uint8)
-        else:
-            scaled = (image.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
-            gray = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
-
-
 #: In Hounsfield units; "papers" is P²SAM's, for lung and everything around it.
 WINDOWS = {
-    "papers": Window(-910.0, 590.0),
+    "papers": PAPERS_WINDOW,
     "lung": Window(-1350.0, 150.0),
     "soft tissue": Window(-160.0, 240.0),
     "liver": Window(-45.0, 105.0),

@@ -1,6 +1,8 @@
-"""What the numbers of a volume mean: Hounsfield units, those of a cone-beam CT, or none that is known."""
+"""What the numbers of a volume mean (Hounsfield units, a cone beam's, or nothing known), and 8 bits of them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,6 +10,29 @@ from adaptsam.data.volume import Volume
 
 #: The share of intensities cut off at each end when a volume has no physical unit (MR, ultrasound of 16 bits).
 TAIL_PERCENT = 0.5
+
+
+@dataclass(frozen=True)
+class Window:
+    """Intensities from ``low`` to ``high`` become 0 to 255; without limits, 8-bit images stay as they are."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def rgb(self, image: np.ndarray) -> np.ndarray:
+        """One slice (H, W), or (H, W, 3) of colour, as uint8 (H, W, 3)."""
+        if image.ndim == 3:
+            return np.ascontiguousarray(image)
+        if self.low is None or self.high is None:
+            gray = image.astype(np.uint8)
+        else:
+            scaled = (image.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
+            gray = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+
+
+#: P²SAM's for CT, in Hounsfield units.
+PAPERS_WINDOW = Window(-910.0, 590.0)
 
 
 def is_ct(volume: Volume, modality: str = "") -> bool:

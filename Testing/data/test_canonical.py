@@ -3,8 +3,8 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
+from adaptsam.data.canonical import PLANES, acquisition_plane, canonical_orientation
 from adaptsam.data.volume import Geometry
-from adaptsam.volumes.canonical import PLANES, acquisition_plane, canonical_orientation
 
 AXES = list(product(permutations(range(3)), product((1, -1), repeat=3)))
 

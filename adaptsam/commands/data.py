@@ -1,0 +1,141 @@
+"""``adaptsam data``: what a folder of training data holds, what is missing and what looks wrong."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptsam.commands.console import ProgressBars, add_talk_options, print_json, print_table
+
+if TYPE_CHECKING:
+    from adaptsam.data.datasets import DataSet
+
+DESCRIPTION = """\
+Data sets to train and test with, as they are downloaded: NSCLC-Radiomics, 4D-Lung, Kvasir-SEG, CVC-ClinicDB, or a
+folder of images and masks.
+
+  adaptsam data check NSCLC-Radiomics          every patient: what was found, what is missing, what looks wrong
+  adaptsam data check pictures --kind folder   when the folder's names do not tell what it is
+  adaptsam data check Kvasir-SEG --quick       without reading the images
+  adaptsam data check Kvasir-SEG --json        for programs; every case, and the parts of the split
+
+The exit code is 0 when there is something to train with, and 2 when there is not; with --strict also when anything is
+missing or wrong.
+"""
+
+#: Up to so many cases are all shown; of more, those with something to say.
+_SHOWN = 40
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "data",
+        help="check a folder of training data",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="what was found, what is missing, what looks wrong")
+    check.add_argument("path", type=Path, help="the folder of the data set")
+    check.add_argument("--kind", metavar="KIND", help="what it is; default: as its folders' names tell")
+    check.add_argument("--quick", action="store_true", help="do not read every image and mask")
+    check.add_argument("--strict", action="store_true", help="exit with 2 when anything is missing or wrong")
+    check.add_argument("--seed", type=int, default=0, help="of the split; default: 0")
+    add_talk_options(check)
+    check.set_defaults(run=run_check)
+
+
+def run_check(args: argparse.Namespace) -> None:
+    from adaptsam.data.datasets import check_samples, open_dataset
+    from adaptsam.errors import InputError
+
+    with ProgressBars(args.quiet) as progress:
+        dataset = open_dataset(args.path, args.kind, progress)
+        if not args.quick:
+            dataset = check_samples(dataset, progress)
+    facts = describe(dataset, args.seed)
+    if args.json:
+        print_json(facts)
+    else:
+        _print(dataset, facts)
+    dataset.check_usable()
+    troubled = sum(bool(case.problems) for case in dataset.cases)
+    if args.strict and (troubled or dataset.problems):
+        raise InputError(
+            f"{dataset.name} has something missing or wrong with {troubled} of {len(dataset.cases)} {dataset.unit}s, "
+            "as listed; repair it or leave out --strict."
+        )
+
+
+def describe(dataset: DataSet, seed: int) -> dict[str, object]:
+    """What is known of a data set, for programs."""
+    split = dataset.split(seed)
+    return {
+        "kind": dataset.kind,
+        "folder": dataset.name,
+        "usable": dataset.usable,
+        "unit": dataset.unit,
+        "samples": len(dataset.samples),
+        "problems": dataset.problems,
+        "remarks": dataset.remarks,
+        "split": {
+            part: {"patients": len({sample.patient for sample in samples}), "samples": len(samples)}
+            for part, samples in split.items()
+        },
+        "cases": [
+            {
+                "name": case.name,
+                "images": case.images,
+                "samples": len(case.samples),
+                "problems": case.problems,
+                "remarks": case.remarks,
+            }
+            for case in dataset.cases
+        ],
+    }
+
+
+def _print(dataset: DataSet, facts: dict[str, object]) -> None:
+    used = sum(bool(case.samples) for case in dataset.cases)
+    print(
+        f"{dataset.name} is read as {dataset.kind}: {_count(len(dataset.cases), dataset.unit)}, of which {used} can be "
+        f"used, with {_count(len(dataset.samples), 'image')} of the structure."
+    )
+    shown = [case for case in dataset.cases if len(dataset.cases) <= _SHOWN or case.problems or case.remarks]
+    rows = [
+        {
+            dataset.unit: case.name,
+            "images": case.images,
+            "with structure": len(case.samples),
+            "": "" if case.samples and not case.problems else "look" if case.samples else "left out",
+        }
+        for case in shown
+    ]
+    if rows:
+        print_table(rows, "All" if len(shown) == len(dataset.cases) else "Those with something to say")
+    _print_sentences("Missing or wrong", dataset.problems, [(case.name, case.problems) for case in dataset.cases])
+    _print_sentences("Worth knowing", dataset.remarks, [(case.name, case.remarks) for case in dataset.cases])
+    if dataset.usable:
+        parts = ", ".join(
+            f"{values['patients']} to {'train' if part == 'train' else 'validate' if part == 'validation' else 'test'}"
+            for part, values in facts["split"].items()  # type: ignore[attr-defined]
+        )
+        print(f"\nSplit by {'sequence' if dataset.unit == 'sequence' else 'patient'}: {parts}.")
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _print_sentences(title: str, whole: tuple[str, ...], each: list[tuple[str, tuple[str, ...]]]) -> None:
+    lines = [*whole, *(f"{name}: {text}" for name, sentences in each for text in _without(name, sentences))]
+    if lines:
+        print(f"\n{title}")
+        for line in lines:
+            print(f"  {line}")
+
+
+def _without(name: str, sentences: tuple[str, ...]) -> list[str]:
+    """Sentences without the name that they begin with, if they do."""
+    return [text.removeprefix(f"{name}: ").removeprefix(f"{name}/") for text in sentences]

@@ -1,0 +1,79 @@
+"""Which data set a folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from adaptsam.data.datasets import cvc_clinicdb, four_d_lung, image_mask_folder, kvasir_seg, nsclc_radiomics
+from adaptsam.data.datasets.dicom_patients import named_folders
+from adaptsam.data.datasets.folders import existing_folder, subfolders
+from adaptsam.data.datasets.sample import DataSet
+from adaptsam.data.dicom_files import is_dicom
+from adaptsam.errors import InputError
+from adaptsam.progress import Progress, silent
+
+READERS: dict[str, Callable[[Path, Progress], DataSet]] = {
+    nsclc_radiomics.KIND: lambda path, progress: nsclc_radiomics.open_nsclc_radiomics(path, progress=progress),
+    four_d_lung.KIND: lambda path, progress: four_d_lung.open_four_d_lung(path, progress=progress),
+    kvasir_seg.KIND: lambda path, _: kvasir_seg.open_kvasir_seg(path),
+    cvc_clinicdb.KIND: lambda path, _: cvc_clinicdb.open_cvc_clinicdb(path),
+    image_mask_folder.KIND: lambda path, progress: image_mask_folder.open_folder(path, progress=progress),
+}
+
+#: The data sets that can be read, by name.
+KINDS = tuple(READERS)
+
+
+def open_dataset(path: str | Path, kind: str | None = None, progress: Progress = silent) -> DataSet:
+    """The data set in a folder, with its published settings; each kind has a function of its own with more choices.
+
+    Args:
+        path: the folder.
+        kind: one of :data:`KINDS`; recognised from the folder by default.
+        progress: told what is looked through; may cancel.
+
+    Raises:
+        InputError: no such folder or kind, a folder of no known kind, or one without any image.
+    """
+    if kind is not None and kind not in READERS:
+        raise InputError(f"There is no data set {kind!r}; known are {', '.join(KINDS)}.")
+    return READERS[kind or recognise(path)](Path(path), progress)
+
+
+def recognise(path: str | Path) -> str:
+    """The kind of a data set, by the names of its folders; files are not read.
+
+    Raises:
+        InputError: there is no such folder, it is empty, or of no known kind.
+    """
+    root = existing_folder(path)
+    if not any(root.iterdir()):
+        raise InputError(f"{root.name} is empty; check the path, or download the data set again.")
+    if named_folders(root, nsclc_radiomics.PATIENTS):
+        return nsclc_radiomics.KIND
+    if named_folders(root, four_d_lung.PATIENTS):
+        return four_d_lung.KIND
+    if cvc_clinicdb.cvc_root(root):
+        return cvc_clinicdb.KIND
+    kvasir = kvasir_seg.kvasir_root(root)
+    if kvasir and ("kvasir" in kvasir.name.lower() or any((kvasir / name).is_file() for name in kvasir_seg.BOXES)):
+        return kvasir_seg.KIND
+    if image_mask_folder.holds_pairs(root):
+        return image_mask_folder.KIND
+    if _holds_dicom(root):
+        raise InputError(
+            f"{root.name} holds DICOM of patients whose folders have other names than a published collection; give "
+            f"its layout with --kind {nsclc_radiomics.KIND} or {four_d_lung.KIND}."
+        )
+    raise InputError(f"{root.name} is no data set that is known ({', '.join(KINDS)}); check the path.")
+
+
+def _holds_dicom(root: Path) -> bool:
+    """Whether a file of the first folders is DICOM, at most five levels down."""
+    level = [root]
+    for _ in range(6):
+        if any(is_dicom(path) for folder in level[:20] for path in sorted(folder.iterdir())[:20] if path.is_file()):
+            return True
+        level = [folder for parent in level[:20] for folder in subfolders(parent)]
+    return False
