@@ -10,7 +10,6 @@ import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from segment_anything.modeling import Sam
 from adaptsam.errors import CheckpointError, OutputError
 from adaptsam.sam.architecture import SamConfig, build_sam
 from adaptsam.sam.catalogue import known_file
-from adaptsam.sam.files import replacing
+from adaptsam.sam.files import bundled_folders, replacing
 from adaptsam.sam.fingerprint import digests
 from adaptsam.sam.layouts import KINDS, Weights, fold_lora, plain_names, recognise
 
@@ -150,11 +149,7 @@ def bundled_checkpoint() -> Path:
     Raises:
         CheckpointError: it is in neither place.
     """
-    package = Path(str(files("adaptsam.sam"))).parent
-    candidates = (
-        package / "_resources" / "models" / BUNDLED_NAME,
-        package.parent / "Resources" / "models" / BUNDLED_NAME,
-    )
+    candidates = [folder / BUNDLED_NAME for folder in bundled_folders()]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

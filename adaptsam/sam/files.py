@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,3 +35,9 @@ def hash_weights(model: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def bundled_folders() -> tuple[Path, Path]:
+    """Where the models that come with AdaptSAM lie: in an installed wheel, in a source checkout."""
+    package = Path(str(files("adaptsam.sam"))).parent
+    return package / "_resources" / "models", package.parent / "Resources" / "models"

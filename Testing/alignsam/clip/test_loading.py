@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from adaptsam.alignsam.clip import ClipModel, TextAttention, load_clip, sources
+from adaptsam.alignsam.clip import ClipModel, SurgerySettings, TextAttention, load_clip, sources
 from adaptsam.errors import CheckpointError, InputError
 
 SHAPE = {
@@ -59,6 +59,16 @@ def test_a_folder_as_the_hub_stores_it_is_loaded_with_its_own_statistics(folder:
     assert clip.preprocess["mean"] == [0.1, 0.2, 0.3]
     assert clip.preprocess["std"] == open_clip.OPENAI_DATASET_STD
     assert (clip.image_size, clip.patch_size) == ((32, 32), (16, 16))
+
+
+def test_the_bundled_clip_knows_its_words_and_is_small() -> None:
+    clip = load_clip("phantom_clip", device="cpu")
+    assert clip.name == "phantom_clip"
+    assert sum(parameter.numel() for parameter in clip.clip.parameters()) < 5e6
+    words = ["lung", "heart", "spine", "tumour", "background"]
+    similar = TextAttention(clip, SurgerySettings(modality="ct")).text_features([*words, "lungs", "tumor"])
+    nearest = (similar[5:] @ similar[:5].T).argmax(1)
+    assert [words[n] for n in nearest] == ["lung", "tumour"]
 
 
 def test_biomedclips_folder_is_loaded_without_its_berts_configuration(biomed: ClipModel, images: np.ndarray) -> None:

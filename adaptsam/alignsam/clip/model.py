@@ -102,7 +102,8 @@ def load_clip(
             such as BiomedCLIP's the tokenizer's files;
             a file: OpenAI's ``ViT-B-16.pt`` as it is, or any other weights of open_clip together with ``architecture``;
             a name with its weights, such as "ViT-B-16:openai", or "hf-hub:ORGANISATION/MODEL", if they were fetched
-            before and lie in the cache of the Hugging Face hub.
+            before and lie in the cache of the Hugging Face hub;
+            "phantom_clip", the small one that comes with AdaptSAM: a dozen words, of phantom slices alone.
         architecture: open_clip's name of the model, such as "ViT-B-16", where the file does not tell.
         device: "auto", "cpu", "cuda", ….
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from adaptsam.alignsam.clip.library import open_clip, transformers
 from adaptsam.errors import CheckpointError
+from adaptsam.sam.files import bundled_folders
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAMES = (
@@ -30,8 +31,9 @@ WEIGHTS_NAMES = (
     "model.safetensors",
     "pytorch_model.bin",
 )
+BUNDLED_NAME = "phantom_clip"
 HOW_TO_GET = (
-    "CLIP weights do not come with AdaptSAM: where there is internet, run 'hf download "
+    "CLIP weights for real images do not come with AdaptSAM: where there is internet, run 'hf download "
     "timm/vit_base_patch16_clip_224.openai --local-dir FOLDER' (or another open_clip model of the Hugging Face hub, "
     "such as microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224), copy FOLDER here and give its path"
 )
@@ -64,6 +66,8 @@ def find(source: str | PathLike[str], architecture: str | None = None) -> ClipFi
     Raises:
         CheckpointError: there is no such model here.
     """
+    if source == BUNDLED_NAME:
+        return _in_folder(_bundled(), BUNDLED_NAME)
     path = Path(source)
     if path.is_dir():
         return _in_folder(path, path.name)
@@ -77,6 +81,14 @@ def find(source: str | PathLike[str], architecture: str | None = None) -> ClipFi
     elif ":" in name:
         return _named(*name.split(":", 1))
     raise CheckpointError(f"There is no CLIP model at {name} on this machine. {HOW_TO_GET}.")
+
+
+def _bundled() -> Path:
+    """The folder of the small CLIP that comes with AdaptSAM."""
+    for folder in bundled_folders():
+        if (folder / BUNDLED_NAME).is_dir():
+            return folder / BUNDLED_NAME
+    raise CheckpointError(f"The bundled model {BUNDLED_NAME} is not installed; install AdaptSAM again.")
 
 
 def _in_folder(folder: Path, name: str) -> ClipFiles:
