@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from types import FrameType
 
 import adaptsam
-from adaptsam.commands import bench, data, demo, followup, info, phantom, propagate, track, weights
+from adaptsam.commands import agents, bench, data, demo, followup, info, phantom, propagate, track, weights
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 DESCRIPTION = """\
@@ -31,7 +31,7 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, track, info, data, phantom, followup, weights, bench)
+COMMANDS = (demo, propagate, track, info, data, phantom, followup, agents, weights, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:

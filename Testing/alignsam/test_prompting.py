@@ -183,3 +183,34 @@ def test_using_an_agent_needs_neither_torchrl_nor_gymnasium_nor_monai() -> None:
         "    else: raise SystemExit('no error')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_evidence_of_a_mask_is_what_sam_and_the_recalibration_module_say_of_it(
+    store: EmbeddingStore, pictures: Pictures, agent: Agent
+) -> None:
+    for one, result in zip(pictures, prompt(store, agent, images(pictures)), strict=True):
+        [embedding] = store.get([one.image])
+        [decoded] = store.model.decode([DecodeRequest(embedding, result.points, result.labels)])
+        logits, evidence = decoded.logits[0], result.evidence
+        assert evidence.predicted_iou == pytest.approx(float(decoded.iou[0].clamp(0, 1)), abs=1e-4)
+        overlap = int((logits > 1).sum()) / max(1, int((logits > -1).sum()))
+        assert evidence.stability == pytest.approx(overlap, abs=0.02)
+        assert 0 <= evidence.score <= 1
+        product = evidence.score * evidence.predicted_iou * evidence.stability
+        assert evidence.total == pytest.approx(product ** (1 / 3))
+
+
+def test_evidence_of_an_image_does_not_depend_on_its_batch(
+    store: EmbeddingStore, pictures: Pictures, agent: Agent
+) -> None:
+    early = UseSettings(stop_early=True, unchanged=0.2, patience=1)
+    together = prompt(store, agent, images(pictures), early)
+    for image, one in zip(images(pictures), together, strict=True):
+        [alone] = prompt(store, agent, [image], early)
+        assert alone.evidence.total == pytest.approx(one.evidence.total, abs=1e-4)
+
+
+def test_without_recalibration_the_score_says_nothing(store: EmbeddingStore, pictures: Pictures, agent: Agent) -> None:
+    agent.settings = replace(agent.settings, labels="positive")
+    for result in prompt(store, agent, images(pictures)):
+        assert result.evidence.score == (pytest.approx(1) if result.mask.any() else 0)

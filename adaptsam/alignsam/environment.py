@@ -161,6 +161,11 @@ class Environment:
         return Step(self.state, rewards, self._step >= self.settings.steps)
 
     @property
+    def predicted_iou(self) -> Tensor | None:
+        """SAM's own estimate of the masks' intersection over union, float32 (B,); None before any prompt."""
+        return self._session.iou
+
+    @property
     def state(self) -> State:
         """What the agent knows now."""
         return State(self.features, self._mask, self._available.to(self.model.device, copy=True))

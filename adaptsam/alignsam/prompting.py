@@ -49,6 +49,27 @@ PAPER_USE = UseSettings(greedy=False, mask_taken=None)
 """Actions are drawn as in training, as often as they come."""
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What agent and SAM themselves say of a mask, each from 0 to 1.
+
+    Attributes:
+        score: the mean of y_r under the mask, from the image alone (M = 1): what the recalibration module holds to be
+            the target, whatever the prompts. 1 without recalibration; 0 for an empty mask.
+        predicted_iou: SAM's estimate, clipped.
+        stability: the intersection over union of the masks at logits above 1 and above -1, as SAM measures it.
+    """
+
+    score: float
+    predicted_iou: float
+    stability: float
+
+    @property
+    def total(self) -> float:
+        """The geometric mean of the three, so that none makes up for another that is missing."""
+        return float((self.score * self.predicted_iou * self.stability) ** (1 / 3))
+
+
 @dataclass(frozen=True, eq=False)
 class Prompted:
     """One image as the agent left it.
@@ -58,6 +79,7 @@ class Prompted:
         points: (n, 2), x then y in pixels of the image, in order: the first pair, then one a step.
         labels: (n,), 1 for foreground and 0 for background.
         first: how many points were there before the first step: 2, or 0 without recalibration.
+        evidence: that the target is on the image at all, and this mask is it.
         step_masks: bool (steps, H, W), the mask after the first pair (if there was one) and after each further point;
             None where they were not asked for.
     """
@@ -66,6 +88,7 @@ class Prompted:
     points: NDArray[np.float64]
     labels: NDArray[np.int64]
     first: int
+    evidence: Evidence
     step_masks: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
@@ -151,11 +174,12 @@ def _play(
     rows = list(range(len(records)))
     state, truncated = environment.reset(), False
     first = environment.points.shape[1]
-    _note(records, environment, rows)
+    seen = _seen(environment, agent)
+    _note(records, environment, seen, rows)
     while rows and not truncated:
         step = environment.step(agent.choose(state, generator).actions)
         state, truncated = step.state, step.truncated
-        _note(records, environment, rows)
+        _note(records, environment, seen, rows)
         if settings.stop_early and not truncated:
             going = [place for place, row in enumerate(rows) if not records[row].settled(settings)]
             if len(going) < len(rows):
@@ -175,9 +199,12 @@ class _Record:
         self._logits: list[torch.Tensor] = []
         self._points, self._labels = np.zeros((0, 2)), np.zeros(0, np.int64)
         self._unchanged: list[float] = []
+        self._evidence = Evidence(0.0, 0.0, 0.0)
 
-    def note(self, points: NDArray[np.float64], labels: NDArray[np.int64], logits: torch.Tensor) -> None:
-        self._points, self._labels = points, labels
+    def note(
+        self, points: NDArray[np.float64], labels: NDArray[np.int64], logits: torch.Tensor, evidence: Evidence
+    ) -> None:
+        self._points, self._labels, self._evidence = points, labels, evidence
         if self._logits:
             self._unchanged.append(_overlap(self._logits[-1] > 0, logits > 0))
             if not self._keep_steps:
@@ -192,14 +219,35 @@ class _Record:
     def result(self, model: SamModel, first: int) -> Prompted:
         upscaled = model.upscale(torch.stack(self._logits), self._embedding).float().cpu().numpy()
         steps = upscaled > 0 if self._keep_steps else None
-        return Prompted(upscaled[-1].copy(), self._points, self._labels, first, steps)
+        return Prompted(upscaled[-1].copy(), self._points, self._labels, first, self._evidence, steps)
 
 
-def _note(records: Sequence[_Record], environment: Environment, rows: Sequence[int]) -> None:
+def _seen(environment: Environment, agent: Agent) -> torch.Tensor:
+    """y_r with M = 1, (B, h, w): what the recalibration module sees on images that nobody has prompted."""
+    if agent.settings.labels == "recalibration":
+        return agent.score(environment.features, environment.semantic)
+    return torch.ones_like(environment.features[:, 0])
+
+
+def _note(records: Sequence[_Record], environment: Environment, seen: torch.Tensor, rows: Sequence[int]) -> None:
     if environment.logits is None:
         return
+    evidence = _evidence(environment, seen[list(rows)])
     for place, row in enumerate(rows):
-        records[row].note(environment.points[place], environment.labels[place], environment.logits[place])
+        prompts = environment.points[place], environment.labels[place]
+        records[row].note(*prompts, environment.logits[place], evidence[place])
+
+
+def _evidence(environment: Environment, seen: torch.Tensor) -> list[Evidence]:
+    logits, weight = environment.logits, environment.state.mask
+    assert logits is not None
+    assert environment.predicted_iou is not None
+    score = (seen * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
+    score = torch.where((logits > 0).any(2).any(1), score, 0.0)
+    sure, possible = (logits > 1).sum((1, 2)), (logits > -1).sum((1, 2))
+    stability = sure / possible.clamp(min=1)
+    columns = (score, environment.predicted_iou.clamp(0, 1), stability)
+    return [Evidence(*row) for row in torch.stack(columns, 1).tolist()]
 
 
 def _overlap(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -31,6 +31,9 @@ class PromptSession:
         sam: the model.
         embeddings: of the images; their sizes may differ.
 
+    Attributes:
+        iou: float32 (B,), SAM's own estimate of the last decoded masks' intersection over union; None before.
+
     Raises:
         InputError: there is no image, or an embedding does not have the model's shape.
     """
@@ -54,11 +57,13 @@ class PromptSession:
     def restart(self) -> None:
         """Forget all points."""
         self._tokens = self._image.new_zeros(len(self), 0, self._image.shape[-1])
+        self.iou: torch.Tensor | None = None
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the images."""
         self._embeddings = [self._embeddings[row] for row in rows]
         self._image, self._tokens = self._image[list(rows)], self._tokens[list(rows)]
+        self.iou = None if self.iou is None else self.iou[list(rows)]
 
     def add(self, points: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         """Add points to every image.
@@ -94,7 +99,8 @@ class PromptSession:
                     real[start : start + size],
                     None,
                     multimask=False,
-                )[0][:, 0]
+                )
                 for start in range(0, len(self), size)
             ]
-        return torch.cat(chunks)
+        self.iou = torch.cat([iou[:, 0] for _, iou in chunks])
+        return torch.cat([logits[:, 0] for logits, _ in chunks])

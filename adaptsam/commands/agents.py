@@ -1,0 +1,104 @@
+"""``adaptsam agents``: the agents on this machine, and what is in an agent's file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adaptsam.commands.console import add_talk_options, print_json, print_table
+from adaptsam.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from adaptsam.alignsam import Package
+
+DESCRIPTION = """\
+Agents find one target each, with nobody clicking: what there is on this machine, and what is in a file.
+
+  adaptsam agents list                    the agents that can be given by name
+  adaptsam agents list --folder agents    those in a folder
+  adaptsam agents inspect heart           target, SAM, settings, training and scores of one, by name or file
+
+An agent is one file, NAME.agent.safetensors; nothing in it is ever executed. Agents have a name when they lie in the
+platform's data folder of AdaptSAM, or where the environment variable ADAPTSAM_AGENTS says. Each one works with the SAM
+that it was trained with, which 'inspect' names.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "agents",
+        help="list or inspect the agents of autoprompt",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the agents on this machine")
+    listing.add_argument("--folder", type=Path, metavar="DIR", help="look here instead")
+    listing.set_defaults(run=run_list)
+    inspecting = actions.add_parser("inspect", help="what is in an agent's file")
+    inspecting.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
+    inspecting.set_defaults(run=run_inspect)
+    for action in (listing, inspecting):
+        add_talk_options(action)
+
+
+def run_list(args: argparse.Namespace) -> None:
+    from adaptsam.alignsam.shelf import agent_files, agent_name, agents_in, own_folder
+
+    if args.folder is not None and not args.folder.is_dir():
+        raise CheckpointError(f"{args.folder} is not a folder; check the path.")
+    found = agent_files() if args.folder is None else {agent_name(path): path for path in agents_in(args.folder)}
+    rows = [describe_row(name, path) for name, path in found.items()]
+    if args.json:
+        print_json({"folder": args.folder or own_folder(), "agents": rows})
+        return
+    shown = ("name", "target", "branch", "SAM", "MB", "note")
+    print_table([{column: row[column] for column in shown} for row in rows])
+    print(f"\nFolder: {args.folder or own_folder()}")
+
+
+def run_inspect(args: argparse.Namespace) -> None:
+    from adaptsam.alignsam import load_agent
+    from adaptsam.alignsam.shelf import find_agent
+
+    path = find_agent(args.agent)
+    described = load_agent(path).describe()
+    if args.json:
+        print_json({"file": path.resolve(), "bytes": path.stat().st_size, **described})
+    else:
+        print_table([{"": key, "what": value} for key, value in _lines("", described)], path.name)
+
+
+def describe_row(name: str, path: Path) -> dict[str, object]:
+    """One agent as the list shows it; a file that cannot be used stays in the list, with the reason."""
+    from adaptsam.alignsam import load_agent
+
+    package: Package | None
+    try:
+        package, note = load_agent(path), ""
+    except CheckpointError as error:
+        package, note = None, str(error)
+    return {
+        "name": ascii(name)[1:-1] if not name.isprintable() else name,
+        "target": package.target.name if package else None,
+        "branch": package.agent.settings.branch if package else None,
+        "SAM": f"{package.sam_kind} {package.sam_sha256[:12]}…" if package else None,
+        "MB": round(path.stat().st_size / 1e6, 2),
+        "note": note,
+        "file": str(path),
+    }
+
+
+def _lines(prefix: str, value: Any) -> list[tuple[str, object]]:
+    """Nested values as lines; escaped where a file could play with the terminal."""
+    if isinstance(value, dict) and value:
+        return [line for key, one in value.items() for line in _lines(f"{prefix}{_safe(key)}.", one)]
+    if isinstance(value, list | tuple):
+        value = ", ".join(f"{one:.3f}" if isinstance(one, float) else str(one) for one in value)
+    return [(prefix.rstrip("."), value if isinstance(value, int | float | None) else _safe(value))]
+
+
+def _safe(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else ascii(text)[1:-1]
