@@ -116,7 +116,8 @@ def write_kvasir_seg(
         (root / part).mkdir(parents=True)
     boxes = {}
     for number in range(images):
-        frame, mask = next(_seen(endoscopy_frames(seed + number, 12, settings)))
+        radius = np.random.default_rng([seed, number]).uniform(5, 11)
+        frame, mask = _clearest(endoscopy_frames(seed + number, 12, replace(settings, radius=radius)))
         name = f"cju{seed + number:06d}phantom"
         Image.fromarray(frame).save(root / "images" / f"{name}.jpg", quality=92)
         Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(root / "masks" / f"{name}.jpg", quality=92)
@@ -178,14 +179,9 @@ def _lung_name(name: str, phase: int) -> str:
     return f"Tumor_c{phase}0" if name == "GTV-1" else f"{name}_c{phase}0"
 
 
-def _seen(frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames that show at least a hundredth of themselves as polyp; the last one whatever it shows."""
-    last = None
-    for last in frames:
-        if last[1].mean() >= 0.01:
-            yield last
-    if last is not None:
-        yield last
+def _clearest(frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The frame that shows most of the polyp, as a physician stops to take a picture."""
+    return max(frames, key=lambda pair: int(pair[1].sum()))
 
 
 def main() -> None:

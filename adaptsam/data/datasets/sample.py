@@ -45,10 +45,11 @@ class Sample:
         return _digest(self.name) >> 1
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """The image, uint8 (H, W, 3), and the mask, bool (H, W).
+        """The image, uint8 (H, W, 3), and the mask, bool (H, W), which shows something.
 
         Raises:
-            InputError: a file is gone, damaged or does not fit; the message begins with the sample's name.
+            InputError: a file is gone, damaged or does not fit, or the mask is empty; the message begins with the
+                sample's name.
         """
         try:
             image, mask = self.source.read()
@@ -61,6 +62,8 @@ class Sample:
                 f"{self.name}: the image has {image.shape[1]}×{image.shape[0]} pixels and its mask "
                 f"{mask.shape[1]}×{mask.shape[0]}; make them equal."
             )
+        if not mask.any():
+            raise InputError(f"{self.name}: the mask is empty; outline the structure or leave the image out.")
         return image, mask
 
 
