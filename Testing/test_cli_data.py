@@ -52,5 +52,10 @@ def test_four_d_lung_tells_whom_it_leaves_out(four_d_lung_folder, capsys):
     assert cli.main(["data", "check", str(four_d_lung_folder), "--kind", "4d-lung"]) == 0
     said = capsys.readouterr().out
     assert "118_HM10395: Left out: its contours are wrong" in said
+    assert cli.main(["data", "check", str(four_d_lung_folder), "--gate", "5", "--structure", "heart"]) == 0
+    assert cli.main(["data", "check", str(four_d_lung_folder), "--gate", "4"]) == 2
+    assert "has no gate 4: it has 0, 5" in capsys.readouterr().err
+    assert cli.main(["data", "check", str(four_d_lung_folder), "--label", "2"]) == 2
+    assert "has no choice of a label (its choices: gate, structure" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["data"])

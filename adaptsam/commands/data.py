@@ -20,6 +20,14 @@ folder of images and masks.
   adaptsam data check Kvasir-SEG --quick       without reading the images
   adaptsam data check Kvasir-SEG --json        for programs; every case, and the parts of the split
 
+What is looked for, whatever the names of the folders in between:
+
+  nsclc-radiomics   LUNG1-001/…/*.dcm      a CT with SEG or RTSTRUCT; the structure "GTV-1"
+  4d-lung           100_HM10395/…/*.dcm    phases of each visit with RTSTRUCT; the first structure with "Tumor" in it
+  kvasir-seg        images, masks          JPEG with the same names
+  cvc-clinicdb      Original, Ground Truth 1.tif to 612.tif, or PNG
+  folder            images and masks       PNG, JPEG, NIfTI or NRRD, matched by their names
+
 The exit code is 0 when there is something to train with, and 2 when there is not; with --strict also when anything is
 missing or wrong.
 """
@@ -36,9 +44,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    check = actions.add_parser("check", help="what was found, what is missing, what looks wrong")
+    check = actions.add_parser(
+        "check",
+        help="what was found, what is missing, what looks wrong",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     check.add_argument("path", type=Path, help="the folder of the data set")
     check.add_argument("--kind", metavar="KIND", help="what it is; default: as its folders' names tell")
+    check.add_argument("--structure", metavar="NAME", help="another structure than the published one (DICOM)")
+    check.add_argument("--gate", type=int, metavar="N", help="of 4D-Lung: breathing phase, 0 is 0 %%, 1 is 10 %%")
+    check.add_argument("--label", type=int, metavar="N", help="of a folder: the masks' value that counts")
     check.add_argument("--quick", action="store_true", help="do not read every image and mask")
     check.add_argument("--strict", action="store_true", help="exit with 2 when anything is missing or wrong")
     check.add_argument("--seed", type=int, default=0, help="of the split; default: 0")
@@ -51,7 +67,9 @@ def run_check(args: argparse.Namespace) -> None:
     from adaptsam.errors import InputError
 
     with ProgressBars(args.quiet) as progress:
-        dataset = open_dataset(args.path, args.kind, progress)
+        asked = {name: getattr(args, name) for name in ("structure", "gate", "label")}
+        choices = {name: value for name, value in asked.items() if value is not None}
+        dataset = open_dataset(args.path, args.kind, progress, **choices)
         if not args.quick:
             dataset = check_samples(dataset, progress)
     facts = describe(dataset, args.seed)

@@ -65,6 +65,16 @@ def test_a_folder_above_the_collection_and_one_patient_are_found_too(nsclc_folde
     assert recognise(nsclc_folder) == "nsclc-radiomics"
 
 
+def test_images_and_structures_of_two_downloads_are_put_together(nsclc_folder, tmp_path):
+    for manifest, modalities in (("manifest-1", ("CT",)), ("manifest-2", ("SEG", "RTSTRUCT"))):
+        for patient in nsclc_folder.iterdir():
+            for modality in modalities:
+                source = series(patient, modality)
+                shutil.copytree(source, tmp_path / manifest / "NSCLC-Radiomics" / source.relative_to(nsclc_folder))
+    names = [sample.name for sample in open_dataset(nsclc_folder).samples]
+    assert [sample.name for sample in open_dataset(tmp_path).samples] == names
+
+
 def test_a_patient_without_the_structure_is_told_with_what_there_is(nsclc_folder, copy_of):
     root = copy_of(nsclc_folder)
     for modality, sequence, keyword in (

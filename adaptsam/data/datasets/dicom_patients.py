@@ -7,7 +7,7 @@ patient is where the slices lie and the masks of the one structure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,9 +141,16 @@ class Scan:
         )
 
 
-def patient_folders(root: Path, pattern: str) -> list[Path]:
-    """The folders whose names match, at most three levels down; where none does, every subfolder with DICOM in it."""
-    return named_folders(root, pattern) or [folder for folder in subfolders(root) if dicom_paths(folder)]
+def patient_folders(root: Path, pattern: str) -> dict[str, list[Path]]:
+    """The folders of each patient, by name: those whose names match, otherwise every subfolder with DICOM in it.
+
+    A patient has several where images and structures were downloaded by a manifest each.
+    """
+    found = named_folders(root, pattern) or [folder for folder in subfolders(root) if dicom_paths(folder)]
+    by_name: dict[str, list[Path]] = {}
+    for folder in sorted(found, key=lambda folder: folder.name):
+        by_name.setdefault(folder.name, []).append(folder)
+    return by_name
 
 
 def named_folders(root: Path, pattern: str) -> list[Path]:
@@ -157,12 +164,12 @@ def named_folders(root: Path, pattern: str) -> list[Path]:
     return []
 
 
-def read_patient(folder: Path) -> PatientFiles:
-    """Every series and file of structures in a patient's folder; what cannot be used is said, and never raised."""
+def read_patient(folders: Sequence[Path]) -> PatientFiles:
+    """Every series and file of structures in a patient's folders; what cannot be used is said, and never raised."""
     slices: dict[str, dict[str, tuple[Path, FileDataset]]] = {}
     drawings, problems, remarks = [], [], []
     copies = 0
-    for path in dicom_paths(folder):
+    for path in (path for folder in folders for path in dicom_paths(folder)):
         try:
             header = read_dicom(path, tags=_HEADER)
             with quiet_pydicom():
@@ -227,9 +234,10 @@ def drawn_on(drawing: Drawing, files: PatientFiles) -> tuple[Series | None, str]
     for series in files.series:
         if series.uid in drawing.series:
             return series, ""
+    what = f"{drawing.path.name} ({drawing.modality}) names"
     if len(files.series) == 1:
-        return files.series[0], f"{drawing.path.name} ({drawing.modality}) names another series than the one here."
-    return None, f"{drawing.path.name} ({drawing.modality}) names a series that is not here; download it too."
+        return files.series[0], f"{what} {'another series than the one here' if drawing.series else 'no series'}."
+    return None, f"{what} {'a series that is not here; download it too' if drawing.series else 'none of the series'}."
 
 
 def find_structure(drawing: Drawing, choice: Choice) -> tuple[int | None, tuple[str, ...]]:

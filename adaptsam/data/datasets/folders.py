@@ -26,8 +26,16 @@ def existing_folder(path: str | Path) -> Path:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders that lie directly in a folder, without hidden ones."""
-    return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    """The folders that lie directly in a folder, without hidden ones.
+
+    Raises:
+        InputError: it may not be read.
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise InputError(f"{folder.name} cannot be read ({error.strerror}); check who may read it.") from None
+    return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

@@ -57,14 +57,14 @@ def open_four_d_lung(
     """
     root, folders = _folders(path)
     cases = []
-    for number, folder in enumerate(folders):
+    for number, (name, places) in enumerate(folders.items()):
         progress("looking through patients", number, len(folders))
-        if folder.name in excluded:
-            cases.append(Case(folder.name, remarks=(f"Left out: {excluded[folder.name]}.",)))
+        if name in excluded:
+            cases.append(Case(name, remarks=(f"Left out: {excluded[name]}.",)))
             continue
-        cases.append(_case(folder, gate, structure, window))
+        cases.append(_case(name, places, gate, structure, window))
     progress("looking through patients", len(folders), len(folders))
-    lacking = [name for name in PUBLISHED if name not in {folder.name for folder in folders}]
+    lacking = [name for name in PUBLISHED if name not in folders]
     remarks = [f"{len(lacking)} of the {len(PUBLISHED)} published patients are not here: {listed(lacking)}."]
     return DataSet(KIND, root.name, tuple(cases), remarks=tuple(remarks if 0 < len(lacking) < len(PUBLISHED) else ()))
 
@@ -76,11 +76,11 @@ def visits(folder: str | Path, *, gate: int = 0, structure: str = "Tumor") -> tu
         InputError: there is no such folder.
     """
     folder = existing_folder(folder)
-    found = (_visit(*one, gate, structure) for one in _studies(folder.name, read_patient(folder)))
+    found = (_visit(*one, gate, structure) for one in _studies(folder.name, read_patient([folder])))
     return tuple(scan for scan, _ in found if scan is not None)
 
 
-def _folders(path: str | Path) -> tuple[Path, list[Path]]:
+def _folders(path: str | Path) -> tuple[Path, dict[str, list[Path]]]:
     root = existing_folder(path)
     folders = patient_folders(root, PATIENTS)
     if not folders:
@@ -88,13 +88,13 @@ def _folders(path: str | Path) -> tuple[Path, list[Path]]:
     return root, folders
 
 
-def _case(folder: Path, gate: int, structure: str, window: Window) -> Case:
-    files = read_patient(folder)
+def _case(patient: str, folders: list[Path], gate: int, structure: str, window: Window) -> Case:
+    files = read_patient(folders)
     problems = list(files.problems)
     samples: list[Sample] = []
     remarks = list(files.remarks)
     good = 0
-    for name, series, drawings in _studies(folder.name, files):
+    for name, series, drawings in _studies(patient, files):
         scan, reason = _visit(name, series, drawings, gate, structure)
         if scan is None:
             problems.append(reason)
@@ -105,14 +105,14 @@ def _case(folder: Path, gate: int, structure: str, window: Window) -> Case:
             problems.append(f"{_last(name)}: {error}")
             continue
         good += 1
-        samples += scan.samples(folder.name, window, drawn)
+        samples += scan.samples(patient, window, drawn)
         if reason:
             remarks.append(reason)
     if not files.series:
         problems.append("There is no image series that can be used.")
     elif good == 1:
         remarks.append("There is one usable visit only: nothing to carry contours to.")
-    return Case(folder.name, tuple(samples), files.slices, tuple(problems), tuple(remarks))
+    return Case(patient, tuple(samples), files.slices, tuple(problems), tuple(remarks))
 
 
 def _studies(patient: str, files: PatientFiles) -> Iterator[tuple[str, list[Series], list[Drawing]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,32 +14,39 @@ from adaptsam.data.dicom_files import is_dicom
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress, silent
 
-READERS: dict[str, Callable[[Path, Progress], DataSet]] = {
-    nsclc_radiomics.KIND: lambda path, progress: nsclc_radiomics.open_nsclc_radiomics(path, progress=progress),
-    four_d_lung.KIND: lambda path, progress: four_d_lung.open_four_d_lung(path, progress=progress),
-    kvasir_seg.KIND: lambda path, _: kvasir_seg.open_kvasir_seg(path),
-    cvc_clinicdb.KIND: lambda path, _: cvc_clinicdb.open_cvc_clinicdb(path),
-    image_mask_folder.KIND: lambda path, progress: image_mask_folder.open_folder(path, progress=progress),
+READERS: dict[str, Callable[..., DataSet]] = {
+    nsclc_radiomics.KIND: nsclc_radiomics.open_nsclc_radiomics,
+    four_d_lung.KIND: four_d_lung.open_four_d_lung,
+    kvasir_seg.KIND: kvasir_seg.open_kvasir_seg,
+    cvc_clinicdb.KIND: cvc_clinicdb.open_cvc_clinicdb,
+    image_mask_folder.KIND: image_mask_folder.open_folder,
 }
 
 #: The data sets that can be read, by name.
 KINDS = tuple(READERS)
 
 
-def open_dataset(path: str | Path, kind: str | None = None, progress: Progress = silent) -> DataSet:
-    """The data set in a folder, with its published settings; each kind has a function of its own with more choices.
+def open_dataset(path: str | Path, kind: str | None = None, progress: Progress = silent, **choices: object) -> DataSet:
+    """The data set in a folder, with its published settings where ``choices`` has no other.
 
     Args:
         path: the folder.
         kind: one of :data:`KINDS`; recognised from the folder by default.
         progress: told what is looked through; may cancel.
+        choices: as the function of the kind takes them: ``structure``, ``gate``, ``window``, ``label``, ….
 
     Raises:
-        InputError: no such folder or kind, a folder of no known kind, or one without any image.
+        InputError: no such folder, kind or choice, a folder of no known kind, or one without any image.
     """
     if kind is not None and kind not in READERS:
         raise InputError(f"There is no data set {kind!r}; known are {', '.join(KINDS)}.")
-    return READERS[kind or recognise(path)](Path(path), progress)
+    kind = kind or recognise(path)
+    known = dict(inspect.signature(READERS[kind]).parameters)
+    for name in choices:
+        if name not in known:
+            has = ", ".join(one for one in known if one not in ("path", "progress")) or "none"
+            raise InputError(f"The data set {kind} has no choice of a {name} (its choices: {has}); leave it out.")
+    return READERS[kind](path, **choices, **({"progress": progress} if "progress" in known else {}))
 
 
 def recognise(path: str | Path) -> str:

@@ -51,11 +51,11 @@ def open_nsclc_radiomics(
     if not folders:
         raise InputError(f"{root.name} holds no patient's folder with DICOM; give the folder with LUNG1-001, ….")
     cases = []
-    for number, folder in enumerate(folders):
+    for number, (name, places) in enumerate(folders.items()):
         progress("looking through patients", number, len(folders))
-        cases.append(_case(folder, structure, window))
+        cases.append(_case(name, places, structure, window))
     progress("looking through patients", len(folders), len(folders))
-    return DataSet(KIND, root.name, tuple(cases), remarks=_missing([folder.name for folder in folders]))
+    return DataSet(KIND, root.name, tuple(cases), remarks=_missing(list(folders)))
 
 
 def _missing(names: list[str]) -> tuple[str, ...]:
@@ -65,21 +65,21 @@ def _missing(names: list[str]) -> tuple[str, ...]:
     return (f"{len(lacking)} of the {len(PUBLISHED)} published patients are not here: {listed(lacking)}.",)
 
 
-def _case(folder: Path, structure: str, window: Window) -> Case:
-    files = read_patient(folder)
-    case = Case(folder.name, (), files.slices, files.problems, files.remarks)
+def _case(name: str, folders: list[Path], structure: str, window: Window) -> Case:
+    files = read_patient(folders)
+    case = Case(name, (), files.slices, files.problems, files.remarks)
     if not files.series:
         return replace(case, problems=(*case.problems, "There is no image series that can be used."))
     if not files.drawings:
         return replace(case, problems=(*case.problems, "There is no SEG or RTSTRUCT; download it too."))
     tried: list[str] = []
     for drawing in sorted(files.drawings, key=lambda drawing: drawing.modality != "SEG"):
-        found, doubts = _from_drawing(folder.name, files, drawing, structure, window)
+        found, doubts = _from_drawing(name, files, drawing, structure, window)
         if found is not None:
             remarks = (*case.remarks, *(f"The {drawing.modality} is used instead: {reason}" for reason in tried))
             return replace(found, images=files.slices, problems=(*case.problems, *doubts), remarks=remarks)
         tried += doubts
-    if folder.name == WITHOUT_TUMOUR:
+    if name == WITHOUT_TUMOUR:
         tried.append("This patient is published without a contour of the tumour.")
     return replace(case, problems=(*case.problems, *tried))
 
