@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adaptsam.alignsam import load_agent
+    from adaptsam.autoprompt import AutoPromptSettings, autoprompt, autoprompt_frames
     from adaptsam.data import read_frames, read_structures, read_volume, write_structures
     from adaptsam.propagate import PropagationSettings, propagate
     from adaptsam.propagate_video import VideoSettings, propagate_video
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AutoPromptSettings",
     "PropagationSettings",
     "VideoSettings",
     "__version__",
+    "autoprompt",
+    "autoprompt_frames",
+    "load_agent",
     "load_sam",
     "propagate",
     "propagate_video",
@@ -37,8 +43,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AutoPromptSettings": "adaptsam.autoprompt",
     "PropagationSettings": "adaptsam.propagate",
     "VideoSettings": "adaptsam.propagate_video",
+    "autoprompt": "adaptsam.autoprompt",
+    "autoprompt_frames": "adaptsam.autoprompt",
+    "load_agent": "adaptsam.alignsam",
     "load_sam": "adaptsam.sam",
     "propagate": "adaptsam.propagate",
     "propagate_video": "adaptsam.propagate_video",

@@ -274,7 +274,9 @@ class _Follower:
         if index == self._drawn:
             thread.before = thread.origin.mask
             thread.distances.clear()
-            return thread.origin.mask, _report(thread.origin.mask, True, 0.0, thread.threshold.limit, 1.0, drawn=True)
+            return thread.origin.mask, frame_report(
+                thread.origin.mask, True, 0.0, thread.threshold.limit, 1.0, drawn=True
+            )
         anchor, result, distance = self._nearest(thread, image, found)
         mask = result.logits > 0
         accepted = thread.threshold.accepts(distance) and bool(mask.any())
@@ -288,7 +290,7 @@ class _Follower:
         thread.before = mask
         if self._settings.reanchor:
             self._consider(thread, index, image, mask, distance)
-        report = _report(
+        report = frame_report(
             mask, accepted, distance, thread.threshold.limit, confidence, result.points, result.labels, anchor.index
         )
         return mask, report
@@ -345,7 +347,7 @@ def _checked_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _report(
+def frame_report(
     mask: np.ndarray,
     accepted: bool,
     distance: float,
@@ -356,6 +358,7 @@ def _report(
     anchor: int = -1,
     drawn: bool = False,
 ) -> FrameReport:
+    """A report with area and centroid of its mask (H, W)."""
     rows, columns = np.nonzero(mask)
     centre = (float(columns.mean()), float(rows.mean())) if len(rows) else (float("nan"), float("nan"))
     return FrameReport(

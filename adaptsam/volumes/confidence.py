@@ -14,12 +14,12 @@ where the method found nothing to measure. 0 for one that was accepted and then 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from adaptsam.volumes.contour import PriorContour
 from adaptsam.volumes.settings import ConfidenceSettings
 
 
@@ -31,9 +31,9 @@ class Continuity:
     area: float = 1.0
 
 
-def usual_continuity(contour: PriorContour) -> Continuity:
-    """Medians over the prior's neighbouring slices; 1 where there is only one slice."""
-    pairs = [continuity(a, [b]) for a, b in pairwise(contour.body)]
+def usual_continuity(slices: Sequence[np.ndarray] | np.ndarray) -> Continuity:
+    """Medians over neighbouring slices (H, W) of one structure; 1 where there is only one slice."""
+    pairs = [continuity(a, [b]) for a, b in pairwise(slices)]
     if not pairs:
         return Continuity()
     return Continuity(float(np.median([p.dice for p in pairs])), float(np.median([p.area for p in pairs])))

@@ -11,13 +11,12 @@ from adaptsam.data.canonical import acquisition_plane
 from adaptsam.data.volume import Structure, StructureSet, Volume
 from adaptsam.progress import Progress, silent
 from adaptsam.volumes.acceptance import Threshold, calibrate
-from adaptsam.volumes.body import coarsen, in_plane_box
 from adaptsam.volumes.cleanup import Shape, shape_of
 from adaptsam.volumes.confidence import Continuity, usual_continuity
 from adaptsam.volumes.contour import DistanceField, PriorContour, prior_contour
 from adaptsam.volumes.method import SliceMethod
 from adaptsam.volumes.settings import VolumeSettings
-from adaptsam.volumes.slices import SliceImages
+from adaptsam.volumes.slices import SliceImages, body_square
 from adaptsam.volumes.views import View, full_view, square_view
 from adaptsam.volumes.windows import Window, choose_window
 
@@ -64,7 +63,7 @@ class PriorVisit:
         drawn_along_k = any(structure.contoured is not None for structure in structures.structures)
         self.plane = acquisition_plane(prior.geometry, drawn_along_k)
         self.images = SliceImages(prior, self.plane)
-        self._find_body()
+        self.body_centre, self.body_side_mm = body_square(self.images, settings.body_margin)
         plans = []
         for done, structure in enumerate(structures.structures):
             progress("prior", done, len(structures.structures))
@@ -84,18 +83,6 @@ class PriorVisit:
         """The structure in the view of prior slice ``k``, bool (h, w)."""
         return self.view(plan, k).mask(plan.contour.mask[k])
 
-    def _find_body(self) -> None:
-        """Centre (x, y in pixels) and side in mm of the body view; the whole slice for flat images."""
-        geometry = self.images.geometry
-        longest = max(geometry.shape[1] * geometry.spacing[1], geometry.shape[2] * geometry.spacing[0])
-        middle = np.array([(geometry.shape[2] - 1) / 2, (geometry.shape[1] - 1) / 2, (geometry.shape[0] - 1) / 2])
-        world, side = geometry.world(middle), longest
-        if not self.images.is_flat:
-            world, extent = in_plane_box(coarsen(self.images.volume))
-            side = min(longest, self.settings.body_margin * max(extent))
-        index = geometry.index(world)
-        self.body_centre, self.body_side_mm = (float(index[0]), float(index[1])), float(side)
-
     def _plan(self, structure: Structure) -> StructurePlan:
         settings = self.settings
         contour = prior_contour(structure, self.images.orientation, self.images.geometry)
@@ -112,7 +99,7 @@ class PriorVisit:
             usable=usable,
             threshold=self._threshold(contour, window, view, side, usable),
             shape=shape_of(contour.body, settings.cleaning),
-            usual=usual_continuity(contour),
+            usual=usual_continuity(contour.body),
         )
 
     def _choose_view(self, contour: PriorContour, window: Window) -> tuple[str, float, tuple[int, ...]]:

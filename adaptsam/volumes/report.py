@@ -11,13 +11,15 @@ GONE = "gone"
 OUTSIDE = "outside"
 PARTLY_OUTSIDE = "partly outside"
 TOO_SMALL = "too small"
+NOT_FOUND = "not found"
 
 
 @dataclass(frozen=True, eq=False)
 class SliceReport:
     """One slice that was looked at.
 
-    ``index`` counts along the target array's slice axis (k, as a rule) and ``prior_index`` along the prior's.
+    ``index`` counts along the target array's slice axis (k, as a rule) and ``prior_index`` along the prior's; -1
+    without a prior.
     ``points`` (n, 2) are in target array pixels, (i, j) where slices run along k, with ``labels`` (n,) 1 or 0.
     ``distance`` above ``threshold`` means rejected: empty there. ``interpolated``: rejected, and filled from both
     neighbours. ``touches_limit``: the mask runs into the edge of where it was allowed to be.
@@ -41,7 +43,8 @@ class StructureReport:
     """One structure in one target.
 
     ``status`` is "found", "gone" (looked for where it should be, and not there), "outside" the target's field of view,
-    "partly outside" of it, or "too small" for the model's patches. ``view`` is what the model was shown.
+    "partly outside" of it, or "too small" for the model's patches; without a prior "found" or "not found". ``view`` is
+    what the model was shown.
     ``slice_axis`` is the target array's axis along which slices are counted: 0 for k.
     """
 

@@ -10,6 +10,7 @@ import numpy as np
 from adaptsam.data.canonical import Orientation, canonical_orientation
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.errors import InputError
+from adaptsam.volumes.body import coarsen, in_plane_box
 from adaptsam.volumes.views import View
 from adaptsam.volumes.windows import Window
 
@@ -64,6 +65,22 @@ class SliceImages:
     def pixel(self) -> tuple[float, float]:
         """Width and height of a pixel in mm."""
         return self.geometry.spacing[0], self.geometry.spacing[1]
+
+
+def body_square(images: SliceImages, margin: float) -> tuple[tuple[float, float], float]:
+    """Centre (x, y in pixels) and side in mm of a square around the body on all slices; whole slices of flat images.
+
+    ``margin`` is the square's side as a multiple of the body's, at most the slice's longer one.
+    """
+    geometry = images.geometry
+    longest = max(geometry.shape[1] * geometry.spacing[1], geometry.shape[2] * geometry.spacing[0])
+    middle = np.array([(geometry.shape[2] - 1) / 2, (geometry.shape[1] - 1) / 2, (geometry.shape[0] - 1) / 2])
+    world, side = geometry.world(middle), longest
+    if not images.is_flat:
+        world, extent = in_plane_box(coarsen(images.volume))
+        side = min(longest, margin * max(extent))
+    index = geometry.index(world)
+    return (float(index[0]), float(index[1])), float(side)
 
 
 def check_image(volume: Volume, what: str) -> None:
