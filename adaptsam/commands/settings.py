@@ -17,7 +17,9 @@ TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """The options that people change; ``--set`` reaches all others."""
     group = parser.add_argument_group("settings")
-    group.add_argument("--pairing", metavar="HOW", help="rigid (default), position, or middle (the papers' protocol)")
+    group.add_argument(
+        "--pairing", metavar="HOW", help="registered (default), position, or middle (the papers' protocol)"
+    )
     group.add_argument("--no-location-prior", action="store_true", help="look everywhere, not near the carried contour")
     group.add_argument("--view", metavar="VIEW", help="what the model is shown: auto (default), full, body, magnified")
     group.add_argument(

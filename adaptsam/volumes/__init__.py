@@ -13,7 +13,13 @@ from adaptsam.volumes.method import SliceJob, SliceMethod, SliceResult
 from adaptsam.volumes.prior import PriorVisit
 from adaptsam.volumes.registration import RegistrationSettings, Rigid, register
 from adaptsam.volumes.report import SliceReport, StructureReport
-from adaptsam.volumes.settings import AcceptanceSettings, CleanupSettings, ConfidenceSettings, VolumeSettings
+from adaptsam.volumes.settings import (
+    AcceptanceSettings,
+    CleanupSettings,
+    ConfidenceSettings,
+    FusionSettings,
+    VolumeSettings,
+)
 from adaptsam.volumes.slices import check_image
 from adaptsam.volumes.windows import WINDOWS, Window, choose_window
 
@@ -25,6 +31,7 @@ __all__ = [
     "ConfidenceSettings",
     "DeformableSettings",
     "Deformation",
+    "FusionSettings",
     "PriorVisit",
     "RegistrationSettings",
     "Rigid",

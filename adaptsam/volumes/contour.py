@@ -75,6 +75,16 @@ class PriorContour:
         rows, columns = (np.flatnonzero(self.mask[k].any(axis=axis)) for axis in (1, 0))
         return (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2
 
+    def around(self, margin_mm: float) -> tuple[slice, slice]:
+        """Rows and columns of the box in a slice that encloses the structure and ``margin_mm`` about it."""
+        width, height = self.geometry.spacing[:2]
+        pads = (int(np.ceil(margin_mm / height)), int(np.ceil(margin_mm / width)))
+        rows, columns = (
+            slice(max(0, one.start - pad), min(length, one.stop + pad))
+            for one, pad, length in zip(self.box[1:], pads, self.geometry.shape[1:], strict=True)
+        )
+        return rows, columns
+
     def blunt_ends(self, share: float) -> tuple[bool, bool]:
         """Whether the structure ends abruptly at its first and last drawn slice: area above ``share`` of the median."""
         areas = self.areas()
@@ -156,10 +166,11 @@ class DistanceField:
         return mask, upright, lean
 
     @property
-    def corners(self) -> np.ndarray:
-        """The eight corners of the field, (8, 3) prior indices i, j, k."""
-        ends = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]) * (np.array(self._shape) - 1)
-        return (ends * self._stride + self._start)[:, ::-1]
+    def lattice(self) -> np.ndarray:
+        """Points all over the field, corners included, (125, 3) prior indices i, j, k."""
+        shares = np.linspace(0.0, 1.0, 5)
+        points = np.stack(np.meshgrid(shares, shares, shares, indexing="ij"), axis=-1).reshape(-1, 3)
+        return (points * (np.array(self._shape) - 1) * self._stride + self._start)[:, ::-1]
 
     def sample(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances at prior indices (..., 3) i, j, k, and the slices they were taken on.

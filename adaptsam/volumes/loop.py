@@ -14,9 +14,12 @@ import numpy as np
 
 from adaptsam.data.volume import Volume
 from adaptsam.progress import Progress, silent
+from adaptsam.volumes.deformable import Deformation
+from adaptsam.volumes.fusion import expected_dice
 from adaptsam.volumes.location import Location, SliceLocation
 from adaptsam.volumes.method import SliceJob, SliceResult
 from adaptsam.volumes.prior import PriorVisit, StructurePlan
+from adaptsam.volumes.registration import Rigid
 from adaptsam.volumes.report import StructureReport
 from adaptsam.volumes.search import Search
 from adaptsam.volumes.summary import Outcome, finish
@@ -61,21 +64,24 @@ class _Asked:
     job: SliceJob
 
 
-def carry(prior: PriorVisit, target: Volume, progress: Progress = silent) -> Carried:
+def carry(
+    prior: PriorVisit, target: Volume, progress: Progress = silent, registration: Rigid | Deformation | None = None
+) -> Carried:
     """Carry every planned structure of a prior visit to one target.
 
     Args:
         prior: prepared with its method and settings.
         target: gray, or colour uint8.
         progress: told "register" and "segment" with slices done and in all; may cancel.
+        registration: from target to prior points, both canonical, where it is known already.
     """
     progress("register", 0, 1)
-    visit = TargetVisit(prior, target, lambda: progress("register", 0, 1))
+    visit = TargetVisit(prior, target, lambda: progress("register", 0, 1), registration)
     progress("register", 1, 1)
     tracks = [_start(visit, plan, target) for plan in prior.plans]
     _segment(visit, tracks, progress)
     finished = [finish(visit, track.plan, track.turned, track.outcomes, track.location) for track in tracks]
-    warnings = [f"Registration: {visit.rigid.warning}."] if visit.rigid.warning else []
+    warnings = [f"Registration: {visit.registration.warning}."] if visit.registration.warning else []
     warnings += [text for _, texts in finished for text in texts]
     return Carried(tuple(track.mask for track in tracks), tuple(report for report, _ in finished), tuple(warnings))
 
@@ -150,19 +156,33 @@ def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     """Judge a result, and put its mask on the slice if it is accepted."""
     settings, track = visit.settings, one.track
     logits = one.view.restore(result.logits, visit.images.in_plane)
-    touches = False
+    touches, expected, distance = False, float("nan"), float(result.distance)
+    if one.here is not None and settings.fusion != "off":
+        logits = visit.fused(track.plan, one.k, one.here, logits)
+        expected = expected_dice(logits)
     if one.here is not None and settings.location_prior:
         logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.margin_mm)
         touches = _touches(logits > 0, one.here.distance, visit)
     mask = logits > 0
-    accepted = track.plan.threshold.accepts(result.distance) and bool(mask.any())
+    if one.here is not None and settings.fusion != "off":
+        distance = _distance_under(visit, one, mask, distance)
+    accepted = track.plan.threshold.accepts(distance) and bool(mask.any())
     if accepted:
         track.turned[one.k] = mask
     points = one.view.to_slice(result.points)
     track.outcomes[one.k] = Outcome(
-        one.prior_k, accepted, float(result.distance), float(result.predicted_iou), points, result.labels, touches
+        one.prior_k, accepted, distance, float(result.predicted_iou), points, result.labels, touches, expected
     )
     track.search.tell(one.k, accepted)
+
+
+def _distance_under(visit: TargetVisit, one: _Asked, mask: np.ndarray, otherwise: float) -> float:
+    """The distance of what lies under a mask (H, W) of the slice; ``otherwise`` where no patch does."""
+    job = one.job
+    shown = one.view.mask(mask)
+    images, masks = [job.prior_image, job.target_image], [job.prior_mask, shown]
+    distance = float(visit.prior.method.prior_distances(images, masks)[0])
+    return distance if np.isfinite(distance) else otherwise
 
 
 def _touches(mask: np.ndarray, distance: np.ndarray, visit: TargetVisit) -> bool:
@@ -173,7 +193,9 @@ def _touches(mask: np.ndarray, distance: np.ndarray, visit: TargetVisit) -> bool
 
 def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
     none = np.zeros((0, 2))
-    track.outcomes[k] = Outcome(track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False)
+    track.outcomes[k] = Outcome(
+        track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False, float("nan")
+    )
     track.search.tell(k, False)
 
 

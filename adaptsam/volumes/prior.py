@@ -14,6 +14,7 @@ from adaptsam.volumes.acceptance import Threshold, calibrate
 from adaptsam.volumes.cleanup import Shape, shape_of
 from adaptsam.volumes.confidence import Continuity, usual_continuity
 from adaptsam.volumes.contour import DistanceField, PriorContour, prior_contour
+from adaptsam.volumes.fusion import PriorSlices, Weights, calibrate_fusion
 from adaptsam.volumes.method import SliceMethod
 from adaptsam.volumes.settings import VolumeSettings
 from adaptsam.volumes.slices import SliceImages, body_square
@@ -38,6 +39,7 @@ class StructurePlan:
     threshold: Threshold
     shape: Shape
     usual: Continuity
+    weights: Weights
 
 
 class PriorVisit:
@@ -88,11 +90,13 @@ class PriorVisit:
         contour = prior_contour(structure, self.images.orientation, self.images.geometry)
         window = choose_window(self.images.volume, settings.window, structure.name)
         view, side, usable = self._choose_view(contour, window)
-        reach = settings.margin_mm * (1 + settings.margin_growth) + BEYOND_MARGIN_MM
+        margin = max(settings.margin_mm, settings.deformable_margin_mm)
+        reach = margin * (1 + settings.margin_growth) + BEYOND_MARGIN_MM
+        field = DistanceField(contour, reach)
         return StructurePlan(
             structure=structure,
             contour=contour,
-            field=DistanceField(contour, reach),
+            field=field,
             window=window,
             view=view,
             side_mm=side,
@@ -100,6 +104,7 @@ class PriorVisit:
             threshold=self._threshold(contour, window, view, side, usable),
             shape=shape_of(contour.body, settings.cleaning),
             usual=usual_continuity(contour.body),
+            weights=self._weights(contour, field, window, view, side, usable),
         )
 
     def _choose_view(self, contour: PriorContour, window: Window) -> tuple[str, float, tuple[int, ...]]:
@@ -140,6 +145,25 @@ class PriorVisit:
             spacing,
             self.settings.calibration,
         )
+
+    def _weights(
+        self,
+        contour: PriorContour,
+        field: DistanceField,
+        window: Window,
+        view: str,
+        side: float,
+        usable: tuple[int, ...],
+    ) -> Weights:
+        settings = self.settings
+        if settings.fusion == "off" or self.images.is_flat:
+            return Weights()
+        cuts = {k: self._view(view, side, contour, k) for k in usable}
+        slices = PriorSlices(contour, field, self.images, window, cuts.__getitem__, usable)
+        deformable = settings.register == "deformable"
+        error = settings.fusing.deformable_error_mm if deformable else settings.fusing.rigid_error_mm
+        margin = settings.deformable_margin_mm if deformable else settings.margin_mm
+        return calibrate_fusion(self.method, slices, settings.fusing, settings.calibration, error, margin)
 
     def _view(self, view: str, side: float, contour: PriorContour, k: int) -> View:
         if view == "full":

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from adaptsam.errors import InputError
+from adaptsam.volumes.deformable import DeformableSettings
 from adaptsam.volumes.registration import RegistrationSettings
 from adaptsam.volumes.windows import WindowChoice
 
 CHOICES = {
-    "pairing": ("rigid", "position", "middle"),
+    "pairing": ("registered", "position", "middle"),
     "view": ("auto", "full", "body", "magnified"),
     "acceptance": ("calibrated", "off"),
-    "register": ("rigid", "off"),
+    "fusion": ("calibrated", "off"),
+    "register": ("deformable", "rigid", "off"),
 }
 
 
@@ -75,14 +77,35 @@ class ConfidenceSettings:
 
 
 @dataclass(frozen=True)
+class FusionSettings:
+    """How registration, method and appearance are weighed; the model stands in :mod:`adaptsam.volumes.fusion`.
+
+    ``rigid_error_mm`` and ``deformable_error_mm`` are what a registered contour is usually wrong by, ``change`` the
+    share of tissue near a structure that may not be what it was. ``pairs`` of prior slices the weights are fitted to,
+    at most, none beyond ``largest_weight``. Without ``appearance`` only registration and method are heard; with it,
+    patches are looked for up to ``search_mm`` from their place.
+    """
+
+    rigid_error_mm: float = 3.0
+    deformable_error_mm: float = 1.5
+    change: float = 0.1
+    pairs: int = 10
+    largest_weight: float = 3.0
+    appearance: bool = True
+    search_mm: float = 6.0
+
+
+@dataclass(frozen=True)
 class VolumeSettings:
     """How slices are found, paired, shown to the method, judged and put together.
 
     Args:
-        pairing: "rigid" through the registration, "position" by physical place, "middle" of the stacks (the papers).
-        register: "rigid", or "off" for physical positions (phases of one scan, or already registered images).
+        pairing: "registered" through the registration, "position" by physical place, "middle" of the stacks (the papers).
+        register: "rigid", "deformable" for rigid and then Demons, or "off" for physical positions (phases of one scan,
+            or already registered images).
         location_prior: whether points and mask are held near the registered contour.
         margin_mm: how far from it, at perfect registration; ``margin_growth`` times as much is added at none.
+        deformable_margin_mm: the same after deformable registration.
         softness: logits taken off per mm beyond the margin.
         touch_share: the part of a mask in the last ``touch_mm`` of the margin or beyond, above which it is reported.
         extend_mm: how far slices are tried beyond those where the structure is expected (and the margin along k).
@@ -93,15 +116,17 @@ class VolumeSettings:
         magnified_extent: side of the magnified view as a multiple of the structure's largest in-plane extent, at least
             ``magnified_minimum_mm``.
         body_margin: side of the body view as a multiple of the prior's body.
+        fusion: "calibrated" weighs registered contour, method and appearance pixel by pixel; "off" is the method alone.
         acceptance: "calibrated" or "off".
         target_slices: the papers' oracle: the indices along the target's stored slice axis (k, as a rule) that hold the
             structure, for all structures or per structure name.
         batch_slices: target slices whose images are in memory at a time.
     """
 
-    pairing: str = "rigid"
+    pairing: str = "registered"
     register: str = "rigid"
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    deformable: DeformableSettings = field(default_factory=DeformableSettings)
     window: WindowChoice = "auto"
     view: str = "auto"
     magnify_below_patches: float = 4.0
@@ -110,6 +135,7 @@ class VolumeSettings:
     body_margin: float = 1.04
     location_prior: bool = True
     margin_mm: float = 12.0
+    deformable_margin_mm: float = 8.0
     margin_growth: float = 1.0
     softness: float = 1.0
     touch_share: float = 0.05
@@ -117,6 +143,8 @@ class VolumeSettings:
     extend_mm: float = 30.0
     blunt_end_share: float = 0.6
     blunt_margin_mm: float = 3.0
+    fusion: str = "off"
+    fusing: FusionSettings = field(default_factory=FusionSettings)
     acceptance: str = "calibrated"
     calibration: AcceptanceSettings = field(default_factory=AcceptanceSettings)
     cleanup: bool = True
@@ -134,7 +162,14 @@ class VolumeSettings:
                 raise InputError(f"{name} can be {', '.join(map(repr, known))}, not {value!r}.{hint}")
         if self.pairing == "middle" and self.target_slices is None:
             raise InputError('Pairing "middle" needs target_slices: it does not find the slices that hold a structure.')
-        for name in ("margin_mm", "extend_mm", "blunt_margin_mm", "softness", "magnified_minimum_mm"):
+        for name in (
+            "margin_mm",
+            "deformable_margin_mm",
+            "extend_mm",
+            "blunt_margin_mm",
+            "softness",
+            "magnified_minimum_mm",
+        ):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, but is {getattr(self, name)!r}.")
         if self.batch_slices < 1:

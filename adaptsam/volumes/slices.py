@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import ndimage
 
 from adaptsam.data.canonical import Orientation, canonical_orientation
 from adaptsam.data.volume import Geometry, Volume
@@ -46,6 +47,16 @@ class SliceImages:
                 self._images.popitem(last=False)
         self._images.move_to_end(key)
         return self._images[key]
+
+    def sample(self, index: np.ndarray) -> np.ndarray:
+        """Gray values, float32, at canonical indices (..., 3) i, j, k, linearly; the border's beyond it."""
+        low = np.clip(np.floor(index.reshape(-1, 3).min(axis=0)), 0, np.array(self.geometry.shape[::-1]) - 1).astype(
+            int
+        )
+        high = np.clip(np.ceil(index.reshape(-1, 3).max(axis=0)) + 1, low + 1, self.geometry.shape[::-1]).astype(int)
+        part = self.volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
+        at = np.moveaxis((index - low)[..., ::-1], -1, 0)
+        return np.asarray(ndimage.map_coordinates(part.astype(np.float32), at, order=1, mode="nearest"))
 
     @property
     def is_color(self) -> bool:

@@ -32,6 +32,7 @@ class Outcome:
     points: np.ndarray
     labels: np.ndarray
     touches: bool
+    expected_dice: float
 
 
 def finish(
@@ -147,7 +148,7 @@ def _centroid_shift(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray) -
         rows, columns = np.nonzero(mask[k])
         total += [columns.sum(), rows.sum(), k * len(rows)]
     centre = visit.images.geometry.world(total / np.count_nonzero(mask))
-    return float(np.linalg.norm(centre - visit.rigid.to_target(plan.contour.centroid)))
+    return float(np.linalg.norm(centre - visit.registration.to_target(plan.contour.centroid)))
 
 
 def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:

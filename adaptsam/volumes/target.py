@@ -10,12 +10,14 @@ import numpy as np
 from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
 from adaptsam.volumes.body import coarsen, in_plane_box
+from adaptsam.volumes.deformable import Deformation, register_deformably
+from adaptsam.volumes.fusion import Evidence, fuse, look_alike, method_odds
 from adaptsam.volumes.location import Location, SliceLocation
 from adaptsam.volumes.pairing import middle_pairs, nearest_slice
 from adaptsam.volumes.prior import PriorVisit, StructurePlan
 from adaptsam.volumes.registration import Rigid, register
 from adaptsam.volumes.slices import SliceImages
-from adaptsam.volumes.views import View, full_view, square_view
+from adaptsam.volumes.views import UNSEEN, View, full_view, square_view
 from adaptsam.volumes.windows import Window, choose_window
 
 #: A structure lies outside if more than this share of it falls on the image's very lowest value.
@@ -29,32 +31,49 @@ class TargetVisit:
         prior: the prepared prior visit.
         target: the image to be contoured.
         tick: called during registration; may raise to stop.
+        registration: from target to prior, where it is known already.
 
     Attributes:
-        rigid: from target to prior points. The identity for flat priors (pictures, videos, single slices), and where
-            registration is off or failed.
+        registration: from target to prior points. The identity for flat priors (pictures, videos, single slices), and
+            where registration is off or failed.
         searches: whether slices have physical places, so that structures are looked for where they are expected.
     """
 
-    def __init__(self, prior: PriorVisit, target: Volume, tick: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        prior: PriorVisit,
+        target: Volume,
+        tick: Callable[[], None] = lambda: None,
+        registration: Rigid | Deformation | None = None,
+    ) -> None:
         self.prior, self.settings = prior, prior.settings
         self.images = SliceImages(target, prior.plane)
         self.searches = not prior.images.is_flat
-        self.rigid = self._register(tick)
-        growth = self.settings.margin_growth * (1.0 - min(1.0, max(0.0, self.rigid.quality)))
-        self.margin_mm = self.settings.margin_mm * (1.0 + growth)
+        self.registration = registration or self._register(tick)
+        growth = self.settings.margin_growth * (1.0 - min(1.0, max(0.0, self.registration.quality)))
+        deformable = self.registration.method == "deformable"
+        margin = self.settings.deformable_margin_mm if deformable else self.settings.margin_mm
+        self.margin_mm = margin * (1.0 + growth)
+        fusing = self.settings.fusing
+        self.error_mm = fusing.deformable_error_mm if deformable else fusing.rigid_error_mm
         self._windows: dict[str, Window] = {}
         self._body_path: np.ndarray | None = None
 
-    def _register(self, tick: Callable[[], None]) -> Rigid:
-        if not self.searches or self.settings.register == "off":
+    def _register(self, tick: Callable[[], None]) -> Rigid | Deformation:
+        settings = self.settings
+        if not self.searches or settings.register == "off":
             return Rigid(quality=1.0)
-        prior = self.prior.images.volume
-        return register(prior, self.images.volume, self.settings.registration, modality=prior.modality, tick=tick)
+        prior, target = self.prior.images.volume, self.images.volume
+        rigid = register(prior, target, settings.registration, modality=prior.modality, tick=tick)
+        if settings.register == "rigid" or rigid.warning:
+            return rigid
+        return register_deformably(prior, target, rigid, settings.deformable, modality=prior.modality, tick=tick)
 
     def locate(self, plan: StructurePlan) -> Location:
         """Where a structure is expected here; nothing of it is inside if the image shows only padding there."""
-        location = Location(plan.contour, plan.field, self.rigid, self.prior.images.geometry, self.images.geometry)
+        location = Location(
+            plan.contour, plan.field, self.registration, self.prior.images.geometry, self.images.geometry
+        )
         i, j, k = location.seen_points.T
         if len(k) and float(np.mean(self.images.volume.array[k, j, i] == self._padding)) > PADDING_SHARE:
             location.inside = 0.0
@@ -103,7 +122,7 @@ class TargetVisit:
         if plan.view == "magnified":
             x, y = self.prior.view(plan, prior_k).centre
             world = self.prior.images.geometry.world(np.array([x, y, prior_k], float))
-            index = self.images.geometry.index(self.rigid.to_target(world))
+            index = self.images.geometry.index(self.registration.to_target(world))
             centre = (float(index[0]), float(index[1]))
         else:
             centre = self._body_centre(plan, k)
@@ -112,6 +131,19 @@ class TargetVisit:
     def image(self, plan: StructurePlan, k: int, view: View) -> np.ndarray:
         """Target slice ``k`` as the model sees it, uint8 (h, w, 3)."""
         return self.images.image(k, view, self.window(plan))
+
+    def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> np.ndarray:
+        """The log-odds (H, W) of target slice ``k`` from registration, the method's ``logits`` and appearance."""
+        settings, box = self.settings.fusing, here.box
+        look = np.zeros(here.solid.shape)
+        if settings.appearance and plan.weights.appearance > 0 and look.size:
+            gray = self.window(plan).rgb(self.images.volume.array[k])[..., 0][box]
+            seen = plan.window.rgb(self.prior.images.sample(here.index))[..., 0]
+            look = look_alike(gray, seen, here.solid, self.images.pixel, settings.search_mm)
+        fused = np.full(logits.shape, UNSEEN, np.float32)
+        evidence = Evidence(here.solid, method_odds(logits[box]), look)
+        fused[box] = fuse(evidence, plan.weights, settings, self.error_mm)
+        return fused
 
     def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
         """Where the axis of the prior's body view crosses slice ``k``; the target's own body if not registered."""
@@ -126,9 +158,11 @@ class TargetVisit:
     def _find_body_path(self, x: float, y: float) -> np.ndarray:
         """Two points (2, 3), i, j, k, on the axis through (x, y) of the prior's slices."""
         geometry = self.images.geometry
-        if self.rigid.warning:
+        # The axis is straight: only the rigid part can move it.
+        rigid = self.registration.rigid if isinstance(self.registration, Deformation) else self.registration
+        if rigid.warning:
             centre = geometry.index(in_plane_box(coarsen(self.images.volume))[0])
             return np.array([[centre[0], centre[1], 0.0], [centre[0], centre[1], max(1.0, geometry.shape[0] - 1)]])
         prior = self.prior.images.geometry
         ends = np.array([[x, y, 0.0], [x, y, max(1.0, prior.shape[0] - 1)]])
-        return geometry.index(self.rigid.to_target(prior.world(ends)))
+        return geometry.index(rigid.to_target(prior.world(ends)))

@@ -1,0 +1,197 @@
+"""One answer from three witnesses: the registered contour, the method's mask, and the tissue's look (``appearance``).
+
+All three speak in log-odds that a pixel belongs to the structure:
+
+    registration   of (1 − change) · Φ(−distance / error) + change / 2: a contour that is wrong by ``error_mm``, on tissue
+                   that a share ``change`` of the time is not what it was, so that the contour alone never decides
+    method         its logits, within ±LIMIT
+    appearance     the vote of the prior's patches
+
+The method's and the appearance's weights are not negative and make the truth of the prior's own slices most likely,
+when each is segmented from a neighbouring one whose contour is moved by ``error_mm`` (logistic regression with the
+registration's log-odds as offset). So a model that cannot see a structure is not listened to, before any target is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from adaptsam.volumes.acceptance import choose_pairs
+from adaptsam.volumes.appearance import vote
+from adaptsam.volumes.contour import DistanceField, PriorContour
+from adaptsam.volumes.method import SliceJob, SliceMethod
+from adaptsam.volumes.settings import AcceptanceSettings, FusionSettings
+from adaptsam.volumes.slices import SliceImages
+from adaptsam.volumes.views import UNSEEN, View
+from adaptsam.volumes.windows import Window
+
+#: The method's logits count up to here.
+LIMIT = 8.0
+
+#: Pixels of one slice that the weights are fitted to, at most.
+PIXELS = 3000
+
+#: A standard logistic is nearly a normal distribution of 1 / this.
+LOGISTIC = 1.702
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much the method and the appearance weigh beside the registration, whose weight is 1."""
+
+    method: float = 0.0
+    appearance: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of some pixels, arrays of one shape: mm from the registered contour, and two log-odds."""
+
+    distance: np.ndarray
+    method: np.ndarray
+    appearance: np.ndarray
+
+
+def fuse(evidence: Evidence, weights: Weights, settings: FusionSettings, error_mm: float) -> np.ndarray:
+    """The log-odds that each pixel belongs to the structure."""
+    prior = registration_odds(evidence.distance, error_mm, settings.change)
+    return prior + weights.method * evidence.method + weights.appearance * evidence.appearance
+
+
+def registration_odds(distance: np.ndarray, error_mm: float, change: float) -> np.ndarray:
+    """What the registered contour says alone, for signed distances in mm."""
+    return np.asarray(logit((1 - change) * expit(-LOGISTIC * distance / error_mm) + change / 2))
+
+
+def method_odds(logits: np.ndarray) -> np.ndarray:
+    """The method's logits as evidence: nothing where its view did not reach."""
+    return np.where(logits <= UNSEEN, 0.0, np.clip(logits, -LIMIT, LIMIT))
+
+
+def expected_dice(odds: np.ndarray) -> float:
+    """The Dice that a mask of all pixels with positive log-odds has with the truth, if these are the truth's odds."""
+    probability = expit(odds)
+    mask = odds > 0
+    total = float(probability.sum() + mask.sum())
+    return 2 * float(probability[mask].sum()) / total if total > 0 else 0.0
+
+
+def fit(
+    evidence: Sequence[Evidence], truth: Sequence[np.ndarray], settings: FusionSettings, error_mm: float
+) -> Weights:
+    """The weights under which the truth, bool, of some slices' pixels is most likely; 0 without any."""
+    if not evidence:
+        return Weights()
+    offset = np.concatenate([registration_odds(one.distance, error_mm, settings.change).ravel() for one in evidence])
+    terms = np.stack(
+        [np.concatenate([getattr(one, name).ravel() for one in evidence]) for name in ("method", "appearance")]
+    )
+    signs = np.where(np.concatenate([one.ravel() for one in truth]), 1.0, -1.0)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = signs * (offset + weights @ terms)
+        gradient = -(terms * (signs * expit(-margin))).mean(axis=1)
+        return float(np.logaddexp(0.0, -margin).mean()), gradient
+
+    bounds = [(0.0, settings.largest_weight), (0.0, settings.largest_weight if settings.appearance else 0.0)]
+    found = minimize(loss, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B").x
+    return Weights(float(found[0]), float(found[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class PriorSlices:
+    """A structure's usable prior slices as the method sees them, to try the method on."""
+
+    contour: PriorContour
+    field: DistanceField
+    images: SliceImages
+    window: Window
+    view: Callable[[int], View]
+    usable: tuple[int, ...]
+
+
+def calibrate_fusion(
+    method: SliceMethod,
+    prior: PriorSlices,
+    settings: FusionSettings,
+    pairs: AcceptanceSettings,
+    error_mm: float,
+    margin_mm: float,
+) -> Weights:
+    """The weights for one structure, from pairs of its prior slices; 0 with fewer than two usable ones."""
+    chosen = choose_pairs(prior.usable, prior.images.geometry.spacing[2], replace(pairs, pairs=settings.pairs))
+    evidence, truth = [], []
+    for place, (a, b) in enumerate(chosen):
+        for one, there in _witnesses(method, prior, (a, b), place, settings, error_mm, margin_mm):
+            evidence.append(one)
+            truth.append(there)
+    return fit(evidence, truth, settings, error_mm)
+
+
+def _witnesses(
+    method: SliceMethod,
+    prior: PriorSlices,
+    pair: tuple[int, int],
+    place: int,
+    settings: FusionSettings,
+    error_mm: float,
+    margin_mm: float,
+) -> list[tuple[Evidence, np.ndarray]]:
+    """Slice ``pair[1]`` told from ``pair[0]``, whose contour is moved twice, in opposite directions."""
+    a, b = pair
+    views = [prior.view(k) for k in pair]
+    images = [prior.images.image(k, view, prior.window) for k, view in zip(pair, views, strict=True)]
+    box = prior.contour.around(margin_mm)
+    region = np.zeros(prior.images.in_plane, bool)
+    region[box] = _distance(prior, a, box, (0.0, 0.0)) <= margin_mm
+    mask = views[0].mask(prior.contour.mask[a])
+    (result,) = method.segment([SliceJob(prior.contour.name, images[0], mask, images[1], views[1].mask(region))])
+    logits = np.zeros(prior.images.in_plane) if result is None else views[1].restore(result.logits, region.shape)
+    target = prior.window.rgb(prior.images.volume.array[b])[..., 0][box].astype(np.float32)
+    told = []
+    for sign in (1.0, -1.0):
+        angle = 2.4 * place  # the golden angle, so that all directions occur
+        shift = (sign * error_mm * float(np.cos(angle)), sign * error_mm * float(np.sin(angle)))
+        distance = _distance(prior, a, box, shift)
+        seen = _moved(prior.window.rgb(prior.images.volume.array[a])[..., 0], box, shift, prior.images.pixel)
+        look = look_alike(target, seen, distance, prior.images.pixel, settings.search_mm)
+        near = np.flatnonzero(np.abs(distance) <= margin_mm)
+        near = near[:: max(1, len(near) // PIXELS)]
+        one = Evidence(distance.ravel()[near], method_odds(logits[box]).ravel()[near], look.ravel()[near])
+        told.append((one, prior.contour.mask[b][box].ravel()[near]))
+    return told
+
+
+def look_alike(
+    target: np.ndarray, prior: np.ndarray, distance: np.ndarray, pixel: tuple[float, float], search_mm: float
+) -> np.ndarray:
+    """The appearance's log-odds (h, w) for gray values of target and registered prior and signed distances in mm."""
+    return vote(target.astype(np.float32), prior.astype(np.float32), _inside(distance), pixel, search_mm)
+
+
+def _inside(distance: np.ndarray) -> np.ndarray:
+    """How much of a pixel at a signed distance is structure: a millimetre's ramp."""
+    return np.clip(0.5 - distance, 0.0, 1.0).astype(np.float32)
+
+
+def _distance(prior: PriorSlices, k: int, box: tuple[slice, slice], shift: tuple[float, float]) -> np.ndarray:
+    """Signed distances in mm to the contour on prior slice ``k`` after a shift (x, y) in mm, within ``box``."""
+    j, i = np.mgrid[box].astype(float)
+    width, height = prior.images.pixel
+    index = np.stack([i - shift[0] / width, j - shift[1] / height, np.full_like(i, k)], axis=-1)
+    return prior.field.sample(index)[0]
+
+
+def _moved(
+    image: np.ndarray, box: tuple[slice, slice], shift: tuple[float, float], pixel: tuple[float, float]
+) -> np.ndarray:
+    """A gray image after a shift (x, y) in mm, within ``box``, float32."""
+    j, i = np.mgrid[box].astype(float)
+    at = [j - shift[1] / pixel[1], i - shift[0] / pixel[0]]
+    return np.asarray(ndimage.map_coordinates(image.astype(np.float32), at, order=1, mode="nearest"))
