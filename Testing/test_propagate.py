@@ -18,7 +18,7 @@ from adaptsam.volumes import SliceJob, VolumeSettings
 from adaptsam.volumes.windows import WINDOWS
 
 GRID = Geometry((12, 64, 64), (4.0, 4.0, 6.0), (10.0, -20.0, 300.0))
-EVERYTHING = PropagationSettings(acceptance="off", view="body", register="off")
+EVERYTHING = PropagationSettings(acceptance="off", view="body", register="off", fusion="off")
 
 
 @pytest.fixture(scope="module")

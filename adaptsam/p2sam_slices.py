@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch.nn.functional as F
+from torch import Tensor
 
 from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment
 from adaptsam.p2sam.distances import DISTANCES
@@ -71,11 +72,15 @@ class P2SamSlices:
             [job.prior_image for job in jobs], [job.prior_mask for job in jobs], [job.target_image for job in jobs]
         )
         able = [n for n, prior in enumerate(priors) if prior.usable]
-        done = segment(self.store.model, [Job(priors[n], targets[n], jobs[n].region) for n in able], self.settings)
+        asked = [Job(priors[n], targets[n], jobs[n].region, self._framed(jobs[n].hint, targets[n])) for n in able]
+        done = segment(self.store.model, asked, self.settings)
         results: list[SliceResult | None] = [None] * len(jobs)
         for n, result in zip(able, done, strict=True):
             results[n] = _slice_result(result)
         return results
+
+    def _framed(self, hint: np.ndarray | None, target: Embedding) -> Tensor | None:
+        return None if hint is None else self.store.model.frame_logits(hint, target)
 
     def prior_distances(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
         """The settings' distance between the foreground features of consecutive slices, (n − 1,)."""

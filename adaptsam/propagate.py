@@ -174,6 +174,7 @@ def papers_protocol(
         register="off",
         view="full",
         location_prior=False,
+        fusion="off",
         acceptance="off",
         cleanup=False,
         target_slices=target_slices,

@@ -3,8 +3,8 @@
     python Testing/experiments/options.py --patients 8 --first-seed 200000 --output options.jsonl
     python Testing/experiments/options.py --image CT --mask RTSTRUCT --target CT2 --reference RTSTRUCT2 --output …
 
-Lines of JSON, one for each case, option and structure; what is in the file already is not computed again. Embeddings are
-kept in --cache, and the registrations of a case are shared by its options, so that only decoding is repeated.
+Lines of JSON, one for each case, option and structure; what is in the file already is not computed again. Embeddings
+are kept in --cache, and the registrations of a case are shared by its options, so that only decoding is repeated.
 """
 
 from __future__ import annotations

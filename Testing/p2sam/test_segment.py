@@ -123,3 +123,17 @@ def test_a_box_holds_its_mask_and_an_empty_mask_has_none():
     assert bounding_box(mask) is None
     mask[1, 2] = mask[3, 6] = True
     np.testing.assert_array_equal(bounding_box(mask), [2, 1, 6, 3])
+
+
+def test_a_mask_to_begin_with_is_heard_in_the_first_pass_alone(model, pair, monkeypatch):
+    asked = []
+    decode = model.decode
+    monkeypatch.setattr(
+        model, "decode", lambda requests, multimask=False: asked.append(requests) or decode(requests, multimask)
+    )
+    job = pair.job(model)
+    hint = model.frame_logits(np.full((48, 64), 3.0, np.float32), job.target)
+    segment(model, [replace(job, hint=hint), job])
+    first, _, _ = asked
+    assert [request.mask_input is hint for request in first] == [True] * (len(first) // 2) + [False] * (len(first) // 2)
+    assert all(request.mask_input is not hint for later in asked[1:] for request in later)

@@ -95,3 +95,15 @@ def test_a_device_that_is_not_there_is_refused_in_words():
     with pytest.raises(InputError, match="not available"):
         choose_device("toaster")
     assert choose_device("cpu").type == "cpu"
+
+
+def test_logits_framed_for_the_decoder_come_back_by_upscaling(model, images):
+    (embedding,) = model.embed(images[:1])
+    rows, columns = embedding.original_size
+    j, i = np.mgrid[:rows, :columns]
+    ramp = np.clip(8 - np.hypot(j - rows / 2, i - columns / 2), -8, 8).astype(np.float32)
+    framed = model.frame_logits(ramp, embedding)
+    assert framed.shape == (4 * model.grid_size, 4 * model.grid_size)
+    back = model.upscale(framed, embedding).numpy()
+    assert np.abs(back - ramp).mean() < 0.5
+    assert ((back > 0) == (ramp > 0)).mean() > 0.98

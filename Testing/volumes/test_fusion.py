@@ -3,12 +3,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from adaptsam.volumes import FusionSettings, PriorVisit, SliceResult, VolumeSettings, carry
-from adaptsam.volumes.fusion import Evidence, Weights, expected_dice, fit, fuse, method_odds, registration_odds
+from adaptsam.data.volume import Geometry
+from adaptsam.errors import InputError
+from adaptsam.volumes import DeformableSettings, FusionSettings, PriorVisit, SliceResult, VolumeSettings, carry
+from adaptsam.volumes.fusion import Evidence, Weights, expected_dice, fit, fuse, method_odds, registration_odds, support
 from adaptsam.volumes.views import UNSEEN
 
-FUSED = VolumeSettings(fusion="calibrated")
+FUSED = VolumeSettings(fusion="calibrated", register="rigid")
+PLAIN = VolumeSettings(fusion="off", register="rigid")
 
 
 def test_registration_alone_never_decides() -> None:
@@ -71,7 +75,7 @@ def test_a_method_that_sees_nothing_leaves_registration_and_appearance(
     visit = PriorVisit(by_gray, prior.volume, prior.structures, FUSED)
     assert all(plan.weights.method < 0.05 for plan in visit.plans)
     carried = carry(visit, later.volume)
-    plain = carry(PriorVisit(by_gray, prior.volume, prior.structures, VolumeSettings()), later.volume)
+    plain = carry(PriorVisit(by_gray, prior.volume, prior.structures, PLAIN), later.volume)
     for mask, alone, name in zip(carried.masks, plain.masks, later.structures.names, strict=True):
         assert dice(mask, later.mask(name)) > 0.9
         assert dice(alone, later.mask(name)) < 0.7
@@ -100,10 +104,10 @@ def test_a_vanished_structure_stays_empty_although_registration_expects_it(make_
 
 def test_fusion_encodes_no_further_image(make_thorax: Callable, by_gray) -> None:
     prior, later = make_thorax(), make_thorax((4, 0, 0), seed=1)
-    carry(PriorVisit(by_gray, prior.volume, prior.structures, VolumeSettings(view="body")), later.volume)
+    carry(PriorVisit(by_gray, prior.volume, prior.structures, replace(PLAIN, view="body")), later.volume)
     before = set(by_gray.seen)
     carry(
-        PriorVisit(by_gray, prior.volume, prior.structures, VolumeSettings(view="body", fusion="calibrated")),
+        PriorVisit(by_gray, prior.volume, prior.structures, replace(FUSED, view="body")),
         later.volume,
     )
     new = set(by_gray.seen) - before
@@ -119,3 +123,58 @@ def test_the_end_of_a_closed_body_is_an_end(make_thorax: Callable, by_gray) -> N
     true = np.flatnonzero(prior.mask("tumour").any(axis=(1, 2)))
     assert abs(held[0] - true[0]) <= 1
     assert abs(held[-1] - true[-1]) <= 1
+
+
+def test_support_is_what_the_image_says_without_the_registration() -> None:
+    evidence = Evidence(np.full(4, -9.0), np.array([2.0, 2.0, -8.0, 0.0]), np.array([1.0, -1.0, -4.0, 0.0]))
+    weights = Weights(method=0.5, appearance=2.0)
+    assert support(evidence, weights, np.array([True, True, False, False])) == pytest.approx(1.0)
+    assert support(evidence, weights, np.array([False, False, True, False])) < 0
+    assert support(evidence, weights, np.zeros(4, bool)) == float("-inf")
+
+
+def _swollen(array: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The image after a smooth swing of up to 12 mm about the tumour."""
+    k, j, i = np.indices(array.shape)
+    world = geometry.world(np.stack([i, j, k], axis=-1))
+    weight = np.exp(-(((world - [-75.0, 10.0, 10.0]) / [60.0, 60.0, 45.0]) ** 2).sum(axis=-1))
+    index = geometry.index(world + 12.0 * weight[..., None] * np.array([0.6, 0.0, 0.8]))
+    return ndimage.map_coordinates(array, np.moveaxis(index[..., ::-1], -1, 0), order=1, mode="nearest")
+
+
+def test_the_default_finds_what_deformed_and_says_how_sure_it_is(
+    make_thorax: Callable, by_gray, dice: Callable
+) -> None:
+    prior, later = make_thorax(), make_thorax(seed=1)
+    grid = later.volume.geometry
+    target = replace(later.volume, array=_swollen(later.volume.array, grid))
+    settings = VolumeSettings(deformable=DeformableSettings(pitch_mm=4.0, shrink=(2, 1), iterations=(20, 10)))
+    settings = replace(settings, confidence=replace(settings.confidence, kind="expected"))
+    carried = carry(PriorVisit(by_gray, prior.volume, prior.structures, settings), target)
+    for mask, name in zip(carried.masks, later.structures.names, strict=True):
+        truth = _swollen(later.mask(name).astype(np.float32), grid) > 0.5
+        assert dice(mask, truth) > 0.9
+    report = carried.reports[1]
+    assert report.margin_mm < VolumeSettings().margin_mm
+    middle = [one for one in report.slices if one.accepted][3:-3]
+    assert min(one.confidence for one in middle) > 0.8
+    with pytest.raises(InputError, match="expected"):
+        replace(settings.confidence, kind="guess")
+
+
+def test_a_structure_most_of_which_lies_on_rejected_slices_is_gone(make_thorax: Callable, by_gray) -> None:
+    """Registration alone would draw it: a look-alike on one slice must not keep the rest."""
+    prior, later = make_thorax(), make_thorax(seed=1)
+    deaf = replace(FUSED, fusing=FusionSettings(enough_support=1e9))
+    plain = by_gray.prior_distances
+
+    def measured(images: list, masks: list) -> np.ndarray:
+        return plain(images, masks) + (0.0 if images[1].tobytes() in before else 1e6)
+
+    visit = PriorVisit(by_gray, prior.volume, prior.structures, deaf)
+    before = {job.prior_image.tobytes() for job in by_gray.jobs} | {job.target_image.tobytes() for job in by_gray.jobs}
+    assert carry(visit, later.volume).reports[0].status == "found"
+    by_gray.prior_distances = measured
+    carried = carry(visit, later.volume)
+    assert carried.reports[0].status == "gone"
+    assert not carried.masks[0].any()

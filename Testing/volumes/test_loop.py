@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.volumes import Carried, PriorVisit, SliceMethod, VolumeSettings, carry
 
-SETTINGS = VolumeSettings()
+SETTINGS = VolumeSettings(fusion="off", register="rigid")
 
 
 def _carry(method: SliceMethod, prior, target: Volume, settings: VolumeSettings = SETTINGS) -> Carried:
@@ -115,7 +116,7 @@ def test_a_prior_contoured_on_every_second_slice_fills_every_slice_of_the_target
 
 def test_structures_with_one_view_share_every_image(make_thorax: Callable, by_gray) -> None:
     prior, target = make_thorax(), make_thorax((4, 0, 0), seed=1).volume
-    shared = VolumeSettings(view="body")
+    shared = replace(SETTINGS, view="body")
     _carry(by_gray, prior, target, shared)
     both = by_gray.encoded
     images = {}
@@ -138,7 +139,7 @@ def test_points_stay_in_the_region_and_the_mask_near_it(make_thorax: Callable, b
     later.volume.array[:, 38:44, 60:66] = 280  # a bright thing 150 mm from the tumour
     near = _carry(by_gray, prior, later.volume).masks[0]
     assert not near[:, 38:44, 60:66].any()
-    free = _carry(by_gray, prior, later.volume, VolumeSettings(location_prior=False, cleanup=False, view="full"))
+    free = _carry(by_gray, prior, later.volume, replace(SETTINGS, location_prior=False, cleanup=False, view="full"))
     assert free.masks[0][:, 38:44, 60:66].any()
     assert all(job.region is None for job in by_gray.jobs[-5:])
 
@@ -150,7 +151,7 @@ def test_a_mask_that_runs_into_the_limit_is_reported(make_thorax: Callable, by_g
     x, y, z = np.moveaxis(later.volume.geometry.world(np.stack([i, j, k], axis=-1)), -1, 0)
     grown = ((x + 75) / 40) ** 2 + ((y - 10) / 45) ** 2 + ((z - 10) / 30) ** 2 <= 1
     later.volume.array[grown] = 280
-    carried = _carry(by_gray, prior, later.volume, VolumeSettings(margin_mm=5.0))
+    carried = _carry(by_gray, prior, later.volume, replace(SETTINGS, margin_mm=5.0))
     assert any("runs into the limit" in warning for warning in carried.warnings)
     assert any(one.touches_limit for one in carried.reports[0].slices)
 
@@ -159,15 +160,21 @@ def test_the_papers_slices_are_used_as_given(make_thorax: Callable, by_gray) -> 
     prior, later = make_thorax(), make_thorax((0, 0, 15), seed=1)
     tumour = StructureSet(prior.structures.structures[:1], prior.structures.geometry)
     true = [int(k) for k in np.flatnonzero(later.mask("tumour").any(axis=(1, 2)))]
-    settings = VolumeSettings(
-        pairing="middle", target_slices=true, acceptance="off", register="off", location_prior=False, cleanup=False
+    settings = replace(
+        SETTINGS,
+        pairing="middle",
+        target_slices=true,
+        acceptance="off",
+        register="off",
+        location_prior=False,
+        cleanup=False,
     )
     prior.structures = tumour
     (report,) = _carry(by_gray, prior, later.volume, settings).reports
     assert [one.index for one in report.slices] == true
     assert [one.prior_index for one in report.slices] == [k - 3 for k in true]
     with pytest.raises(InputError, match="slices are numbered 0 to 23"):
-        _carry(by_gray, prior, later.volume, VolumeSettings(pairing="middle", target_slices=[99]))
+        _carry(by_gray, prior, later.volume, replace(SETTINGS, pairing="middle", target_slices=[99]))
 
 
 def test_cancelling_stops_between_two_batches(make_thorax: Callable, by_gray) -> None:
@@ -186,7 +193,7 @@ def test_only_a_batch_of_slices_is_asked_for_at_a_time(make_thorax: Callable, by
     asked = []
     plain = by_gray.segment
     by_gray.segment = lambda jobs: (asked.append(len(jobs)), plain(jobs))[1]
-    _carry(by_gray, make_thorax(), make_thorax(seed=1).volume, VolumeSettings(batch_slices=2))
+    _carry(by_gray, make_thorax(), make_thorax(seed=1).volume, replace(SETTINGS, batch_slices=2))
     assert max(asked) <= 2 * 2  # two slices of two structures
 
 
@@ -204,7 +211,7 @@ def test_memory_grows_by_the_masks_alone_with_the_number_of_slices(make_thorax: 
 
     by_gray.segment = lambda jobs: [None] * len(jobs)  # keeps nothing: only the loop's own memory is measured
     prior = make_thorax()
-    visit = PriorVisit(by_gray, prior.volume, prior.structures, VolumeSettings(register="off"))
+    visit = PriorVisit(by_gray, prior.volume, prior.structures, replace(SETTINGS, register="off"))
     peak(24)
     few, many = peak(24), peak(96)
     masks = 2 * (96 - 24) * 80 * 96
@@ -238,7 +245,7 @@ def test_every_frame_of_a_video_is_looked_at_without_a_place_prior(by_gray) -> N
 def test_a_structure_without_a_patch_is_magnified_and_one_without_any_is_told(make_thorax: Callable, by_gray) -> None:
     prior, target = make_thorax(), make_thorax(seed=1).volume
     by_gray.usable = lambda image, mask: bool(mask.mean() > 0.05)
-    carried = _carry(by_gray, prior, target, VolumeSettings(view="body"))
+    carried = _carry(by_gray, prior, target, replace(SETTINGS, view="body"))
     assert carried.reports[0].view == "magnified"
     assert carried.reports[0].status == "found"
     by_gray.usable = lambda image, mask: False
@@ -256,3 +263,33 @@ def test_an_unknown_choice_is_refused(name: str) -> None:
 def test_pairing_by_the_middle_needs_slices() -> None:
     with pytest.raises(InputError, match="needs target_slices"):
         VolumeSettings(pairing="middle")
+
+
+def test_several_prior_slices_speak_together(make_thorax: Callable, by_gray, dice: Callable) -> None:
+    prior, later = make_thorax(), make_thorax((4, 0, 0), seed=1)
+    carried = _carry(by_gray, prior, later.volume, replace(SETTINGS, prior_slices=3))
+    targets = [job.target_image.tobytes() for job in by_gray.jobs if job.structure == "heart"]
+    assert max(targets.count(one) for one in set(targets)) >= 3
+    assert dice(carried.masks[1], later.mask("heart")) > 0.9
+
+
+def test_the_method_can_begin_with_the_registered_contour_or_with_the_neighbours_mask(
+    make_thorax: Callable, by_gray
+) -> None:
+    prior, later = make_thorax(), make_thorax(seed=1)
+    _carry(by_gray, prior, later.volume, replace(SETTINGS, hint="contour", view="body"))
+    expected = [job for job in by_gray.jobs if job.structure == "heart" and (job.hint > 0).any()]
+    assert len(expected) >= 10
+    for job in expected:
+        assert (job.target_image[..., 0][job.hint > 2] > 100).mean() > 0.9  # the heart and what is as bright
+    by_gray.jobs.clear()
+    _carry(by_gray, prior, later.volume, replace(SETTINGS, hint="neighbour", view="body"))
+    hints = [job.hint is not None for job in by_gray.jobs if job.structure == "heart"]
+    assert not hints[0]
+    assert sum(hints) >= 10
+
+
+@pytest.mark.parametrize("name", ["batch_slices", "prior_slices"])
+def test_counts_below_one_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        VolumeSettings(**{name: 0})

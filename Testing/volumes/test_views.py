@@ -67,3 +67,15 @@ def test_positions_go_to_the_slice_and_pixels_agree() -> None:
     image[8, 9] = 200
     assert view.image(image)[5, 2, 0] == 200
     assert view.to_slice(np.array([[2, 5]])).tolist() == [[9.0, 8.0]]
+
+
+@pytest.mark.parametrize("view", [View((8, 6), (3.0, -2.0)), View((8, 6), (6.2, 3.5), (0.8, 1.1))])
+def test_a_field_of_numbers_has_the_given_value_where_there_is_no_slice(view: View) -> None:
+    field = np.arange(100, dtype=np.float32).reshape(10, 10) + 5
+    seen = view.values(field, -7.0)
+    assert seen.shape == (8, 6)
+    x, y = np.meshgrid(np.arange(6), np.arange(8))
+    places = view.to_slice(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(8, 6, 2)
+    inside = np.all((places >= 0) & (places <= 9), axis=2)
+    assert np.allclose(seen[inside], (places[..., 1] * 10 + places[..., 0] + 5)[inside], atol=1e-3)
+    assert seen[~np.all((places >= -0.5) & (places <= 9.5), axis=2)].tolist().count(-7.0) > 0

@@ -20,6 +20,10 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pairing", metavar="HOW", help="registered (default), position, or middle (the papers' protocol)"
     )
+    group.add_argument("--register", metavar="HOW", help="deformable (default), rigid, or off")
+    group.add_argument(
+        "--fusion", metavar="HOW", help="calibrated (default): weigh contour, method and appearance; off: method alone"
+    )
     group.add_argument("--no-location-prior", action="store_true", help="look everywhere, not near the carried contour")
     group.add_argument("--view", metavar="VIEW", help="what the model is shown: auto (default), full, body, magnified")
     group.add_argument(
@@ -61,7 +65,7 @@ def settings_from(args: argparse.Namespace, defaults: Any = None) -> Any:
 
 def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
     given = vars(args)
-    for name in ("pairing", "view", "domain"):
+    for name in ("pairing", "register", "fusion", "view", "domain"):
         if given.get(name):
             yield ("p2sam.domain" if name == "domain" else name), given[name]
     if given.get("no_location_prior"):

@@ -21,16 +21,28 @@ class Refined:
     iou: float
 
 
-def cascade(model: SamModel, targets: Sequence[Embedding], prompts: Sequence[Prompt], domain: Domain) -> list[Refined]:
+def cascade(
+    model: SamModel,
+    targets: Sequence[Embedding],
+    prompts: Sequence[Prompt],
+    domain: Domain,
+    hints: Sequence[Tensor | None] | None = None,
+) -> list[Refined]:
     """The masks of candidates, each a prompt on its target.
 
     1: points, in the natural domain with PerSAM's guidance. 2: points and the logits of pass 1. 3: points, the logits
     of pass 2, and the box around the mask of pass 2; no box if that mask is empty (where the reference's natural mode
     fails). In the natural domain, passes 2 and 3 give three masks each; the one with the highest predicted IoU stays.
+    ``hints``, an option of ours, are masks' logits (4h, 4w) for pass 1.
     """
     multimask = domain == "natural"
     pairs = list(zip(targets, prompts, strict=True))
-    masks = _decode(model, [_request(target, prompt, guided=True) for target, prompt in pairs], multimask=False)
+    known = hints or [None] * len(pairs)
+    masks = _decode(
+        model,
+        [_request(target, prompt, mask=hint, guided=True) for (target, prompt), hint in zip(pairs, known, strict=True)],
+        multimask=False,
+    )
     masks = _decode(
         model,
         [_request(target, prompt, mask=mask.logits) for (target, prompt), mask in zip(pairs, masks, strict=True)],

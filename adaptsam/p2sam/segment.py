@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 import numpy as np
+from torch import Tensor
 
 from adaptsam.errors import InputError
 from adaptsam.p2sam.cascade import Refined, cascade
@@ -19,11 +20,15 @@ from adaptsam.sam import Embedding, SamModel
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One structure to find on one target; positive points may lie only in ``region`` bool (H, W), if there is one."""
+    """One structure to find on one target; positive points may lie only in ``region`` bool (H, W), if there is one.
+
+    ``hint``, logits (4h, 4w) on the decoder's grid, is a mask to begin the cascade with: an option of ours.
+    """
 
     prior: Prior
     target: Embedding
     region: np.ndarray | None = field(default=None, repr=False)
+    hint: Tensor | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +108,8 @@ def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER) ->
             )
     prompts = [make_prompts(model, job.prior, job.target, job.region, settings) for job in jobs]
     targets = [job.target for job, own in zip(jobs, prompts, strict=True) for _ in own]
-    refined = cascade(model, targets, [prompt for own in prompts for prompt in own], settings.domain)
+    hints = [job.hint for job, own in zip(jobs, prompts, strict=True) for _ in own]
+    refined = cascade(model, targets, [prompt for own in prompts for prompt in own], settings.domain, hints)
     bounds = pairwise(accumulate((len(own) for own in prompts), initial=0))
     return [
         _result(model, job, own, refined[start:stop], settings)

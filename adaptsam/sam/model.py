@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
@@ -118,6 +119,15 @@ class SamModel:
             stack = logits.reshape(-1, 1, *logits.shape[-2:])
             upscaled = self.sam.postprocess_masks(stack, embedding.input_size, embedding.original_size)
         return upscaled.reshape(*logits.shape[:-2], *embedding.original_size)
+
+    def frame_logits(self, logits: NDArray[np.float32], embedding: Embedding) -> torch.Tensor:
+        """Logits (H, W) in an image's own pixels as the decoder takes a mask, (4h, 4w): the way back of ``upscale``."""
+        stack = torch.from_numpy(np.ascontiguousarray(logits, np.float32))[None, None]
+        sized = F.interpolate(stack, size=embedding.input_size, mode="bilinear", align_corners=False)
+        bottom, right = (self.image_size - side for side in embedding.input_size)
+        framed = F.pad(sized, (0, right, 0, bottom), value=float(logits.min(initial=0.0)))
+        side = 4 * self.grid_size
+        return F.interpolate(framed, size=(side, side), mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
     def resize_mask(self, mask: NDArray[np.bool_]) -> torch.Tensor:
         """A mask (H, W) in the model's frame, float32 (1, 1, S, S); see :func:`~.preprocess.prepare_mask`."""

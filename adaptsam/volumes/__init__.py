@@ -3,8 +3,8 @@
 A volume is turned (``canonical``), windowed (``windows``) and cut to views (``views``, ``slices``). The prior's
 structures are understood once (``contour``, ``prior``, ``acceptance``). The target is registered (``registration``, and
 where asked ``deformable``), structures are located in it (``location``, ``search``) and paired with prior slices
-(``pairing``, ``target``). The ``loop`` asks the method, and ``cleanup``, ``confidence`` and ``summary`` make one object
-and a report of it.
+(``pairing``, ``target``). The ``loop`` asks the method, ``fusion`` weighs its answer with the registered contour and
+the tissue's ``appearance``, and ``cleanup``, ``confidence`` and ``summary`` make one object and a report of it.
 """
 
 from adaptsam.volumes.deformable import DeformableSettings, Deformation, register_deformably

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-#: Patches are compared at pixels of at least this many mm, over 3 × 3 of them.
-FINEST_MM = 1.5
+#: Patches of 3 × 3 pixels are compared; pixels that are finer than this many mm are averaged to about that.
+USUAL_MM = 1.5
 
 #: Differences of 8-bit gray values that noise and reconstruction alone make.
 NOISE = 6.0
@@ -32,7 +32,7 @@ def vote(
         pixel: width and height of a pixel in mm.
         search_mm: how far from its place a patch is looked for.
     """
-    block = (max(1, int(FINEST_MM // pixel[1] + 0.5)), max(1, int(FINEST_MM // pixel[0] + 0.5)))
+    block = (max(1, round(USUAL_MM / pixel[1])), max(1, round(USUAL_MM / pixel[0])))
     fixed, moving, labels = (_block_means(one, block) for one in (target, prior, inside))
     reach = [max(1, int(search_mm / (size * b))) for size, b in zip(pixel[::-1], block, strict=True)]
     offsets = [(j, i) for j in range(-reach[0], reach[0] + 1) for i in range(-reach[1], reach[1] + 1)]

@@ -2,14 +2,14 @@
 
 All three speak in log-odds that a pixel belongs to the structure:
 
-    registration   of (1 − change) · Φ(−distance / error) + change / 2: a contour that is wrong by ``error_mm``, on tissue
-                   that a share ``change`` of the time is not what it was, so that the contour alone never decides
+    registration   of (1 − change) · Φ(−distance / error) + change / 2: a contour that is wrong by ``error_mm``, on
+                   tissue of which a share ``change`` is not what it was, so that the contour alone never decides
     method         its logits, within ±LIMIT
     appearance     the vote of the prior's patches
 
 The method's and the appearance's weights are not negative and make the truth of the prior's own slices most likely,
 when each is segmented from a neighbouring one whose contour is moved by ``error_mm`` (logistic regression with the
-registration's log-odds as offset). So a model that cannot see a structure is not listened to, before any target is seen.
+registration's log-odds as offset). So it is known before any target is seen how much a model is to be listened to.
 """
 
 from __future__ import annotations
@@ -62,6 +62,22 @@ def fuse(evidence: Evidence, weights: Weights, settings: FusionSettings, error_m
     """The log-odds that each pixel belongs to the structure."""
     prior = registration_odds(evidence.distance, error_mm, settings.change)
     return prior + weights.method * evidence.method + weights.appearance * evidence.appearance
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """The log-odds (H, W) of a slice, and how much the image itself ``support``-s the mask where they are positive."""
+
+    odds: np.ndarray
+    support: float
+
+
+def support(evidence: Evidence, weights: Weights, mask: np.ndarray) -> float:
+    """The mean over a mask of what method and appearance say, without the registration: below 0 they deny it."""
+    if not mask.any():
+        return float("-inf")
+    image = weights.method * evidence.method + weights.appearance * evidence.appearance
+    return float(image[mask].mean())
 
 
 def registration_odds(distance: np.ndarray, error_mm: float, change: float) -> np.ndarray:

@@ -7,17 +7,20 @@ with the number of slices is one bool mask per structure, on the target's own gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from adaptsam.data.distance import signed_distance
 from adaptsam.data.volume import Volume
 from adaptsam.progress import Progress, silent
+from adaptsam.volumes.contour import FAR
 from adaptsam.volumes.deformable import Deformation
 from adaptsam.volumes.fusion import expected_dice
 from adaptsam.volumes.location import Location, SliceLocation
 from adaptsam.volumes.method import SliceJob, SliceResult
+from adaptsam.volumes.pairing import neighbours
 from adaptsam.volumes.prior import PriorVisit, StructurePlan
 from adaptsam.volumes.registration import Rigid
 from adaptsam.volumes.report import StructureReport
@@ -28,6 +31,9 @@ from adaptsam.volumes.views import View
 
 #: The share of a structure inside the target below which it is not looked for.
 OUTSIDE_BELOW = 0.02
+
+#: The largest logit of a mask to begin with.
+SUREST_HINT = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +60,14 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """A job and what is needed to bring its result back to the slice."""
+    """A slice's jobs, one for each prior slice, and what is needed to bring their results back to the slice."""
 
     track: Track
     k: int
     prior_k: int
     view: View
     here: SliceLocation | None
-    job: SliceJob
+    jobs: tuple[SliceJob, ...]
 
 
 def carry(
@@ -109,7 +115,8 @@ def _segment(visit: TargetVisit, tracks: list[Track], progress: Progress) -> Non
     total, done = len(waiting), 0
     progress("segment", 0, total)
     while waiting:
-        for batch in _batches(waiting, visit.settings.batch_slices):
+        size = 1 if visit.settings.hint == "neighbour" else visit.settings.batch_slices
+        for batch in _batches(waiting, size):
             wanted = [(track, k) for k in batch for track in tracks if track.search.wants(k)]
             _segment_batch(visit, wanted)
             done += len(batch)
@@ -127,8 +134,10 @@ def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]]) -> None:
             _reject_unseen(visit, track, k)
         else:
             asked.append(one)
-    results = visit.prior.method.segment([one.job for one in asked]) if asked else []
-    for one, result in zip(asked, results, strict=True):
+    jobs = [job for one in asked for job in one.jobs]
+    told = iter(visit.prior.method.segment(jobs) if jobs else [])
+    for one in asked:
+        result = _together([next(told) for _ in one.jobs])
         if result is None:
             _reject_unseen(visit, one.track, one.k)
         else:
@@ -148,17 +157,47 @@ def _ask(visit: TargetVisit, track: Track, k: int) -> _Asked | None:
             return None
     image = visit.image(plan, k, view)
     prior = visit.prior
-    job = SliceJob(plan.structure.name, prior.image(plan, prior_k), prior.mask(plan, prior_k), image, region)
-    return _Asked(track, k, prior_k, view, here, job)
+    hint = _hint(visit, track, k, view, here)
+    jobs = tuple(
+        SliceJob(plan.structure.name, prior.image(plan, one), prior.mask(plan, one), image, region, hint)
+        for one in neighbours(prior_k, plan.usable, visit.settings.prior_slices)
+    )
+    return _Asked(track, k, prior_k, view, here, jobs)
+
+
+def _hint(visit: TargetVisit, track: Track, k: int, view: View, here: SliceLocation | None) -> np.ndarray | None:
+    """Logits (h, w) of a mask to begin with: a mm from its border is 1, up to :data:`SUREST_HINT`."""
+    wanted = visit.settings.hint
+    if wanted == "contour" and here is not None:
+        distance = np.full(visit.images.in_plane, FAR)
+        distance[here.box] = here.solid
+    elif wanted == "neighbour":
+        there = [n for n in (k - 1, k + 1) if 0 <= n < len(track.turned) and track.turned[n].any()]
+        if not there:
+            return None
+        distance = signed_distance(track.turned[there[0]], visit.images.pixel[::-1])
+    else:
+        return None
+    return view.values(np.clip(-distance, -SUREST_HINT, SUREST_HINT).astype(np.float32), -SUREST_HINT)
+
+
+def _together(results: Sequence[SliceResult | None]) -> SliceResult | None:
+    """One result of several for the same slice: the nearest to its prior, with the mean of all logits."""
+    there = [result for result in results if result is not None]
+    if len(there) < 2:
+        return there[0] if there else None
+    best = min(there, key=lambda result: result.distance)
+    return replace(best, logits=np.stack([result.logits for result in there]).mean(axis=0))
 
 
 def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     """Judge a result, and put its mask on the slice if it is accepted."""
     settings, track = visit.settings, one.track
     logits = one.view.restore(result.logits, visit.images.in_plane)
-    touches, expected, distance = False, float("nan"), float(result.distance)
+    touches, expected, distance, supported = False, float("nan"), float(result.distance), False
     if one.here is not None and settings.fusion != "off":
-        logits = visit.fused(track.plan, one.k, one.here, logits)
+        fused = visit.fused(track.plan, one.k, one.here, logits)
+        logits, supported = fused.odds, fused.support >= settings.fusing.enough_support
         expected = expected_dice(logits)
     if one.here is not None and settings.location_prior:
         logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.margin_mm)
@@ -166,19 +205,27 @@ def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     mask = logits > 0
     if one.here is not None and settings.fusion != "off":
         distance = _distance_under(visit, one, mask, distance)
-    accepted = track.plan.threshold.accepts(distance) and bool(mask.any())
+    accepted = bool(mask.any()) and (supported or track.plan.threshold.accepts(distance))
     if accepted:
         track.turned[one.k] = mask
     points = one.view.to_slice(result.points)
     track.outcomes[one.k] = Outcome(
-        one.prior_k, accepted, distance, float(result.predicted_iou), points, result.labels, touches, expected
+        one.prior_k,
+        accepted,
+        distance,
+        float(result.predicted_iou),
+        points,
+        result.labels,
+        touches,
+        expected,
+        int(mask.sum()),
     )
     track.search.tell(one.k, accepted)
 
 
 def _distance_under(visit: TargetVisit, one: _Asked, mask: np.ndarray, otherwise: float) -> float:
     """The distance of what lies under a mask (H, W) of the slice; ``otherwise`` where no patch does."""
-    job = one.job
+    job = one.jobs[0]
     shown = one.view.mask(mask)
     images, masks = [job.prior_image, job.target_image], [job.prior_mask, shown]
     distance = float(visit.prior.method.prior_distances(images, masks)[0])
@@ -194,7 +241,7 @@ def _touches(mask: np.ndarray, distance: np.ndarray, visit: TargetVisit) -> bool
 def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
     none = np.zeros((0, 2))
     track.outcomes[k] = Outcome(
-        track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False, float("nan")
+        track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False, float("nan"), 0
     )
     track.search.tell(k, False)
 

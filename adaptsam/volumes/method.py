@@ -14,7 +14,7 @@ class SliceJob:
     """One structure on one pair of slices, both in the same kind of view.
 
     Images are uint8 (H, W, 3) and (H', W', 3), masks bool; ``region`` (H', W') is where positive points may lie, None
-    for anywhere.
+    for anywhere. ``hint`` (H', W') float32 are logits of a mask to begin with, None for none.
     """
 
     structure: str
@@ -22,6 +22,7 @@ class SliceJob:
     prior_mask: np.ndarray
     target_image: np.ndarray
     region: np.ndarray | None = None
+    hint: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,11 @@ def nearest_slice(wanted: float, usable: Sequence[int]) -> int:
     return min(usable, key=lambda k: (abs(k - wanted), k))
 
 
+def neighbours(k: int, usable: Sequence[int], count: int) -> list[int]:
+    """``k`` and the usable slices nearest to it, ``count`` in all or as many as there are, ``k`` first."""
+    return sorted(usable, key=lambda one: (abs(one - k), one))[:count]
+
+
 def middle_pairs(target_slices: Sequence[int], prior_slices: Sequence[int]) -> dict[int, int]:
     """The papers' pairing: the same offset from the middle of the stack of annotated slices, clamped at its ends.
 

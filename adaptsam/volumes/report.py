@@ -21,8 +21,9 @@ class SliceReport:
     ``index`` counts along the target array's slice axis (k, as a rule) and ``prior_index`` along the prior's; -1
     without a prior.
     ``points`` (n, 2) are in target array pixels, (i, j) where slices run along k, with ``labels`` (n,) 1 or 0.
-    ``distance`` above ``threshold`` means rejected: empty there. ``interpolated``: rejected, and filled from both
-    neighbours. ``touches_limit``: the mask runs into the edge of where it was allowed to be.
+    ``distance`` above ``threshold`` means rejected, empty there, unless fused evidence supports the mask.
+    ``interpolated``: rejected, and filled from both neighbours. ``touches_limit``: the mask runs into the edge of where
+    it was allowed to be.
     """
 
     index: int

@@ -15,6 +15,7 @@ CHOICES = {
     "pairing": ("registered", "position", "middle"),
     "view": ("auto", "full", "body", "magnified"),
     "acceptance": ("calibrated", "off"),
+    "hint": ("off", "contour", "neighbour"),
     "fusion": ("calibrated", "off"),
     "register": ("deformable", "rigid", "off"),
 }
@@ -65,7 +66,11 @@ class CleanupSettings:
 
 @dataclass(frozen=True)
 class ConfidenceSettings:
-    """Exponents and penalties of :mod:`adaptsam.volumes.confidence`."""
+    """Exponents and penalties of :mod:`adaptsam.volumes.confidence`.
+
+    ``kind`` "expected" is, with fusion, the Dice that the fused log-odds promise, which the prior has calibrated;
+    without fusion, and with "terms", it is the product that stands there.
+    """
 
     distance_weight: float = 1.0
     iou_weight: float = 1.0
@@ -74,6 +79,11 @@ class ConfidenceSettings:
     touching_factor: float = 0.7
     bridged_limit: float = 0.2
     unseen: float = 0.5
+    kind: str = "expected"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("terms", "expected"):
+            raise InputError(f"The confidence can be 'terms' or 'expected', not {self.kind!r}.")
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,10 @@ class FusionSettings:
     ``rigid_error_mm`` and ``deformable_error_mm`` are what a registered contour is usually wrong by, ``change`` the
     share of tissue near a structure that may not be what it was. ``pairs`` of prior slices the weights are fitted to,
     at most, none beyond ``largest_weight``. Without ``appearance`` only registration and method are heard; with it,
-    patches are looked for up to ``search_mm`` from their place.
+    patches are looked for up to ``search_mm`` from their place. A slice is also accepted, whatever its distance, if
+    method and appearance give its mask at least ``enough_support``, in log-odds on average. The registered contour puts
+    something where a structure vanished: if less than ``accepted_share`` of the area drawn is on accepted slices, the
+    structure counts as gone.
     """
 
     rigid_error_mm: float = 3.0
@@ -93,6 +106,8 @@ class FusionSettings:
     largest_weight: float = 3.0
     appearance: bool = True
     search_mm: float = 6.0
+    enough_support: float = 1.0
+    accepted_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,8 @@ class VolumeSettings:
     """How slices are found, paired, shown to the method, judged and put together.
 
     Args:
-        pairing: "registered" through the registration, "position" by physical place, "middle" of the stacks (the papers).
+        pairing: "registered" through the registration, "position" by physical place, "middle" of the stacks, as in the
+            papers.
         register: "rigid", "deformable" for rigid and then Demons, or "off" for physical positions (phases of one scan,
             or already registered images).
         location_prior: whether points and mask are held near the registered contour.
@@ -116,6 +132,9 @@ class VolumeSettings:
         magnified_extent: side of the magnified view as a multiple of the structure's largest in-plane extent, at least
             ``magnified_minimum_mm``.
         body_margin: side of the body view as a multiple of the prior's body.
+        prior_slices: how many neighbouring prior slices speak for a target slice; the mean of their logits counts.
+        hint: the mask that the method begins with: none ("off", the papers), the registered "contour", or the result on
+            the "neighbour" slice where there is one already, at one slice at a time.
         fusion: "calibrated" weighs registered contour, method and appearance pixel by pixel; "off" is the method alone.
         acceptance: "calibrated" or "off".
         target_slices: the papers' oracle: the indices along the target's stored slice axis (k, as a rule) that hold the
@@ -124,7 +143,7 @@ class VolumeSettings:
     """
 
     pairing: str = "registered"
-    register: str = "rigid"
+    register: str = "deformable"
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     deformable: DeformableSettings = field(default_factory=DeformableSettings)
     window: WindowChoice = "auto"
@@ -143,7 +162,9 @@ class VolumeSettings:
     extend_mm: float = 30.0
     blunt_end_share: float = 0.6
     blunt_margin_mm: float = 3.0
-    fusion: str = "off"
+    prior_slices: int = 1
+    hint: str = "off"
+    fusion: str = "calibrated"
     fusing: FusionSettings = field(default_factory=FusionSettings)
     acceptance: str = "calibrated"
     calibration: AcceptanceSettings = field(default_factory=AcceptanceSettings)
@@ -172,8 +193,9 @@ class VolumeSettings:
         ):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, but is {getattr(self, name)!r}.")
-        if self.batch_slices < 1:
-            raise InputError(f"batch_slices must be at least 1, but is {self.batch_slices}.")
+        for name in ("batch_slices", "prior_slices"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, but is {getattr(self, name)}.")
 
     def slices_for(self, structure: str) -> Sequence[int] | None:
         """The target slices given for one structure, or None if they are to be found."""

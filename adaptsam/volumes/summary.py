@@ -23,7 +23,7 @@ TELLING_ABOVE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one slice; ``points`` (n, 2) are x, y in canonical slice pixels."""
+    """What came of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not."""
 
     prior_k: int
     accepted: bool
@@ -33,6 +33,7 @@ class Outcome:
     labels: np.ndarray
     touches: bool
     expected_dice: float
+    area: int
 
 
 def finish(
@@ -71,6 +72,10 @@ def _enough(visit: TargetVisit, outcomes: dict[int, Outcome], location: Location
     accepted = sum(outcome.accepted for outcome in outcomes.values())
     if location is None or visit.settings.acceptance == "off" or visit.settings.target_slices is not None:
         return accepted > 0
+    drawn = sum(outcome.area for outcome in outcomes.values())
+    kept = sum(outcome.area for outcome in outcomes.values() if outcome.accepted)
+    if visit.settings.fusion != "off" and kept < visit.settings.fusing.accepted_share * drawn:
+        return False
     low, high = max(0, location.expected[0]), min(visit.images.geometry.shape[0] - 1, location.expected[1])
     return accepted >= max(1, int(np.ceil(visit.settings.calibration.minimum_share * (high - low + 1))))
 
@@ -115,9 +120,12 @@ def _slice_report(
     if there:
         neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
         found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
-        value = accepted_confidence(
-            outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
-        )
+        if settings.kind == "expected" and np.isfinite(outcome.expected_dice):
+            value = outcome.expected_dice * (settings.touching_factor if outcome.touches else 1.0)
+        else:
+            value = accepted_confidence(
+                outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
+            )
         value = min(value, settings.bridged_limit) if interpolated else value
     else:
         value = rejected_confidence(outcome.distance, limit, settings)

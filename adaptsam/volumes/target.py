@@ -11,7 +11,7 @@ from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
 from adaptsam.volumes.body import coarsen, in_plane_box
 from adaptsam.volumes.deformable import Deformation, register_deformably
-from adaptsam.volumes.fusion import Evidence, fuse, look_alike, method_odds
+from adaptsam.volumes.fusion import Evidence, Fused, fuse, look_alike, method_odds, support
 from adaptsam.volumes.location import Location, SliceLocation
 from adaptsam.volumes.pairing import middle_pairs, nearest_slice
 from adaptsam.volumes.prior import PriorVisit, StructurePlan
@@ -132,18 +132,18 @@ class TargetVisit:
         """Target slice ``k`` as the model sees it, uint8 (h, w, 3)."""
         return self.images.image(k, view, self.window(plan))
 
-    def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> np.ndarray:
-        """The log-odds (H, W) of target slice ``k`` from registration, the method's ``logits`` and appearance."""
+    def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> Fused:
+        """What registration, the method's ``logits`` (H, W) and the appearance say together of target slice ``k``."""
         settings, box = self.settings.fusing, here.box
         look = np.zeros(here.solid.shape)
         if settings.appearance and plan.weights.appearance > 0 and look.size:
             gray = self.window(plan).rgb(self.images.volume.array[k])[..., 0][box]
             seen = plan.window.rgb(self.prior.images.sample(here.index))[..., 0]
             look = look_alike(gray, seen, here.solid, self.images.pixel, settings.search_mm)
-        fused = np.full(logits.shape, UNSEEN, np.float32)
+        odds = np.full(logits.shape, UNSEEN, np.float32)
         evidence = Evidence(here.solid, method_odds(logits[box]), look)
-        fused[box] = fuse(evidence, plan.weights, settings, self.error_mm)
-        return fused
+        odds[box] = fuse(evidence, plan.weights, settings, self.error_mm)
+        return Fused(odds, support(evidence, plan.weights, odds[box] > 0))
 
     def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
         """Where the axis of the prior's body view crosses slice ``k``; the target's own body if not registered."""

@@ -46,6 +46,12 @@ class View:
         """The view of a mask, bool (H, W) to bool (h, w)."""
         return self._crop(mask) if self.is_crop else self._sample(mask.astype(np.float32)) > 0.5
 
+    def values(self, field: np.ndarray, outside: float) -> np.ndarray:
+        """The view of a field of numbers, float32 (H, W) to (h, w); ``outside`` where there is no slice."""
+        if self.is_crop:
+            return np.asarray(self._crop(field - outside) + outside, np.float32)
+        return _interpolate(field, (self.step[1], self.step[0]), (self.origin[1], self.origin[0]), self.size, outside)
+
     def restore(self, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Logits (h, w) of the view on the slice of ``shape`` (H, W); :data:`UNSEEN` where the view does not reach."""
         if self.is_crop:
