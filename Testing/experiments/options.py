@@ -22,6 +22,7 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from adaptsam.data import Structure, StructureSet, Volume, read_structures, read_volume, select_structures
+from adaptsam.data.canonical import acquisition_plane
 from adaptsam.data.phantom import phantom_patient
 from adaptsam.evaluate.baselines import copy_contours, deform_mask, move_mask
 from adaptsam.evaluate.metrics import compare
@@ -39,7 +40,6 @@ from adaptsam.volumes import (
     register,
     register_deformably,
 )
-from adaptsam.volumes.canonical import acquisition_plane
 from adaptsam.volumes.slices import SliceImages
 
 PLAIN = PropagationSettings(fusion="off", register="rigid")

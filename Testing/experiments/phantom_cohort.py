@@ -39,7 +39,10 @@ def patient(seed: int) -> tuple[PhantomVisit, PhantomVisit]:
 
 
 def figures(seed: int, model: SamModel, structure: str = "GTV-1") -> dict[str, float]:
-    """Mean Dice over the slices that hold the structure (papers' protocol) and over the volume (ours)."""
+    """Mean Dice over the slices that hold the structure (papers' protocol) and over the volume (ours).
+
+    Without fusion, so that parts and retrieval are seen; options.py measures fusion.
+    """
     first, second = patient(seed)
     prior = select_structures(first.structures, [structure])
     truth = select_structures(second.structures, [structure]).structures[0].mask
@@ -58,7 +61,7 @@ def figures(seed: int, model: SamModel, structure: str = "GTV-1") -> dict[str, f
 
 def _protocols(slices: list[int], p2sam: Settings) -> Iterator[tuple[str, PropagationSettings]]:
     yield "papers'", replace(papers_protocol(slices), p2sam=p2sam)
-    yield "ours", PropagationSettings(p2sam=p2sam)
+    yield "ours", PropagationSettings(p2sam=p2sam, register="rigid", fusion="off")
 
 
 def _score(result: Propagation, truth: np.ndarray, protocol: str, target: Volume) -> float:
