@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from types import FrameType
 
 import adaptsam
-from adaptsam.commands import agents, bench, data, demo, followup, info, phantom, propagate, track, weights
+from adaptsam.commands import agents, autoprompt, bench, data, demo, followup, info, phantom, propagate, track, weights
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 DESCRIPTION = """\
@@ -25,13 +25,14 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
   adaptsam info planning_ct                what is in a folder or a file
   adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm \\
                      --target weekly_ct --output result
+  adaptsam autoprompt --agent heart --target planning_ct --output result
   adaptsam track --video clip.mp4 --prior-frame 3 --prior-mask frame3.png --output result
 
 `adaptsam COMMAND --help` explains a command, with examples.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, track, info, data, phantom, followup, agents, weights, bench)
+COMMANDS = (demo, propagate, autoprompt, track, info, data, phantom, followup, agents, weights, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -99,7 +99,8 @@ class Package:
         sam_kind, sam_sha256: of the one SAM that it prompts.
         shown: how an image must be shown.
         text: the text prompt of the explicit branch; "" in the implicit one.
-        clip: which CLIP made its attention maps, by name; "" in the implicit branch.
+        clip: which CLIP made its attention maps: its name, and its SHA-256 where only that one will do; "" in the
+            implicit branch.
         least_evidence: a slice with less of it does not hold the target; see
             :class:`adaptsam.alignsam.Evidence`, ``total``.
         training: how it was trained: any JSON values, without anything that names a patient.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,8 @@ def planned_files(targets: int, formats: Sequence[str]) -> list[str]:
 
 def write_results(
     folder: Path,
-    prior: Volume,
-    structures: StructureSet,
+    prior: Volume | None,
+    structures: StructureSet | None,
     visits: Iterable[Visit],
     *,
     formats: Sequence[str] | None,
@@ -67,6 +68,7 @@ def write_results(
     """Write everything into ``folder``; returns the summary, which ``summary.json`` holds too.
 
     Args:
+        prior, structures: None where contours were found without a prior.
         visits: taken one at a time; each is written and reported before the next is asked for, and not kept.
         formats: for every target; ``None`` for :func:`default_formats`.
         note: a sentence for the head of the report.
@@ -130,7 +132,7 @@ def summarise(report: StructureReport) -> dict[str, object]:
         "slices": [
             {
                 "index": slice_.index,
-                "prior_index": slice_.prior_index,
+                "prior_index": slice_.prior_index if slice_.prior_index >= 0 else None,
                 "accepted": slice_.accepted,
                 "interpolated": slice_.interpolated,
                 "confidence": slice_.confidence,
@@ -147,15 +149,17 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
     """One row a structure, for the terminal."""
     rows = []
     for report in visit.propagation.reports:
-        row: dict[str, object] = {
-            "structure": report.name,
-            "status": report.status,
-            "prior cm³": float(report.prior_volume_cm3),
-            "now cm³": float(report.volume_cm3),
-            "shift mm": float(report.centroid_shift_mm),
-            "slices": len(report.worst_slices),
-            "lowest conf.": min((slice_.confidence for slice_ in report.worst_slices), default=None),
-        }
+        row: dict[str, object] = {"structure": report.name, "status": report.status}
+        if math.isfinite(report.prior_volume_cm3):
+            row |= {
+                "prior cm³": float(report.prior_volume_cm3),
+                "now cm³": float(report.volume_cm3),
+                "shift mm": float(report.centroid_shift_mm),
+            }
+        else:
+            row["cm³"] = float(report.volume_cm3)
+        row["slices"] = len(report.worst_slices)
+        row["lowest conf."] = min((slice_.confidence for slice_ in report.worst_slices), default=None)
         if report.name in visit.agreements:
             agreement = visit.agreements[report.name]
             row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "surf. Dice": agreement.surface_dice}

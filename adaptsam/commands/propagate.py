@@ -20,8 +20,7 @@ from adaptsam.commands.settings import add_settings_options, settings_from
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from adaptsam.commands.sources import Sources
-    from adaptsam.data import StructureSet, Volume
+    from adaptsam.data import ImageSource, StructureSet, Volume
     from adaptsam.evaluate.course import Course
     from adaptsam.evaluate.report import Visit
     from adaptsam.propagate import Propagation
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
         progress("looking", 0, 1)
         sources = find_sources(args)
         check_sources(sources, formats, args.allow_different_patients)
-        check_references(args.reference, sources)
+        check_references(args.reference, sources.targets)
         planned = planned_files(len(sources.targets), formats or ())
         with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
             prior = sources.prior.read()
@@ -157,7 +156,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print_json(summary | {"output": args.output.resolve()})
     else:
-        _tell(told, course, args.output)
+        tell(told, args.output, course)
 
 
 @dataclass(frozen=True)
@@ -169,12 +168,10 @@ class Told:
     warnings: Sequence[str]
 
 
-def check_references(references: Sequence[Path] | None, sources: Sources) -> None:
+def check_references(references: Sequence[Path] | None, targets: Sequence[ImageSource]) -> None:
     """Before the work: one for each target, and there."""
-    if references and len(references) != len(sources.targets):
-        raise InputError(
-            f"There are {len(sources.targets)} targets and {len(references)} references; give one for each."
-        )
+    if references and len(references) != len(targets):
+        raise InputError(f"There are {len(targets)} targets and {len(references)} references; give one for each.")
     for path in references or ():
         if not path.exists():
             raise InputError(f"{path.name} does not exist; check the path.")
@@ -203,7 +200,8 @@ def _visits(
         del visit, volume, propagation  # or they would be in memory beside the next ones
 
 
-def _tell(told: Sequence[Told], course: Course | None, output: Path) -> None:
+def tell(told: Sequence[Told], output: Path, course: Course | None = None) -> None:
+    """The tables and warnings of a run on the terminal."""
     for one in told:
         print_table(one.rows, one.title)
         print("".join(f"  ! {warning}\n" for warning in one.warnings), end="")

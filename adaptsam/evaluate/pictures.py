@@ -36,7 +36,8 @@ class Pane:
     """One slice of a volume as it is drawn.
 
     ``slice`` counts along the array axis on which the slices run: k, unless a tool has turned the volume. ``contours``
-    are masks on the grid of ``volume`` with their colours. ``points`` (n, 2) are the array's two in-slice indices, the
+    are masks on the grid of ``volume`` with their colours;
+    without a colour, a mask only says where to look. ``points`` (n, 2) are the array's two in-slice indices, the
     faster one first: (i, j) where slices run along k. ``labels`` are 1 for a positive and 0 for a negative prompt.
     """
 
@@ -45,7 +46,7 @@ class Pane:
     plane: int
     slice: int
     title: str
-    contours: Sequence[tuple[np.ndarray, Color]] = ()
+    contours: Sequence[tuple[np.ndarray, Color | None]] = ()
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
@@ -102,7 +103,7 @@ def _draw(axes: Axes, pane: Pane, field_of_view: float) -> None:
     masks = [(orientation.apply(mask)[index], color) for mask, color in pane.contours]
     x, y = np.arange(width) * dx, np.arange(height) * dy
     for mask, color in reversed(masks):
-        if mask.any():
+        if color is not None and mask.any():
             # A rim of nothing closes the contour of a structure that is cut by the image's border.
             axes.contour(
                 np.concatenate([[x[0] - dx], x, [x[-1] + dx]]),
@@ -134,7 +135,7 @@ def _draw_points(axes: Axes, pane: Pane, orientation: Orientation, spacing: tupl
 
 
 def _centre(
-    masks: Sequence[tuple[np.ndarray, Color]], spacing: tuple[float, float], shape: tuple[int, int]
+    masks: Sequence[tuple[np.ndarray, Color | None]], spacing: tuple[float, float], shape: tuple[int, int]
 ) -> tuple[float, float]:
     for mask, _ in masks:
         if mask.any():

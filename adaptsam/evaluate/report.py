@@ -1,4 +1,4 @@
-"""One HTML file that tells a person what was propagated, and which slices to look at first.
+"""One HTML file that tells a person what was propagated or found, and which slices to look at first.
 
 The file opens off line: its pictures are inside. It says nothing about who the patient is: no name, number, date or
 path enters it, only the names of the structures.
@@ -24,6 +24,7 @@ from adaptsam.evaluate.pictures import Color, Pane, draw_confidence, draw_pair
 from adaptsam.volumes.windows import choose_window
 
 if TYPE_CHECKING:
+    from adaptsam.autoprompt import AutoPrompt
     from adaptsam.propagate import Propagation
     from adaptsam.sam import SamModel
     from adaptsam.volumes.report import SliceReport, StructureReport
@@ -46,7 +47,7 @@ class Visit:
 
     title: str
     volume: Volume
-    propagation: Propagation
+    propagation: Propagation | AutoPrompt
     reference: StructureSet | None = None
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
     baseline: Mapping[str, Agreement] = field(default_factory=dict)
@@ -65,8 +66,8 @@ def measured(visit: Visit, prior: Volume, structures: StructureSet, reference: S
 
 def write_report(
     folder: Path,
-    prior: Volume,
-    structures: StructureSet,
+    prior: Volume | None,
+    structures: StructureSet | None,
     visits: Iterable[Visit],
     *,
     model: SamModel,
@@ -77,6 +78,7 @@ def write_report(
     """Write ``report.html`` and the folder ``pictures`` into an existing folder; return the page's path.
 
     Args:
+        prior, structures: None where contours were found without a prior.
         visits: drawn one at a time, and not kept.
         course: what changed over the visits; asked when all of them were taken.
         settings: the dataclass of settings that the run had.
@@ -91,7 +93,9 @@ def write_report(
     if course is not None:
         sections.insert(0, course.section())
     path = folder / "report.html"
-    path.write_text(page.document(sections, facts(model, settings), note), encoding="utf-8")
+    path.write_text(
+        page.document(sections, facts(model, settings), note, propagated=prior is not None), encoding="utf-8"
+    )
     return path
 
 
@@ -105,7 +109,7 @@ def facts(model: SamModel, settings: object) -> dict[str, str]:
     }
 
 
-def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet, pictures: Path) -> str:
+def _section(number: int, visit: Visit, prior: Volume | None, structures: StructureSet | None, pictures: Path) -> str:
     """Everything about one target: warnings, the table, and each structure's confidence and pictures."""
     reports = visit.propagation.reports
     colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
@@ -126,37 +130,56 @@ def _section(number: int, visit: Visit, prior: Volume, structures: StructureSet,
         ],
         colors,
     )
-    return page.section(visit.title, visit.propagation.warnings, table, review, blocks)
+    return page.section(visit.title, visit.propagation.warnings, table, review, blocks, propagated=prior is not None)
 
 
 def _draw_structure(
-    visit: Visit, report: StructureReport, prior: Volume, structures: StructureSet, few: bool
+    visit: Visit, report: StructureReport, prior: Volume | None, structures: StructureSet | None, few: bool
 ) -> dict[str, tuple[str, bytes]]:
     """PNGs with their descriptions, by the end of their file names."""
-    before = _named(structures, report.name)
+    before = _named(structures, report.name) if structures else None
     after = _named(visit.propagation.structures, report.name)
-    if before is None or after is None:
+    if after is None or (structures is not None and before is None):
         return {}
     drawn = {}
     if report.slices:
         bars = [(slice_.index, slice_.confidence, slice_.accepted) for slice_ in report.slices]
         drawn["confidence"] = (f"Confidence of each slice of {report.name}", draw_confidence(bars, after.color))
     plane = slice_plane(visit.volume.geometry, report.slice_axis)
-    size = field_of_view(plane, (before.mask, structures.geometry), (after.mask, visit.volume.geometry))
+    shown = [(after.mask, visit.volume.geometry)]
+    if before is not None and structures is not None:
+        shown.append((before.mask, structures.geometry))
+    size = field_of_view(plane, *shown)
     for chosen in _to_draw(report, after.mask)[: PICTURES_PER_STRUCTURE if few else 1]:
         panes = _panes(visit, chosen, plane, prior, before, after)
-        alt = f"{report.name}: the prior's slice {chosen.prior_index} and the target's slice {chosen.index}"
+        alt = f"{report.name} on the target's slice {chosen.index}"
+        alt += f", and on the prior's slice {chosen.prior_index}" if before is not None else ""
         drawn[f"slice-{chosen.index}"] = (alt, draw_pair(*panes, size))
     return drawn
 
 
 def _panes(
-    visit: Visit, report: SliceReport, plane: int, prior: Volume, before: Structure, after: Structure
+    visit: Visit, report: SliceReport, plane: int, prior: Volume | None, before: Structure | None, after: Structure
 ) -> tuple[Pane, Pane]:
-    contours = [(after.mask, after.color)]
+    contours: list[tuple[np.ndarray, Color | None]] = [(after.mask, after.color)]
     truth = _named(visit.reference, after.name) if visit.reference else None
     if truth is not None:
         contours.append((truth.mask, REFERENCE_COLOR))
+    window = choose_window(visit.volume, modality=prior.modality if prior else "")
+    right = Pane(
+        visit.volume,
+        window,
+        plane,
+        report.index,
+        f"{visit.title} · slice {report.index} · {_state(report)}",
+        contours,
+        report.points,
+        report.labels,
+    )
+    if prior is None or before is None:
+        # The same slice with nothing drawn on it, centred alike.
+        nothing: list[tuple[np.ndarray, Color | None]] = [(after.mask, None)]
+        return Pane(visit.volume, window, plane, report.index, f"{visit.title} · as it is", nothing), right
     left = Pane(
         prior,
         choose_window(prior),
@@ -164,16 +187,6 @@ def _panes(
         report.prior_index,
         f"Prior · slice {report.prior_index}",
         [(before.mask, before.color)],
-    )
-    right = Pane(
-        visit.volume,
-        choose_window(visit.volume, modality=prior.modality),
-        plane,
-        report.index,
-        f"{visit.title} · slice {report.index} · {_state(report)}",
-        contours,
-        report.points,
-        report.labels,
     )
     return left, right
 

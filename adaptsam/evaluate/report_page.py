@@ -52,9 +52,11 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line);
 """
 
 
-def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "") -> str:
+def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "", *, propagated: bool = True) -> str:
     """The whole page from the sections of the targets and the facts of the run."""
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
+    title = "Propagated contours" if propagated else "Contours found by agents"
+    origin = "carried over" if propagated else "found"
     lead = f'<p class="lead">{escape(note)}</p>' if note else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -62,29 +64,38 @@ def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "") 
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>AdaptSAM: propagated contours</title>
+<title>AdaptSAM: {title.lower()}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <header>
-<h1>Propagated contours</h1>
+<h1>{title}</h1>
 <p class="research">{NOTICE}</p>
 {lead}
 </header>
 {"".join(sections)}
 <h2>How it was made</h2>
 <table class="facts">{rows}</table>
-<footer>{NOTICE} Contours were carried over by a model and drawn by nobody: check every slice.</footer>
+<footer>{NOTICE} Contours were {origin} by a model and drawn by nobody: check every slice.</footer>
 </body>
 </html>
 """
 
 
-def section(title: str, warnings: Sequence[str], table: str, review: str, blocks: Sequence[str]) -> str:
+def section(
+    title: str,
+    warnings: Sequence[str],
+    table: str,
+    review: str,
+    blocks: Sequence[str],
+    *,
+    propagated: bool = True,
+) -> str:
     """One target."""
     notes = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in warnings)
+    sides = "Left the prior, right the target" if propagated else "Left the slice as it is, right what was found"
     legend = (
-        '<p class="legend">Left the prior, right the target at the same scale. Green discs are positive prompts, red '
+        f'<p class="legend">{sides} at the same scale. Green discs are positive prompts, red '
         "crosses negative ones. A white contour is the reference, where there is one.</p>"
     )
     return f"<section><h2>{escape(title)}</h2>{notes}{table}{review}{legend}{''.join(blocks)}</section>"
@@ -105,8 +116,10 @@ def structures_table(
     baseline: Mapping[str, Agreement],
 ) -> str:
     """Volumes, shifts and states; beside them the agreement with a reference where there is one."""
-    header = [("Structure", ""), ("Status", "word"), ("Prior cm³", ""), ("Now cm³", ""), ("Change", "")]
-    header += [("Shift mm", ""), ("Slices", ""), ("Lowest confidence", "")]
+    compared = any(math.isfinite(report.prior_volume_cm3) for report in reports)
+    header = [("Structure", ""), ("Status", "word")]
+    header += [("Prior cm³", ""), ("Now cm³", ""), ("Change", ""), ("Shift mm", "")] if compared else [("cm³", "")]
+    header += [("Slices", ""), ("Lowest confidence", "")]
     if agreements:
         tolerance = next(iter(agreements.values())).tolerance
         header += [("Dice", ""), ("HD95 mm", ""), (f"Surface Dice {tolerance:g} mm", "")]
@@ -121,13 +134,13 @@ def structures_table(
         cells = [
             f"<td>{_name(report.name, colors)}</td>",
             f'<td class="word">{status}</td>',
-            _cell(number(report.prior_volume_cm3, 1)),
+            *([_cell(number(report.prior_volume_cm3, 1))] if compared else []),
             _cell(number(report.volume_cm3, 1)),
-            _cell(change(report.volume_cm3, report.prior_volume_cm3)),
-            _cell(number(report.centroid_shift_mm, 1)),
-            _cell(str(len(held))),
-            _cell(number(lowest, 2)),
         ]
+        if compared:
+            cells.append(_cell(change(report.volume_cm3, report.prior_volume_cm3)))
+            cells.append(_cell(number(report.centroid_shift_mm, 1)))
+        cells += [_cell(str(len(held))), _cell(number(lowest, 2))]
         if agreements:
             cells += _agreement(agreements.get(report.name))
             moved = baseline.get(report.name)
@@ -143,15 +156,17 @@ def review_table(slices: Sequence[tuple[str, SliceReport, str]], colors: Mapping
     """The slices that a person should look at first: the structure, the slice, and where it is in the patient."""
     if not slices:
         return ""
+    paired = any(report.prior_index >= 0 for _, report, _ in slices)
     rows = "".join(
         f"<tr><td>{_name(name, colors)}</td>{_cell(str(report.index))}{_cell(position)}"
         f"{_cell(number(report.confidence, 2))}{_cell(number(report.distance, 3))}{_cell(number(report.threshold, 3))}"
-        f"{_cell(str(report.prior_index))}</tr>"
+        f"{_cell(str(report.prior_index)) if paired else ''}</tr>"
         for name, report, position in slices
     )
     head = "".join(
         f"<th>{text}</th>"
         for text in ("Structure", "Slice", "Position", "Confidence", "Distance", "Accepted up to", "Prior slice")
+        if paired or text != "Prior slice"
     )
     return f"<h3>Look at these first</h3><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 

@@ -1,0 +1,206 @@
+"""``adaptsam autoprompt``: trained agents find their targets in images, with nobody clicking."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptsam.commands.console import (
+    ProgressBars,
+    add_model_options,
+    add_output_options,
+    load_model,
+    print_json,
+)
+from adaptsam.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from adaptsam.alignsam import Package
+    from adaptsam.autoprompt import AutoPromptSettings, TextMaps
+    from adaptsam.commands.propagate import Told
+    from adaptsam.data import ImageSource
+    from adaptsam.evaluate.report import Visit
+    from adaptsam.sam import SamModel
+
+DESCRIPTION = """\
+Contours without a first contour: each agent finds the one target that it was trained for, slice by slice.
+
+  adaptsam autoprompt --agent heart --agent lungs.agent.safetensors --target planning_ct --output result
+
+  what an agent is for, and which SAM it needs:
+  adaptsam agents inspect heart
+
+  an agent that was trained with a larger SAM:
+  adaptsam autoprompt --agent liver.agent.safetensors --checkpoint vit_b --target planning_ct --output result
+
+  an agent of the explicit branch looks for a text with CLIP's help:
+  adaptsam autoprompt --agent tumour.agent.safetensors --clip biomedclip_folder --target ct --output result
+
+  then carry what was found, and corrected by you, to the later visits:
+  adaptsam propagate --prior-image planning_ct --prior-mask result/target-1.seg.nrrd --target weekly_ct --output later
+
+A slice on which the agent is not sure enough stays empty; a target that is nowhere to be found comes out empty, with a
+warning. The result lies on the image's own grid: target-1.rtstruct.dcm (for DICOM), target-1.seg.nrrd, report.html and
+summary.json, all or none.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "autoprompt",
+        help="find targets with trained agents",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    group = parser.add_argument_group("inputs")
+    group.add_argument(
+        "--agent", action="append", required=True, metavar="AGENT", help="a file, or a name from 'adaptsam agents list'"
+    )
+    group.add_argument(
+        "--target", action="append", required=True, type=Path, metavar="PATH", help="an image; repeat for more"
+    )
+    group.add_argument("--target-series", action="append", metavar="ID", help="UID or number, in a folder of several")
+    group.add_argument(
+        "--target-modality",
+        metavar="KIND",
+        type=str.upper,
+        choices=("CT", "CBCT", "MR", "US"),
+        help="what the target is (CT, CBCT, MR, US), where its file does not say or says it wrongly",
+    )
+    group.add_argument(
+        "--reference",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="contours to measure against, one for each target",
+    )
+    add_model_options(parser)
+    parser.add_argument("--clip", metavar="SOURCE", help="CLIP for agents of the explicit branch: a folder or a file")
+    settings = parser.add_argument_group("settings")
+    settings.add_argument(
+        "--least-evidence",
+        type=float,
+        metavar="X",
+        help="accept slices from this evidence, 0 to 1; default: what each agent's file says",
+    )
+    settings.add_argument("--keep-all-slices", action="store_true", help="accept every slice, whatever its evidence")
+    settings.add_argument("--no-cleanup", action="store_true", help="leave the slices as they are")
+    settings.add_argument("--stop-early", action="store_true", help="no further points where the mask stays the same")
+    parser.add_argument(
+        "--format",
+        metavar="LIST",
+        help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
+        "default: seg.nrrd, and rtstruct for DICOM targets",
+    )
+    add_output_options(parser, "the results")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from adaptsam.alignsam import load_agent
+    from adaptsam.alignsam.shelf import find_agent
+    from adaptsam.commands.outputs import parse_formats, planned_files, write_results
+    from adaptsam.commands.propagate import check_references, tell
+    from adaptsam.commands.sources import check_formats, target_sources
+    from adaptsam.data import find_image, staged_output
+
+    settings = settings_from(args)
+    formats = parse_formats(args.format) if args.format else None
+    told: list[Told] = []
+    with ProgressBars(args.quiet) as progress:
+        pairs = target_sources(args.target, args.target_series)
+        targets = [find_image(path, series, f"Target {n}") for n, (path, series) in enumerate(pairs, start=1)]
+        targets = [replace(target, modality=args.target_modality or "") for target in targets]
+        check_formats(targets, formats)
+        check_references(args.reference, targets)
+        agents = [load_agent(find_agent(agent)) for agent in args.agent]
+        with staged_output(args.output, planned_files(len(targets), formats or ()), overwrite=args.overwrite) as stage:
+            model = load_model(args)
+            for package in agents:
+                package.check_model(model)
+                package.agent.to(model.device)
+            maps = text_maps(args.clip, agents, args.device)
+            visits = _visits(agents, targets, args.reference or (), model, settings, maps, progress, told)
+            summary = write_results(stage, None, None, visits, formats=formats, model=model, settings=settings)
+    if args.json:
+        print_json(summary | {"agents": [package.describe() for package in agents], "output": args.output.resolve()})
+    else:
+        tell(told, args.output)
+
+
+def settings_from(args: argparse.Namespace) -> AutoPromptSettings:
+    """The settings that the options ask for."""
+    from adaptsam.alignsam import UseSettings
+    from adaptsam.autoprompt import AutoPromptSettings
+
+    if args.keep_all_slices and args.least_evidence is not None:
+        raise InputError("--keep-all-slices and --least-evidence contradict each other; give one.")
+    return AutoPromptSettings(
+        use=UseSettings(stop_early=args.stop_early),
+        acceptance="off" if args.keep_all_slices else "agent",
+        least_evidence=args.least_evidence,
+        cleanup=not args.no_cleanup,
+    )
+
+
+def text_maps(source: str | None, agents: Sequence[Package], device: str) -> TextMaps | None:
+    """Attention maps by the CLIP that was given, where an agent needs them.
+
+    Raises:
+        CheckpointError: it is another CLIP than an agent was trained with.
+    """
+    asking = [package for package in agents if package.text]
+    if source is None or not asking:
+        return None
+    import numpy as np
+
+    from adaptsam.alignsam.clip import TextAttention, load_clip
+
+    clip = load_clip(source, device=device)
+    for package in asking:
+        if package.clip and clip.sha256 not in package.clip:
+            raise CheckpointError(
+                f"The agent for {package.target.name} was trained with another CLIP ({package.clip}); give that one."
+            )
+    attention = TextAttention(clip)
+
+    def maps(text: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [one[0].cpu().numpy() for one in attention.maps(np.stack(images), [text])]
+
+    return maps
+
+
+def _visits(
+    agents: Sequence[Package],
+    targets: Sequence[ImageSource],
+    references: Sequence[Path],
+    model: SamModel,
+    settings: AutoPromptSettings,
+    maps: TextMaps | None,
+    progress: ProgressBars,
+    told: list[Told],
+) -> Iterator[Visit]:
+    """Each target as the report wants it, one in memory at a time."""
+    from adaptsam.autoprompt import autoprompt
+    from adaptsam.commands.outputs import table_rows
+    from adaptsam.commands.propagate import Told
+    from adaptsam.data import read_structures
+    from adaptsam.evaluate.metrics import compare_structures
+    from adaptsam.evaluate.report import Visit
+
+    for number, source in enumerate(targets):
+        progress("reading", number, len(targets))
+        volume = source.read()
+        found = autoprompt(agents, volume, model=model, settings=settings, text_maps=maps, progress=progress)
+        visit = Visit(source.title, volume, found)
+        if references:
+            reference = read_structures(references[number], volume)
+            visit = replace(visit, reference=reference, agreements=compare_structures(found.structures, reference))
+        told.append(Told(visit.title, table_rows(visit), found.warnings))
+        yield visit
+        del visit, volume, found  # or they would be in memory beside the next ones
