@@ -15,7 +15,20 @@ from io import TextIOWrapper
 from types import FrameType
 
 import adaptsam
-from adaptsam.commands import agents, autoprompt, bench, data, demo, followup, info, phantom, propagate, track, weights
+from adaptsam.commands import (
+    agents,
+    autoprompt,
+    bench,
+    data,
+    demo,
+    followup,
+    info,
+    phantom,
+    propagate,
+    track,
+    train,
+    weights,
+)
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 DESCRIPTION = """\
@@ -32,7 +45,7 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, autoprompt, track, info, data, phantom, followup, agents, weights, bench)
+COMMANDS = (demo, propagate, autoprompt, track, info, data, phantom, followup, agents, train, weights, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:
