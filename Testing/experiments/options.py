@@ -32,7 +32,6 @@ from adaptsam.sam import EmbeddingStore, load_sam
 from adaptsam.volumes import (
     DeformableSettings,
     Deformation,
-    FusionSettings,
     PriorVisit,
     Rigid,
     SliceReport,
@@ -42,14 +41,22 @@ from adaptsam.volumes import (
 )
 from adaptsam.volumes.slices import SliceImages
 
-PLAIN = PropagationSettings(fusion="off", register="rigid")
-FUSED = replace(PLAIN, fusion="calibrated", register="deformable")
+DEFAULT = PropagationSettings()
+PLAIN = replace(DEFAULT, fusion="off", register="rigid")
 OPTIONS: dict[str, PropagationSettings] = {
     "plain": PLAIN,
-    "deformable prior": replace(PLAIN, register="deformable"),
-    "rigid, fusion": replace(PLAIN, fusion="calibrated"),
-    "deformable, fusion": FUSED,
-    "deformable, fusion without appearance": replace(FUSED, fusing=FusionSettings(appearance=False)),
+    "plain, near the deformable contour": replace(PLAIN, register="deformable"),
+    "plain, 3 prior slices": replace(PLAIN, prior_slices=3),
+    "plain, begun with the contour": replace(PLAIN, hint="contour"),
+    "plain, begun with the neighbour": replace(PLAIN, hint="neighbour"),
+    "plain, magnified": replace(PLAIN, view="magnified"),
+    "fusion, rigid": replace(PLAIN, fusion="calibrated"),
+    "default": DEFAULT,
+    "default, confidence of terms": replace(DEFAULT, confidence=replace(DEFAULT.confidence, kind="terms")),
+    "default without appearance": replace(DEFAULT, fusing=replace(DEFAULT.fusing, appearance=False)),
+    "default, 3 prior slices": replace(DEFAULT, prior_slices=3),
+    "default, begun with the contour": replace(DEFAULT, hint="contour"),
+    "everything": replace(DEFAULT, prior_slices=3, hint="contour"),
 }
 BASELINES = ("copy", "rigid", "deformable")
 
