@@ -1,4 +1,4 @@
-"""``adaptsam train``: train an agent of AlignSAM on images with masks of one target."""
+"""``adaptsam train``: an agent of AlignSAM on images with masks of one target, or a SAM by a recipe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptsam.commands import train_recipe
 from adaptsam.commands.console import (
     ProgressBars,
     add_model_options,
@@ -47,7 +48,7 @@ HELD_BACK = 0.2
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("train", help="train an agent on images with masks")
+    parser = commands.add_parser("train", help="train an agent, or fine-tune a SAM")
     methods = parser.add_subparsers(title="methods", metavar="METHOD", required=True)
     align = methods.add_parser(
         "alignsam",
@@ -69,6 +70,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_model_options(align)
     add_talk_options(align)
     align.set_defaults(run=run)
+    train_recipe.add(methods)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ the process that works on it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ from adaptsam.errors import InputError
 from adaptsam.finetune.decoding import decode_prompts
 from adaptsam.finetune.losses import sam_loss
 from adaptsam.finetune.prompting import Mask, box_around, closed, draw_points, error_points, noisy_box
-from adaptsam.sam import encode
+from adaptsam.finetune.tuning import Tuning
+from adaptsam.sam import SamModel, encode
 from adaptsam.sam.prompts import PromptTokens
 
 PROMPTS = ("none", "point", "box")
@@ -107,6 +109,17 @@ class TrainableSam(nn.Module):
         rate = np.linspace(0.0, self.drop_path, depth)[:, None]
         drawn = np.stack([np.random.default_rng([*seed, 1]).random((depth, 2)) for seed in seeds], axis=-1)
         return torch.from_numpy((drawn >= rate[..., None]) / (1 - rate[..., None])).to(like)
+
+
+def trainable(base: SamModel, tuning: Tuning, device: torch.device, checkpointed: bool = False) -> TrainableSam:
+    """A copy of a model, ready to be trained on a device; ``base`` is left as it is.
+
+    Raises:
+        InputError: the tuning cannot be applied to this model.
+    """
+    sam = copy.deepcopy(base.sam).to(device)
+    tuning.apply(sam)
+    return TrainableSam(sam, tuning.dropped, checkpointed)
 
 
 def interactive_rounds(

@@ -75,8 +75,13 @@ class Tuning:
         """Add what the method adds, and set what is trained, in place.
 
         Raises:
-            InputError: a setting that the method does not know or cannot use.
+            InputError: a setting that the method does not know or cannot use, or a model whose encoder is no ViT.
         """
+        if not hasattr(sam.image_encoder, "blocks"):
+            raise InputError(
+                "MobileSAM (vit_t) cannot be trained here; give a SAM with a ViT encoder: vit_b, vit_l, vit_h, or the "
+                "small model."
+            )
         try:
             METHODS[self.method](sam, **self.settings)
         except TypeError as error:

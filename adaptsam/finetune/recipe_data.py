@@ -1,0 +1,40 @@
+"""What a recipe trains and validates with: the parts of a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from adaptsam.data.datasets import PARTS, Sample, open_dataset
+from adaptsam.errors import InputError
+
+
+def dataset_parts(path: str | None, kind: str | None = None, seed: int = 0) -> dict[str, tuple[Sample, ...]]:
+    """The samples of a data set to train, to validate and to test with, patient by patient.
+
+    Args:
+        path: the folder.
+        kind: of the data set; recognised by default.
+        seed: of the split.
+
+    Raises:
+        InputError: no folder was given, it is no data set, or there is nothing to train or to validate with.
+    """
+    if not path:
+        raise InputError("A recipe needs a folder of images and masks; give it with dataset_dir=FOLDER.")
+    dataset = open_dataset(path, kind)
+    dataset.check_usable()
+    parts = dataset.split(seed)
+    if not parts["train"] or not parts["validation"]:
+        raise InputError(
+            f"{dataset.name} has too few samples to train and to validate with; three of the kind {dataset.unit} are "
+            "the least."
+        )
+    return parts
+
+
+def fingerprint(parts: Mapping[str, Sequence[Sample]]) -> str:
+    """What was trained and validated with, in short: counts, and a hash of the samples' names."""
+    names = [sample.name for part in PARTS[:2] for sample in parts[part]]
+    digest = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
+    return f"{len(parts[PARTS[0]])} and {len(parts[PARTS[1]])} samples, {digest}"
