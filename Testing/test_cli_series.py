@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_all_visits_of_a_patient_are_found_by_date(data, tmp_path, capsys) -> No
     assert (course["prior"], len(course["volume_cm3"])) == (1, 3)
     report = (tmp_path / "result" / "report.html").read_text()
     assert "Volume over time" in report
-    assert "4711" not in report
+    assert "4711" not in re.sub(r"base64,[^\"']+", "", report)  # pictures may hold any digits
     assert "2024" not in report.split("How it was made")[0].split("</style>")[1][:2000]
 
 

@@ -92,7 +92,12 @@ class P2SamSlices:
 
     def forget_targets(self) -> None:
         """Drop from the store what was encoded of targets alone: the next target cannot use it."""
-        self.store.forget(self._target_keys - self._prior_keys)
+        self.store.forget(self._target_keys)
+        self._target_keys.clear()
+
+    def keep(self) -> None:
+        """Count all that was encoded so far as the prior's: it learns from its own slices by taking some as targets."""
+        self._prior_keys |= self._target_keys
         self._target_keys.clear()
 
     def _learn(
@@ -103,8 +108,9 @@ class P2SamSlices:
             (self.store.key(image), hashlib.sha256(np.packbits(mask).tobytes()).digest())
             for image, mask in zip(images, masks, strict=True)
         ]
-        self._prior_keys.update(key for key, _ in keys)
-        self._target_keys.update(self.store.key(image) for image in others)
+        # An image is what it was first seen as: a target's slice is compared with the prior's as if it were one, too.
+        self._prior_keys.update(key for key, _ in keys if key not in self._target_keys)
+        self._target_keys.update(key for key in map(self.store.key, others) if key not in self._prior_keys)
         new = {key: n for n, key in enumerate(keys) if key not in self._priors}
         wanted = [images[n] for n in new.values()] + list(others)
         embeddings = self.store.get(wanted, lambda stage, done, total: self._tick()) if wanted else []

@@ -144,6 +144,7 @@ def propagate_each(
         before = store.encoded
         method = P2SamSlices(store, options.p2sam, steps.again)
         visit = PriorVisit(method, prior, chosen, options, steps)
+        method.keep()
         number = 0
         # No loop variable and no enumerate: both would hold a target while the next one is read.
         source = iter(targets)
