@@ -8,7 +8,14 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from adaptsam.data.volume import Geometry, Structure, StructureSet
 from adaptsam.errors import GeometryError
-from adaptsam.evaluate.metrics import bounding_box, centroid, compare, compare_structures, slice_dice
+from adaptsam.evaluate.metrics import (
+    added_path_length,
+    bounding_box,
+    centroid,
+    compare,
+    compare_structures,
+    slice_dice,
+)
 
 SHAPE = (12, 30, 40)
 GRID = Geometry(SHAPE, spacing=(1.0, 2.0, 3.0), origin=(5.0, -7.0, 11.0))
@@ -159,3 +166,23 @@ def test_masks_on_other_grids_are_refused_in_one_sentence():
         compare_structures(StructureSet((), GRID), StructureSet((), other))
     with pytest.raises(GeometryError, match="shape"):
         compare(np.zeros((3, 3, 3), bool), np.zeros(SHAPE, bool), GRID)
+
+
+def test_the_added_path_is_the_border_that_the_mask_lacks_in_millimetres():
+    # Pixels of 1 by 2 mm count 1.5 mm each; a rectangle of 4 by 5 pixels has a border of 14.
+    reference = block(slice(2, 4), slice(10, 14), slice(10, 15))
+    nothing = np.zeros(SHAPE, bool)
+    assert added_path_length(nothing, reference, GRID) == pytest.approx(2 * 14 * 1.5)
+    assert added_path_length(reference, reference, GRID) == 0
+    assert added_path_length(reference, nothing, GRID) == 0
+    # One column further to the right: the left border (4 pixels) is missing, and the old right one (2 inner pixels).
+    moved = block(slice(2, 4), slice(10, 14), slice(11, 16))
+    assert added_path_length(moved, reference, GRID) == pytest.approx(2 * 6 * 1.5)
+    assert compare(moved, reference, GRID).added_path == pytest.approx(2 * 6 * 1.5)
+
+
+def test_within_its_tolerance_a_border_need_not_be_drawn_again():
+    reference = block(slice(2, 4), slice(10, 14), slice(10, 15))
+    moved = block(slice(2, 4), slice(10, 14), slice(11, 16))
+    assert added_path_length(moved, reference, GRID, tolerance=1.0) == 0
+    assert added_path_length(np.zeros(SHAPE, bool), reference, GRID, tolerance=1.0) == pytest.approx(2 * 14 * 1.5)

@@ -4,8 +4,10 @@ Surface distances and surface Dice are MONAI's. The surface Dice weighs each sur
 (Nikolov et al., 2018, arXiv:1809.04430), so that thick slices do not count as much as thin ones; the 95 % Hausdorff
 distance and the mean distance run over the border voxels of the two masks.
 
+The added path length is the contour that a person would still have to draw (Vaassen et al., 2020).
+
 Empty masks: two empty masks agree (overlaps and surface Dice are 1), an empty one against any other does not (0).
-A distance to something that is not there is NaN, never 0.
+A distance to something that is not there is NaN, never 0. The added path of an empty mask is the whole reference's.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from adaptsam.data.grids import set_upright
 from adaptsam.data.volume import Geometry, StructureSet
@@ -27,7 +30,8 @@ class Agreement:
 
     ``hausdorff_95`` is the larger of the two directed 95th percentiles, ``mean_surface_distance`` the symmetric mean,
     both in mm. ``surface_dice`` is the share of both surfaces that lies within ``tolerance`` mm of the other one.
-    ``volume_error`` in cm³ is positive where the mask is too large; ``centroid_error`` is in mm.
+    ``volume_error`` in cm³ is positive where the mask is too large; ``centroid_error`` is in mm, and so is
+    ``added_path``, the length of :func:`added_path_length`.
     """
 
     dice: float
@@ -39,6 +43,7 @@ class Agreement:
     volume: float
     reference_volume: float
     centroid_error: float
+    added_path: float
 
     @property
     def volume_error(self) -> float:
@@ -71,6 +76,7 @@ def compare(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, toleran
         volume=float(mask.sum() * cm3),
         reference_volume=float(reference.sum() * cm3),
         centroid_error=float(np.linalg.norm(centroid(mask, geometry) - centroid(reference, geometry))),
+        added_path=added_path_length(mask, reference, geometry),
     )
 
 
@@ -78,6 +84,38 @@ def dice(mask: np.ndarray, reference: np.ndarray) -> float:
     """Twice the overlap of two bool masks of one shape, over the sum of their sizes; 1 if both are empty."""
     inside = int(mask.sum()) + int(reference.sum())
     return 2 * int((mask & reference).sum()) / inside if inside else 1.0
+
+
+def added_path_length(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, tolerance: float = 0.0) -> float:
+    """The contour that a person must still draw, in mm (Vaassen et al., 2020): the reference's that the mask lacks.
+
+    On every slice along k, the pixels of the reference's border are counted that are no pixel of the mask's border, and
+    each counts as one pixel's mean side. What has to be deleted only costs nothing.
+
+    Args:
+        mask: bool (K, J, I).
+        reference: bool (K, J, I).
+        geometry: of both.
+        tolerance: in mm, within the slice, up to which a border counts as there; 0 as published.
+    """
+    box = bounding_box(mask | reference)
+    if box is None:
+        return 0.0
+    ours, theirs = (_borders(array[box]) for array in (mask, reference))
+    if tolerance > 0:
+        missing = 0
+        for drawn, wanted in zip(ours, theirs, strict=True):
+            far = ndimage.distance_transform_edt(~drawn, sampling=geometry.spacing[1::-1]) if drawn.any() else np.inf
+            missing += int(np.count_nonzero(wanted & (far > tolerance)))
+    else:
+        missing = int(np.count_nonzero(theirs & ~ours))
+    return missing * float(np.mean(geometry.spacing[:2]))
+
+
+def _borders(mask: np.ndarray) -> np.ndarray:
+    """The pixels of each slice of a mask (K, J, I) that have a neighbour outside it, across an edge, in their slice."""
+    across_edges = ndimage.generate_binary_structure(2, 1)[None]
+    return mask & ~ndimage.binary_erosion(mask, across_edges)
 
 
 def compare_structures(
