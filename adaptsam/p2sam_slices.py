@@ -11,7 +11,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment
+from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment, segment_points
 from adaptsam.p2sam.distances import DISTANCES
 from adaptsam.sam import Embedding, EmbeddingStore
 from adaptsam.volumes import SliceJob, SliceResult
@@ -78,6 +78,13 @@ class P2SamSlices:
         for n, result in zip(able, done, strict=True):
             results[n] = _slice_result(result)
         return results
+
+    def segment_points(self, job: SliceJob, points: np.ndarray, labels: np.ndarray) -> SliceResult | None:
+        """A job's slice from points (n, 2), x and y in the target view, that a person gave; None as for segment."""
+        [prior], [target] = self._learn([job.prior_image], [job.prior_mask], [job.target_image])
+        if not prior.usable:
+            return None
+        return _slice_result(segment_points(self.store.model, Job(prior, target), points, labels, self.settings))
 
     def _framed(self, hint: np.ndarray | None, target: Embedding) -> Tensor | None:
         return None if hint is None else self.store.model.frame_logits(hint, target)

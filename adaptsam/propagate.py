@@ -14,11 +14,23 @@ from adaptsam.p2sam import Settings
 from adaptsam.p2sam_slices import P2SamSlices
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
-from adaptsam.volumes import Carried, PriorVisit, SliceReport, StructureReport, VolumeSettings, carry, check_image
+from adaptsam.volumes import (
+    Carried,
+    PriorVisit,
+    SliceReport,
+    StructureReport,
+    VolumeSettings,
+    Watch,
+    carry,
+    check_image,
+    unwatched,
+)
+from adaptsam.volumes.target import TargetVisit
 
 __all__ = [
     "Propagation",
     "PropagationSettings",
+    "Propagator",
     "SliceReport",
     "StructureReport",
     "papers_protocol",
@@ -132,33 +144,98 @@ def propagate_each(
     Yields:
         Each target with its :class:`Propagation`, in order.
     """
-    chosen = _check_prior(prior, structures, names)
-    options = settings or PropagationSettings()
-    steps = _Steps(progress)
+    chosen = _check_prior(prior, structures, names)  # before a model is loaded
     with ExitStack() as stack:
         lasting = store is not None
         if store is None:
             # On disk as well, so that no slice is encoded twice however little memory is given to embeddings.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True))
             store = EmbeddingStore(model or load_sam(), folder=folder)
-        before = store.encoded
-        method = P2SamSlices(store, options.p2sam, steps.again)
-        visit = PriorVisit(method, prior, chosen, options, steps)
-        method.keep()
-        number = 0
+        understood = Propagator(
+            prior,
+            chosen,
+            store=store,
+            settings=settings,
+            progress=progress,
+            allow_different_patients=allow_different_patients,
+        )
         # No loop variable and no enumerate: both would hold a target while the next one is read.
         source = iter(targets)
         while (target := next(source, None)) is not None:
-            steps.prefix = f"target {number + 1} of {total}: " if total > 1 else ""
-            _check_target(prior, target, _what(number, total), allow_different_patients)
-            carried = carry(visit, target, steps)
+            result = understood.carry(target, total=total)[0]
             if not lasting:
-                method.forget_targets()
-            result = _result(chosen, target, carried, store.encoded - before)
-            before = store.encoded
-            number += 1
+                understood.forget_targets()
             yield target, result
-            del target, carried, result
+            del target, result
+
+
+class Propagator:
+    """A prior visit, understood once and carried to any number of targets.
+
+    Args:
+        prior: the image on which the structures were drawn.
+        structures: on the prior's grid.
+        store: keeps embeddings; its model is used.
+        names: which structures; all that are not empty by default.
+        settings: see :class:`PropagationSettings`.
+        progress: told "prior", "register" and "segment"; may cancel.
+        allow_different_patients: go on although prior and target name different patients.
+
+    Raises:
+        GeometryError: the structures lie on another grid than the prior.
+        InputError: an unknown or empty structure, an image without content.
+    """
+
+    def __init__(
+        self,
+        prior: Volume,
+        structures: StructureSet,
+        *,
+        store: EmbeddingStore,
+        names: Sequence[str] | None = None,
+        settings: PropagationSettings | None = None,
+        progress: Progress = silent,
+        allow_different_patients: bool = False,
+    ) -> None:
+        self.structures = _check_prior(prior, structures, names)
+        self._prior, self._store = prior, store
+        self._allow_different_patients = allow_different_patients
+        self._number = 0
+        self._encoded = store.encoded
+        self._steps = _Steps(progress)
+        options = settings or PropagationSettings()
+        self.method = P2SamSlices(store, options.p2sam, self._steps.again)
+        self._visit = PriorVisit(self.method, prior, self.structures, options, self._steps)
+        self.method.keep()
+
+    def carry(self, target: Volume, *, total: int = 1, watch: Watch = unwatched) -> tuple[Propagation, TargetVisit]:
+        """The structures in one target.
+
+        Args:
+            target: an image of the same patient.
+            total: how many targets there will be, for the progress.
+            watch: shown the slices as they come.
+
+        Returns:
+            What came of it, and the target as it was understood, which :mod:`adaptsam.correction` takes.
+
+        Raises:
+            GeometryError: the target is of another patient.
+            InputError: an image without content.
+            Cancelled: the progress callback asked for it.
+        """
+        number = self._number
+        self._steps.prefix = f"target {number + 1} of {total}: " if total > 1 else ""
+        _check_target(self._prior, target, _what(number, total), self._allow_different_patients)
+        carried = carry(self._visit, target, self._steps, watch=watch)
+        result = _result(self.structures, target, carried, self._store.encoded - self._encoded)
+        self._encoded = self._store.encoded
+        self._number += 1
+        return result, carried.visit
+
+    def forget_targets(self) -> None:
+        """Drop what was encoded of targets alone."""
+        self.method.forget_targets()
 
 
 def papers_protocol(

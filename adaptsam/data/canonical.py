@@ -64,6 +64,14 @@ class Orientation:
             stored[..., source] = shape[source] - 1 - canonical[..., axis] if flip else canonical[..., axis]
         return stored[..., ::-1]
 
+    def canonical_index(self, index: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """The inverse of :meth:`stored_index`; ``shape`` is the stored (K, J, I) here, too."""
+        stored = np.asarray(index, float)[..., ::-1]
+        canonical = np.empty_like(stored)
+        for axis, (source, flip) in enumerate(zip(self.order, self.flipped, strict=True)):
+            canonical[..., axis] = shape[source] - 1 - stored[..., source] if flip else stored[..., source]
+        return canonical[..., ::-1]
+
     def stored_slice(self, k: int, shape: tuple[int, int, int]) -> int:
         """The index, along the stored slice axis ``order[0]``, of canonical slice ``k``."""
         return shape[self.order[0]] - 1 - k if self.flipped[0] else k
@@ -76,6 +84,12 @@ class Orientation:
         points = np.asarray(points, float).reshape(-1, 2)
         stored = self.stored_index(np.concatenate([points, np.zeros((len(points), 1))], axis=1), shape)
         return np.delete(stored, 2 - self.order[0], axis=1)
+
+    def canonical_points(self, points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """The inverse of :meth:`stored_points`: x and y in a canonical slice, (n, 2)."""
+        points = np.asarray(points, float).reshape(-1, 2)
+        stored = np.insert(points, 2 - self.order[0], 0.0, axis=1)
+        return self.canonical_index(stored, shape)[:, :2]
 
 
 def nearest_axes(geometry: Geometry) -> tuple[int, int, int]:

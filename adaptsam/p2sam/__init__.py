@@ -13,7 +13,7 @@ Eq. 2), the masks (``cascade``), the distances between features (``distances``),
 from adaptsam.p2sam.distances import hungarian, jensen_shannon, wasserstein
 from adaptsam.p2sam.parts import Prior
 from adaptsam.p2sam.retrieval import EMPTY_DISTANCE
-from adaptsam.p2sam.segment import Candidate, Job, Result, segment
+from adaptsam.p2sam.segment import Candidate, Job, Result, segment, segment_points
 from adaptsam.p2sam.settings import (
     NATURAL,
     PAPER,
@@ -42,5 +42,6 @@ __all__ = [
     "hungarian",
     "jensen_shannon",
     "segment",
+    "segment_points",
     "wasserstein",
 ]

@@ -117,6 +117,26 @@ def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER) ->
     ]
 
 
+def segment_points(
+    model: SamModel, job: Job, points: np.ndarray, labels: np.ndarray, settings: Settings = PAPER
+) -> Result:
+    """One pair whose points (n, 2), x and y in the target's pixels with labels (n,) 1 or 0, a person has given.
+
+    The three passes and the distance are :func:`segment`'s; parts, their prompts and the choice among them fall away.
+    Raises :class:`InputError` without a point, or if the prior has no foreground patch.
+    """
+    points, labels = np.asarray(points, float).reshape(-1, 2), np.asarray(labels, int).ravel()
+    if not len(points) or len(points) != len(labels):
+        raise InputError(f"A slice needs at least one point, each with a label; there are {len(points)} points.")
+    if not job.prior.usable:
+        raise InputError("The prior's mask covers no patch of the model's grid; choose a neighbouring slice.")
+    order = np.argsort(-labels, kind="stable")
+    positive = int((labels == 1).sum())
+    prompt = Prompt(points[order], labels[order], positive, len(labels) - positive)
+    refined = cascade(model, [job.target], [prompt], settings.domain, [job.hint])
+    return _result(model, job, [prompt], refined, settings)
+
+
 def _result(
     model: SamModel, job: Job, prompts: Sequence[Prompt], masks: Sequence[Refined], settings: Settings
 ) -> Result:

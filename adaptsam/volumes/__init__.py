@@ -8,7 +8,7 @@ the tissue's ``appearance``, and ``cleanup``, ``confidence`` and ``summary`` mak
 """
 
 from adaptsam.volumes.deformable import DeformableSettings, Deformation, register_deformably
-from adaptsam.volumes.loop import Carried, carry
+from adaptsam.volumes.loop import Carried, Watch, carry, unwatched
 from adaptsam.volumes.method import SliceJob, SliceMethod, SliceResult
 from adaptsam.volumes.prior import PriorVisit
 from adaptsam.volumes.registration import RegistrationSettings, Rigid, register
@@ -41,10 +41,12 @@ __all__ = [
     "SliceResult",
     "StructureReport",
     "VolumeSettings",
+    "Watch",
     "Window",
     "carry",
     "check_image",
     "choose_window",
     "register",
     "register_deformably",
+    "unwatched",
 ]

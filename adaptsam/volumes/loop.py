@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -38,11 +39,28 @@ SUREST_HINT = 8.0
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """What came of one target: per structure a mask bool on the target's stored array, and a report."""
+    """What came of one target: per structure a mask bool on the target's stored array, and a report.
+
+    ``visit`` is the target as it was understood, to which corrections are made.
+    """
 
     masks: tuple[np.ndarray, ...]
     reports: tuple[StructureReport, ...]
     warnings: tuple[str, ...]
+    visit: TargetVisit
+
+
+class Watch(Protocol):
+    """Shown every slice that was accepted, before clean-up: the result as it grows.
+
+    ``index`` counts along ``axis`` of the target's stored array, and ``mask`` bool is that slice of it.
+    """
+
+    def __call__(self, structure: str, axis: int, index: int, mask: np.ndarray) -> None: ...
+
+
+def unwatched(structure: str, axis: int, index: int, mask: np.ndarray) -> None:
+    """For someone who waits for the whole."""
 
 
 @dataclass(eq=False)
@@ -71,7 +89,11 @@ class _Asked:
 
 
 def carry(
-    prior: PriorVisit, target: Volume, progress: Progress = silent, registration: Rigid | Deformation | None = None
+    prior: PriorVisit,
+    target: Volume,
+    progress: Progress = silent,
+    registration: Rigid | Deformation | None = None,
+    watch: Watch = unwatched,
 ) -> Carried:
     """Carry every planned structure of a prior visit to one target.
 
@@ -80,16 +102,18 @@ def carry(
         target: gray, or colour uint8.
         progress: told "register" and "segment" with slices done and in all; may cancel.
         registration: from target to prior points, both canonical, where it is known already.
+        watch: shown the slices as they come.
     """
     progress("register", 0, 1)
     visit = TargetVisit(prior, target, lambda: progress("register", 0, 1), registration)
     progress("register", 1, 1)
     tracks = [_start(visit, plan, target) for plan in prior.plans]
-    _segment(visit, tracks, progress)
+    _segment(visit, tracks, progress, watch)
     finished = [finish(visit, track.plan, track.turned, track.outcomes, track.location) for track in tracks]
     warnings = [f"Registration: {visit.registration.warning}."] if visit.registration.warning else []
     warnings += [text for _, texts in finished for text in texts]
-    return Carried(tuple(track.mask for track in tracks), tuple(report for report, _ in finished), tuple(warnings))
+    reports = tuple(report for report, _ in finished)
+    return Carried(tuple(track.mask for track in tracks), reports, tuple(warnings), visit)
 
 
 def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
@@ -109,7 +133,7 @@ def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
     return Track(plan, mask, visit.images.orientation.apply(mask), given, location, search)
 
 
-def _segment(visit: TargetVisit, tracks: list[Track], progress: Progress) -> None:
+def _segment(visit: TargetVisit, tracks: list[Track], progress: Progress, watch: Watch) -> None:
     """First the slices where structures are expected, bottom to top; then outward, all structures in step."""
     waiting = sorted({k for track in tracks for k in track.search.first})
     total, done = len(waiting), 0
@@ -119,6 +143,10 @@ def _segment(visit: TargetVisit, tracks: list[Track], progress: Progress) -> Non
         for batch in _batches(waiting, size):
             wanted = [(track, k) for k in batch for track in tracks if track.search.wants(k)]
             _segment_batch(visit, wanted)
+            for track, k in wanted:
+                if track.turned[k].any():
+                    axis, index = visit.images.stored_slice(k)
+                    watch(track.plan.structure.name, axis, index, track.mask.take(index, axis=axis))
             done += len(batch)
             total = max(total, done)
             progress("segment", done, total)

@@ -48,6 +48,10 @@ class SliceImages:
         self._images.move_to_end(key)
         return self._images[key]
 
+    def stored_slice(self, k: int) -> tuple[int, int]:
+        """The stored array's axis along which slices run, and the index of canonical slice ``k`` there."""
+        return self.orientation.order[0], self.orientation.stored_slice(k, self.stored.shape)
+
     def sample(self, index: np.ndarray) -> np.ndarray:
         """Gray values, float32, at canonical indices (..., 3) i, j, k, linearly; the border's beyond it."""
         low = np.clip(np.floor(index.reshape(-1, 3).min(axis=0)), 0, np.array(self.geometry.shape[::-1]) - 1).astype(

@@ -1,0 +1,242 @@
+"""The window's end of the worker: starts it, talks to it, notices when it is gone. No Qt, no torch, never waits."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptsam.errors import AdaptSAMError
+from adaptsam.worker import wire
+
+#: Seconds that a worker has to stop by itself when it is asked to; then it is ended. Embeddings outlive that.
+PATIENCE = 1.5
+
+#: Starts a process from its arguments and an environment, as ``subprocess.Popen`` with pipes.
+Launch = Callable[[Sequence[str], Mapping[str, str]], "subprocess.Popen[str]"]
+
+
+def launch_here(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A process of this machine, without a console window on Windows."""
+    return subprocess.Popen(
+        list(arguments),
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="ascii",
+        errors="backslashreplace",
+        bufsize=1,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+
+
+@dataclass
+class _Open:
+    """A request without an answer: the process it went to, and until when that has time to stop."""
+
+    pid: int
+    deadline: float | None = None
+
+
+class WorkerClient:
+    """One worker process, started when it is first needed and again after it was lost.
+
+    Events are taken with :meth:`events`, from a timer or a loop. Every request ends with one of "done", "error",
+    "cancelled" and "lost", in an event that carries the request's ``id``.
+
+    Args:
+        python: the interpreter that runs the worker; PythonSlicer in Slicer.
+        environment: of the worker; this process's by default.
+        launch: starts it, here or elsewhere.
+
+    Attributes:
+        log: the last lines that the worker wrote to its stderr, for people who look for a fault.
+    """
+
+    def __init__(
+        self,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+        launch: Launch = launch_here,
+    ) -> None:
+        self._python, self._launch = python, launch
+        self._environment = dict(os.environ if environment is None else environment)
+        self._folder: Path | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._events: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[wire.Message | None] = queue.SimpleQueue()
+        self._waiting: dict[int, _Open] = {}
+        self._number = 0
+        self.log: deque[str] = deque(maxlen=200)
+
+    @property
+    def pid(self) -> int | None:
+        """The running process, or None."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is not answered yet."""
+        return bool(self._waiting)
+
+    def request(self, do: str, **content: Any) -> int:
+        """Send a request; arrays in it are written to the exchange folder, in the background.
+
+        Returns:
+            The number that its events carry as ``id``.
+        """
+        self._number += 1
+        number = self._number
+        self._waiting[number] = _Open(0)
+        if self.pid is None:
+            try:
+                self._start()
+            except OSError as error:
+                self._events.put(
+                    {
+                        "id": number,
+                        "event": "error",
+                        "message": f"The worker cannot be started ({error.strerror or error}); install AdaptSAM's "
+                        "packages anew, or free memory and disk.",
+                    }
+                )
+                return number
+        assert self._process is not None
+        self._waiting[number].pid = self._process.pid
+        self._outbox.put({"id": number, "do": do, **content})
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Ask for a stop. Where the worker does not stop within :data:`PATIENCE`, it is ended by :meth:`events`."""
+        request = self._waiting.get(number)
+        if request is not None and request.deadline is None:
+            request.deadline = time.monotonic() + PATIENCE
+            self._outbox.put({"id": number, "do": "cancel"})
+
+    def events(self) -> Iterator[wire.Message]:
+        """What arrived since the last call; never waits. Late words of requests that have ended are dropped."""
+        self._end_the_deaf()
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return
+            if event["event"] == "exit":
+                yield from self._lost(event)
+            elif event.get("id") in self._waiting:
+                if event["event"] in ("done", "error", "cancelled"):
+                    del self._waiting[event["id"]]
+                yield event
+
+    def close(self) -> None:
+        """End the process and remove everything that was exchanged."""
+        self._waiting.clear()
+        self._kill()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _start(self) -> None:
+        if self._folder is None or not self._folder.is_dir():
+            self._folder = Path(tempfile.mkdtemp(prefix="adaptsam-"))
+        process = self._launch([self._python, "-m", "adaptsam.worker", str(self._folder)], self._environment)
+        self._process, self._outbox = process, queue.SimpleQueue()
+        for job in (self._listen, self._drain):
+            threading.Thread(target=job, args=(process,), daemon=True).start()
+        threading.Thread(target=self._write, args=(process, self._outbox, self._folder), daemon=True).start()
+
+    def _write(
+        self,
+        process: subprocess.Popen[str],
+        outbox: queue.SimpleQueue[wire.Message | None],
+        folder: Path,
+    ) -> None:
+        """The thread that sends: arrays to files, then the line."""
+        assert process.stdin is not None
+        while (message := outbox.get()) is not None:
+            try:
+                process.stdin.write(wire.to_line(_with_files(message, folder)))
+                process.stdin.flush()
+            except AdaptSAMError as error:
+                self._events.put({"id": message["id"], "event": "error", "message": str(error)})
+            except (OSError, ValueError):
+                return  # it is gone, which the listener tells
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                self._events.put(wire.from_line(line))
+        except (AdaptSAMError, OSError, ValueError) as error:
+            self.log.append(str(error))
+        process.stdout.close()
+        self._events.put({"event": "exit", "code": process.wait(), "pid": process.pid})
+
+    def _drain(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                self.log.append(line.rstrip())
+
+    def _end_the_deaf(self) -> None:
+        now = time.monotonic()
+        if any(request.deadline is not None and now > request.deadline for request in self._waiting.values()):
+            self._kill()
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._outbox.put(None)
+        if process.poll() is None:
+            process.kill()
+
+    def _lost(self, event: wire.Message) -> Iterator[wire.Message]:
+        """Every open request of a process that ended, told as what it is to the user."""
+        if self._process is not None and self._process.pid == event["pid"]:
+            self._process = None
+        for number in [number for number, request in self._waiting.items() if request.pid == event["pid"]]:
+            if self._waiting.pop(number).deadline is not None:
+                yield {"id": number, "event": "cancelled"}
+            else:
+                yield {"id": number, "event": "lost", "message": why_lost(event["code"], self.log)}
+
+
+def why_lost(code: int, log: Sequence[str]) -> str:
+    """A sentence for the exit code of a worker that nobody asked to end."""
+    if code in (-9, 137):
+        return (
+            "The worker was ended from outside, most likely because memory ran out; close other programs, or choose a "
+            "smaller model or fewer structures, and run it again."
+        )
+    last = next((line for line in reversed(log) if line.strip()), "")
+    if "No module named" in last:
+        missing = last.rpartition("No module named")[2].strip(" '\"")
+        return f"The worker lacks the Python package {missing}; install AdaptSAM's packages and run it again."
+    reason = f" It said last: {last}" if last else ""
+    return f"The worker stopped by itself (code {code}); run it again.{reason}"
+
+
+def _with_files(value: Any, folder: Path) -> Any:
+    """The same message with every array as the name of a file."""
+    if isinstance(value, np.ndarray):
+        return wire.write_array(folder, value)
+    if isinstance(value, Mapping):
+        return {key: _with_files(item, folder) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_files(item, folder) for item in value]
+    return value

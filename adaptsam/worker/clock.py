@@ -1,0 +1,42 @@
+"""How long it will still take, from how far it came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+#: What the stages take of one target's time, and the prior's learning beside one target.
+_REGISTER, _PRIOR = 0.2, 0.5
+
+#: Below this share of the work, a guess would jump about.
+_EARLIEST = 0.03
+
+
+class Clock:
+    """Counts the stages of a propagation.
+
+    Args:
+        targets: how many there are.
+        now: seconds; another clock for tests.
+    """
+
+    def __init__(self, targets: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._targets, self._now = targets, now
+        self._start = now()
+
+    def share(self, stage: str, target: int, done: int, total: int) -> float:
+        """How much of all the work is done, 0 to 1, at a stage of the target of that number, from 0."""
+        part = done / total if total else 0.0
+        if stage == "prior":
+            units = _PRIOR * part
+        elif stage == "register":
+            units = _PRIOR + target + _REGISTER * part
+        else:
+            units = _PRIOR + target + _REGISTER + (1 - _REGISTER) * part
+        return min(1.0, units / (_PRIOR + self._targets))
+
+    def remaining(self, share: float) -> float | None:
+        """Seconds to go; None as long as nobody can say."""
+        if share < _EARLIEST:
+            return None
+        return (self._now() - self._start) * (1 - share) / share

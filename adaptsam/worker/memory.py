@@ -1,0 +1,51 @@
+"""What memory there is, and about what a model will take: said before the work, and not by a killed process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+from adaptsam.errors import InputError
+
+_GB = 1e9
+
+#: Beside the weights: the interpreter with its libraries, registration, and one pass of the encoder.
+_BESIDE = {"small": 0.6 * _GB, "large": 2.0 * _GB}
+
+#: A checkpoint above this size is a SAM at 1024 pixels.
+_SMALL_FILE = 30e6
+
+
+def devices() -> list[dict[str, object]]:
+    """The devices of this machine, the best first: ``name``, ``label`` for people, ``free`` and ``total`` in bytes."""
+    found: list[dict[str, object]] = []
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(number)
+            label = torch.cuda.get_device_name(number)
+            found.append({"name": f"cuda:{number}", "label": label, "free": free, "total": total})
+    memory = psutil.virtual_memory()
+    if torch.backends.mps.is_available():
+        found.append({"name": "mps", "label": "Apple GPU", "free": memory.available, "total": memory.total})
+    found.append({"name": "cpu", "label": "CPU", "free": memory.available, "total": memory.total})
+    return found
+
+
+def needed_bytes(checkpoint: Path, images_bytes: int = 0) -> int:
+    """About what a run takes: the file read twice over, what is beside it, and the images as floats."""
+    size = checkpoint.stat().st_size
+    return int(3 * size + _BESIDE["small" if size < _SMALL_FILE else "large"] + images_bytes)
+
+
+def check_memory(device: str, needed: int) -> None:
+    """Raise InputError if a device has clearly too little free memory."""
+    known = devices()
+    asked = known[0] if device == "auto" else next((one for one in known if one["name"] == device), known[-1])
+    free = int(str(asked["free"]))
+    if needed > free:
+        raise InputError(
+            f"This model needs about {needed / _GB:.1f} GB and {asked['label']} has {free / _GB:.1f} GB free; "
+            "choose a smaller model or another device, or close other programs."
+        )
