@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.alignsam import load_agent
 from adaptsam.cli import main
+from adaptsam.finetune.recipe_files import recipes_folder
 from adaptsam.sam import load_sam, save_checkpoint
 
 
@@ -101,3 +107,64 @@ def test_an_agent_that_is_there_is_not_replaced_unasked(folder: Path, tmp_path: 
     output.write_text("mine")
     assert main(arguments(folder, output)) == 2
     assert output.read_text() == "mine"
+
+
+def test_prompts_are_drawn_for_tensorboard(folder: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert main([*arguments(folder, tmp_path / "a.agent.safetensors", 2), f"--log={tmp_path / 'curves'}"]) == 0
+    events = EventAccumulator(str(tmp_path / "curves")).Reload()
+    [picture] = events.Images("prompts")
+    assert picture.width > picture.height > 100
+    assert "train/mean_return" in events.Tags()["scalars"]
+
+
+def test_any_setting_of_the_bundle_can_be_changed_and_a_wrong_one_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "a.agent.safetensors"
+    assert main([*arguments(folder, output, 1), "--set", "patch=200", "--set", "policy=random"]) == 0
+    settings = load_agent(output).agent.settings
+    assert (settings.environment.side, settings.policy) == (4, "random")
+    assert main([*arguments(folder, tmp_path / "b", 1), "--set", "patches=200"]) == 2
+    assert "Did you mean patch?" in capsys.readouterr().err
+
+
+def without_the_package(arguments: list[str]) -> dict[str, str]:
+    """The command's options as the bundle's settings."""
+    names = {"data": "dataset_dir", "window": "window"}
+    pairs = (one.removeprefix("--").split("=", 1) for one in arguments if one.startswith("--") and "=" in one)
+    return {names.get(name, name): value for name, value in pairs if name != "code"}
+
+
+@pytest.mark.slow  # a process that imports everything
+def test_monai_runs_the_bundle_to_the_same_agent(folder: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.agent.safetensors", tmp_path / "theirs.agent.safetensors"
+    assert main(arguments(folder, ours, 1)) == 0
+    config = recipes_folder() / "alignsam" / "configs" / "train.json"
+    settings = without_the_package(arguments(folder, theirs, 1))
+    words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (load_agent(path).agent.state_dict() for path in (ours, theirs))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.slow  # two processes that import everything
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_training_that_was_killed_goes_on_to_the_same_agent(folder: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.agent.safetensors", tmp_path / "parts.agent.safetensors"
+    assert main(arguments(folder, whole, 10)) == 0
+    state = parts.with_name(f"{parts.name}.training")
+    command = [sys.executable, "-m", "adaptsam.cli", *arguments(folder, parts, 10)]
+    with subprocess.Popen(command) as process:
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+    assert state.exists()
+    assert not parts.exists()
+    subprocess.run(command, check=True, timeout=300)
+    one, other = load_agent(whole), load_agent(parts)
+    assert one.describe() == other.describe()
+    assert all(torch.equal(tensor, other.agent.state_dict()[name]) for name, tensor in one.agent.state_dict().items())

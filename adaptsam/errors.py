@@ -35,3 +35,13 @@ class TrainingError(AdaptSAMError):
     def __init__(self, message: str, last_good: object = None) -> None:
         super().__init__(message)
         self.last_good = last_good
+
+
+def sentence_in(error: BaseException) -> AdaptSAMError | None:
+    """The sentence for the user inside an error that a library or a worker process has wrapped; None without one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AdaptSAMError) and "\n" not in str(cause):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -15,11 +15,9 @@ from adaptsam.commands.console import (
     load_model,
     print_json,
 )
-from adaptsam.errors import CheckpointError, InputError
+from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from adaptsam.alignsam import Package
     from adaptsam.autoprompt import AutoPromptSettings, TextMaps
     from adaptsam.commands.propagate import Told
@@ -108,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.commands.propagate import check_references, tell
     from adaptsam.commands.sources import check_formats, target_sources
     from adaptsam.data import find_image, staged_output
+    from adaptsam.text_maps import text_maps
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
@@ -146,33 +145,6 @@ def settings_from(args: argparse.Namespace) -> AutoPromptSettings:
         least_evidence=args.least_evidence,
         cleanup=not args.no_cleanup,
     )
-
-
-def text_maps(source: str | None, agents: Sequence[Package], device: str) -> TextMaps | None:
-    """Attention maps by the CLIP that was given, where an agent needs them.
-
-    Raises:
-        CheckpointError: it is another CLIP than an agent was trained with.
-    """
-    asking = [package for package in agents if package.text]
-    if source is None or not asking:
-        return None
-    import numpy as np
-
-    from adaptsam.alignsam.clip import TextAttention, load_clip
-
-    clip = load_clip(source, device=device)
-    for package in asking:
-        if package.clip and clip.sha256 not in package.clip:
-            raise CheckpointError(
-                f"The agent for {package.target.name} was trained with another CLIP ({package.clip}); give that one."
-            )
-    attention = TextAttention(clip)
-
-    def maps(text: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [one[0].cpu().numpy() for one in attention.maps(np.stack(images), [text])]
-
-    return maps
 
 
 def _visits(

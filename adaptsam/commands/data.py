@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from adaptsam.data.datasets import DataSet
 
 DESCRIPTION = """\
-Data sets to train and test with, as they are downloaded: NSCLC-Radiomics, 4D-Lung, Kvasir-SEG, CVC-ClinicDB, or a
-folder of images and masks.
+Data sets to train and test with, as they are downloaded: NSCLC-Radiomics, 4D-Lung, Kvasir-SEG, CVC-ClinicDB, five
+benchmarks of natural images, or a folder of images and masks.
 
   adaptsam data check NSCLC-Radiomics          every patient: what was found, what is missing, what looks wrong
   adaptsam data check pictures --kind folder   when the folder's names do not tell what it is
@@ -26,6 +26,11 @@ What is looked for, whatever the names of the folders in between:
   4d-lung           100_HM10395/…/*.dcm    phases of each visit with RTSTRUCT; the first structure with "Tumor" in it
   kvasir-seg        images, masks          JPEG with the same names
   cvc-clinicdb      Original, Ground Truth 1.tif to 612.tif, or PNG
+  cuhk-blur         BlurDatasetImage, …    the benchmarks of AlignSAM as they are unpacked: blur,
+  sbu-shadow        SBUTrain4K…, SBU-Test  shadows,
+  msd-glass         train/image, …         mirrors and glass,
+  duts              DUTS-TR, DUTS-TE       salient objects; --part test for what is published to test with
+  pascal-voc        JPEGImages, …          one class of VOC2012, "person" or --structure NAME
   folder            images and masks       PNG, JPEG, NIfTI or NRRD, matched by their names
 
 The exit code is 0 when there is something to train with, and 2 when there is not; with --strict also when anything is
@@ -55,6 +60,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.add_argument("--structure", metavar="NAME", help="another structure than the published one (DICOM)")
     check.add_argument("--gate", type=int, metavar="N", help="of 4D-Lung: breathing phase, 0 is 0 %%, 1 is 10 %%")
     check.add_argument("--label", type=int, metavar="N", help="of a folder: the masks' value that counts")
+    check.add_argument("--part", metavar="PART", help="of natural images: train (default) or test, as published")
     check.add_argument("--quick", action="store_true", help="do not read every image and mask")
     check.add_argument("--strict", action="store_true", help="exit with 2 when anything is missing or wrong")
     check.add_argument("--seed", type=int, default=0, help="of the split; default: 0")
@@ -67,7 +73,7 @@ def run_check(args: argparse.Namespace) -> None:
     from adaptsam.errors import InputError
 
     with ProgressBars(args.quiet) as progress:
-        asked = {name: getattr(args, name) for name in ("structure", "gate", "label")}
+        asked = {name: getattr(args, name) for name in ("structure", "gate", "label", "part")}
         choices = {name: value for name, value in asked.items() if value is not None}
         dataset = open_dataset(args.path, args.kind, progress, **choices)
         if not args.quick:

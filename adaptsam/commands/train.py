@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +15,10 @@ from adaptsam.commands.console import (
     print_json,
     print_table,
 )
-from adaptsam.errors import Cancelled, InputError, OutputError
+from adaptsam.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
-    from adaptsam.alignsam import Agent, Package, Settings, TrainingImage
-    from adaptsam.data.datasets import Sample
-    from adaptsam.sam import EmbeddingStore, SamModel
+    from adaptsam.agent_training import AgentTraining
 
 DESCRIPTION = """\
 Train an agent that finds one target, from images and masks of it: AlignSAM, with SAM left as it is.
@@ -35,16 +30,28 @@ Train an agent that finds one target, from images and masks of it: AlignSAM, wit
 
   adaptsam autoprompt --agent polyp.agent.safetensors --target … --output result
 
-  shorter, with the target's standard code, curves for TensorBoard:
+  shorter, with the target's standard code, curves and pictures for TensorBoard:
   adaptsam train alignsam --data hearts --target Heart --code 80891009,SCT,Heart --modality CT --episodes 10 \\
                           --log curves --output heart.agent.safetensors
 
+  DICOM, one folder a patient, with RTSTRUCT or SEG:
+  adaptsam train alignsam --data patients --kind nsclc-radiomics --structure Heart --target Heart --modality CT \\
+                          --output heart.agent.safetensors
+
+  what words describe, with CLIP's help (explicit branch):
+  adaptsam train alignsam --data dogs --target dog --branch explicit --text dog --clip FOLDER --output …
+
 After every episode the state is kept beside the output (….training); the same command goes on from there. Some patients
-(or pictures) are held back: on them the agent is scored, and from them it learns which evidence is usual.
+(or pictures) are held back: on them the agent is scored, and from them it learns which evidence is enough. All settings
+stand in the MONAI bundle training/alignsam, which `python -m monai.bundle run` takes too; --set changes any of them.
 """
-#: The agent's least evidence: this part of what a tenth of the images with the target do not reach.
-USUAL_QUANTILE, USUAL_SHARE = 0.1, 0.8
-HELD_BACK = 0.2
+
+
+#: The options that the bundle calls alike.
+_SAME_NAMES = (
+    *("structure", "label", "images", "target", "components", "modality", "branch", "text", "clip"),
+    *("episodes", "epochs", "steps", "rate", "seed"),
+)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,15 +63,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    align.add_argument("--data", required=True, type=Path, metavar="DIR", help="images and masks")
-    align.add_argument("--target", required=True, metavar="NAME", help="what the masks show")
-    align.add_argument("--code", metavar="VALUE,SCHEME,MEANING", help="its standard code, as 80891009,SCT,Heart")
-    align.add_argument("--components", type=int, default=1, metavar="N", help="its parts, as 2 for lungs; default: 1")
-    align.add_argument("--modality", default="", metavar="KIND", help="of the images, as CT; default: any")
-    align.add_argument("--episodes", type=int, default=50, metavar="N", help="default: 50, as the paper")
-    align.add_argument("--steps", type=int, default=15, metavar="T", help="points an image; default: 15, as the paper")
-    align.add_argument("--seed", type=int, default=0, metavar="N")
-    align.add_argument("--log", type=Path, metavar="DIR", help="curves for TensorBoard")
+    _add_data(align.add_argument_group("data"))
+    _add_schedule(align.add_argument_group("schedule"))
+    align.add_argument("--log", type=Path, metavar="DIR", help="curves and pictures for TensorBoard")
     align.add_argument("--output", required=True, type=Path, metavar="FILE", help="the agent: NAME.agent.safetensors")
     align.add_argument("--overwrite", action="store_true", help="replace an agent of that name")
     add_model_options(align)
@@ -73,98 +74,96 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     train_recipe.add(methods)
 
 
-def run(args: argparse.Namespace) -> None:
-    from adaptsam.alignsam import Target, save_agent, train
-    from adaptsam.data.datasets import open_dataset
-    from adaptsam.sam import EmbeddingStore
-
-    target = Target(args.target, _code(args.code), args.components)
-    settings = settings_from(args)
-    if args.output.exists() and not args.overwrite:
-        raise OutputError(f"{args.output.name} is there already; add --overwrite, or give another name.")
-    state = args.output.with_name(args.output.name + ".training")
-    with ExitStack() as stack:
-        progress = stack.enter_context(ProgressBars(args.quiet))
-        scalars = stack.enter_context(_writer(args.log)) if args.log else None
-        dataset = open_dataset(args.data, progress=progress)
-        dataset.check_usable()
-        parts = dataset.split(args.seed, (1 - HELD_BACK, HELD_BACK, 0.0))
-        learnt, held = (_read(parts[part]) for part in ("train", "validation"))
-        model = load_model(args)
-        store = EmbeddingStore(model)
-        try:
-            trained = train(store, learnt, settings, checkpoint=state, progress=progress, scalars=scalars)
-        except KeyboardInterrupt:
-            raise Cancelled("stopped; finished episodes are kept, and the same command goes on from there.") from None
-        scores, least = judge(store, trained.agent, held or learnt)
-    record = {
-        "data": dataset.kind,
-        "images": len(learnt),
-        "held_back": len(held),
-        "history": [asdict(episode) for episode in trained.history],
-    }
-    package = _package(trained.agent, model, target, args.modality, learnt, record)
-    package = replace(package, scores=scores | {"held_back": bool(held)}, least_evidence=least)
-    save_agent(args.output, package)
-    state.unlink(missing_ok=True)
-    if args.json:
-        print_json({"output": args.output.resolve(), **package.describe()})
-    else:
-        words = {"images": len(learnt), "scored on": len(held or learnt), **scores, "least evidence": least}
-        print_table([{"": name, "value": value} for name, value in words.items() if not isinstance(value, list)])
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--data", required=True, type=Path, metavar="DIR", help="images and masks")
+    group.add_argument("--kind", metavar="KIND", help="what it is; default: as its folders' names tell")
+    group.add_argument("--structure", metavar="NAME", help="which structure (DICOM), or class (PASCAL VOC)")
+    group.add_argument("--label", type=int, metavar="N", help="the masks' value that counts; default: all above 0")
+    group.add_argument(
+        "--window", metavar="LOW,HIGH", help="of intensities: of volumes, or that pictures were made with"
+    )
+    group.add_argument("--images", type=int, metavar="N", help="at most so many; default: 50, as the paper; 0: all")
+    group.add_argument("--target", required=True, metavar="NAME", help="what the masks show")
+    group.add_argument("--code", metavar="VALUE,SCHEME,MEANING", help="its standard code, as 80891009,SCT,Heart")
+    group.add_argument("--components", type=int, metavar="N", help="its parts, as 2 for lungs; default: 1")
+    group.add_argument("--modality", metavar="KIND", help="of the images, as CT; default: any")
 
 
-def settings_from(args: argparse.Namespace) -> Settings:
-    """The implicit branch as published, with the schedule that was asked for."""
-    from adaptsam.alignsam import EnvironmentSettings, Settings, TrainingSettings
-
-    return Settings(
-        environment=EnvironmentSettings(steps=args.steps),
-        training=TrainingSettings(episodes=args.episodes, seed=args.seed),
+def _add_schedule(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--branch", choices=("implicit", "explicit"), help="default: implicit")
+    group.add_argument("--text", metavar="WORDS", help="what CLIP is asked for, in the explicit branch")
+    group.add_argument("--clip", metavar="SOURCE", help="a CLIP: a folder or a file")
+    group.add_argument("--episodes", type=int, metavar="N", help="default: 50, as the paper")
+    group.add_argument("--epochs", type=int, metavar="K", help="of an episode; default: 20, as the paper")
+    group.add_argument("--steps", type=int, metavar="T", help="points an image; default: 15, as the paper")
+    group.add_argument("--rate", type=float, metavar="X", help="of learning; default: 1e-4, as the paper")
+    group.add_argument("--seed", type=int, metavar="N", help="default: 0")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any other setting of the bundle"
     )
 
 
-def judge(store: EmbeddingStore, agent: Agent, images: Sequence[TrainingImage]) -> tuple[dict[str, Any], float]:
-    """The agent's scores on images of which it is not told the truth, and the least evidence that it shall accept."""
-    import numpy as np
-
-    from adaptsam.alignsam import prompt, score
-
-    results = prompt(store, agent, [one.image for one in images])
-    scores = score(results, [one.mask for one in images])
-    evidence = [result.evidence.total for result in results]
-    least = USUAL_SHARE * float(np.quantile(evidence, USUAL_QUANTILE))
-    return {"iou": scores.iou[-1], "mean_return": scores.mean_return, "iou_after_each_step": list(scores.iou)}, least
-
-
-def _package(
-    agent: Agent, model: SamModel, target: Any, modality: str, images: Sequence[TrainingImage], record: dict[str, Any]
-) -> Package:
-    from adaptsam.alignsam import Package, Shown
-
-    color = any(bool((one.image[..., :1] != one.image).any()) for one in images)
-    shown = Shown(modality=modality.upper(), color=color)
-    return Package(agent, target, model.kind, model.sha256, shown, training=record)
+def run(args: argparse.Namespace) -> None:
+    training = training_from(args)
+    with ProgressBars(args.quiet) as progress:
+        try:
+            package = training.run(progress, lambda: load_model(args))
+        except KeyboardInterrupt:
+            raise Cancelled("stopped; finished episodes are kept, and the same command goes on from there.") from None
+    if args.json:
+        print_json({"output": args.output.resolve(), **package.describe()})
+        return
+    scores = {name: value for name, value in package.scores.items() if not isinstance(value, list)}
+    counts = {name: package.training[name] for name in ("images", "held_back")}
+    words = {**counts, **scores, "least evidence": package.least_evidence}
+    print_table([{"": name.replace("_", " "), "value": value} for name, value in words.items()])
 
 
-def _read(samples: Sequence[Sample]) -> list[TrainingImage]:
-    from adaptsam.alignsam import TrainingImage
+def training_from(args: argparse.Namespace) -> AgentTraining:
+    """The training that the options ask for.
 
-    return [TrainingImage(*sample.read()) for sample in samples]
+    Raises:
+        InputError: a value means nothing, or a package is missing.
+    """
+    try:
+        from adaptsam.agent_bundle import agent_training
+    except ImportError as error:
+        raise InputError(f"Training needs more packages ({error.name}); run: pip install 'adaptsam[align]'") from error
+    return agent_training(settings_from(args))
 
 
-def _code(text: str | None) -> tuple[str, str, str] | None:
+def settings_from(args: argparse.Namespace) -> dict[str, Any]:
+    """What differs from the bundle's defaults, by its names."""
+    given: dict[str, Any] = {name: getattr(args, name) for name in _SAME_NAMES}
+    given |= {
+        "dataset_dir": str(args.data),
+        "dataset_kind": args.kind,
+        "window": _window(args.window),
+        "code": _code(args.code),
+        "output": str(args.output),
+        "log": None if args.log is None else str(args.log),
+        "overwrite": args.overwrite or None,
+        "checkpoint": None if args.checkpoint is None else str(args.checkpoint),
+        "device": args.device,
+    }
+    given |= train_recipe.changes(args.set)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _window(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--window is LOW,HIGH, such as -160,240, and not {text!r}.") from None
+    return [low, high]
+
+
+def _code(text: str | None) -> list[str] | None:
     if text is None:
         return None
     value, scheme, meaning, *_ = [*(part.strip() for part in text.split(",", 2)), "", ""]
     if not (value and scheme and meaning):
         raise InputError(f"A code is VALUE,SCHEME,MEANING, as 80891009,SCT,Heart, and not {text!r}.")
-    return value, scheme, meaning
-
-
-def _writer(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError('--log needs TensorBoard; install it with pip install "adaptsam[align]".') from None
-    return SummaryWriter(str(folder))
+    return [value, scheme, meaning]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adaptsam.data.phantom.anatomy import Anatomy, draw_anatomy
+from adaptsam.data.phantom.anatomy import draw_anatomy
 from adaptsam.data.phantom.render import STRUCTURES, Densities
-from adaptsam.finetune.phantom_slices import View, draw_densities, draw_slice, windowed
+from adaptsam.finetune.phantom_slices import draw_densities, draw_slice, whole_view, windowed
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def draw_pool(rng: np.random.Generator, count: int, size: int, patch: int) -> Sl
     while len(images) < count:
         anatomy, densities = draw_anatomy(rng), _ct_densities(rng)
         for _ in range(2):
-            hounsfield, mask = draw_slice(rng, anatomy, densities, _whole_view(rng, anatomy), size, "cpu")
+            hounsfield, mask = draw_slice(rng, anatomy, densities, whole_view(rng, anatomy), size, "cpu")
             images.append(windowed(hounsfield, _WINDOW)[0].to(torch.uint8))
             masks.append(mask)
     stack = torch.stack(masks[:count])
@@ -77,14 +77,6 @@ def _ct_densities(rng: np.random.Generator) -> Densities:
         densities = draw_densities(rng)
         if densities.lung < -650 and densities.fat < -60 and densities.bone > 240:
             return densities
-
-
-def _whole_view(rng: np.random.Generator, anatomy: Anatomy) -> View:
-    """The whole body, as a scanner shows it."""
-    centre = np.array([*rng.normal(0, 10, size=2), rng.uniform(-145, 140)])
-    if anatomy.tumour is not None and rng.random() < 0.45:
-        centre[2] = anatomy.tumour.centre[2] + rng.uniform(-0.9, 0.9) * anatomy.tumour.radii[2]
-    return View(centre, 2 * anatomy.body_radii[0] * rng.uniform(1.0, 1.35))
 
 
 def topic_mask(masks: Tensor, topic: Topic) -> Tensor:

@@ -48,7 +48,7 @@ def draw_pair(rng: np.random.Generator, size: int, device: str = "cpu") -> Visit
 
 
 def draw_target(
-    seed: int, structures: Sequence[str], size: int = 256, least: float = 0.004
+    seed: int, structures: Sequence[str], size: int = 256, least: float = 0.004, whole: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A slice of a patient who is drawn from ``seed``, and one target on it.
 
@@ -57,6 +57,7 @@ def draw_target(
         structures: names in :data:`~adaptsam.data.phantom.render.STRUCTURES`, whose union is the target.
         size: of the image, in pixels.
         least: the smallest share of the image that the target may take.
+        whole: the whole body in every image, as a scanner shows it; else a part is magnified in a third of them.
 
     Returns:
         uint8 (size, size), gray, and bool (size, size) with foreground and background.
@@ -65,10 +66,23 @@ def draw_target(
     rows = [STRUCTURES.index(name) for name in structures]
     while True:
         anatomy = draw_anatomy(rng)
-        hounsfield, masks = draw_slice(rng, anatomy, draw_densities(rng), draw_view(rng, anatomy), size, "cpu")
+        densities, view = draw_densities(rng), whole_view(rng, anatomy) if whole else draw_view(rng, anatomy)
+        hounsfield, masks = draw_slice(rng, anatomy, densities, view, size, "cpu")
         target = masks[rows].any(0)
         if least <= float(target.float().mean()) <= 0.9:
             return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8), target.numpy()
+
+
+def draw_without(seed: int, structures: Sequence[str], whole: bool = False, size: int = 256) -> NDArray[np.uint8]:
+    """A slice, uint8 (size, size), on which none of the structures is; arguments as :func:`draw_target`."""
+    rng = np.random.default_rng([seed, 77])
+    rows = [STRUCTURES.index(name) for name in structures]
+    while True:
+        anatomy = draw_anatomy(rng)
+        densities, view = draw_densities(rng), whole_view(rng, anatomy) if whole else draw_view(rng, anatomy)
+        hounsfield, masks = draw_slice(rng, anatomy, densities, view, size, "cpu")
+        if not masks[rows].any():
+            return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8)
 
 
 def draw_densities(rng: np.random.Generator) -> Densities:
@@ -134,6 +148,14 @@ def draw_view(rng: np.random.Generator, anatomy: Anatomy) -> View:
     ]
     anchor = tumour.centre[:2] if near_tumour and tumour is not None else anchors[rng.integers(len(anchors))]
     return View(np.array([anchor[0] + rng.normal(0, 10), anchor[1] + rng.normal(0, 10), z]), rng.uniform(64, 240))
+
+
+def whole_view(rng: np.random.Generator, anatomy: Anatomy) -> View:
+    """The whole body, as a scanner shows it."""
+    centre = np.array([*rng.normal(0, 10, size=2), rng.uniform(-145, 140)])
+    if anatomy.tumour is not None and rng.random() < 0.45:
+        centre[2] = anatomy.tumour.centre[2] + rng.uniform(-0.9, 0.9) * anatomy.tumour.radii[2]
+    return View(centre, 2 * anatomy.body_radii[0] * rng.uniform(1.0, 1.35))
 
 
 def scanned(rng: np.random.Generator, hounsfield: Tensor, step: float) -> Tensor:

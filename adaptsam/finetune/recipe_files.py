@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import adaptsam
 from adaptsam.errors import InputError
 
 COMMON = "common"
+#: A bundle of its own kind, which trains an agent and not a SAM.
+AGENT_BUNDLE = "alignsam"
 
 
 def recipes_folder() -> Path:
@@ -25,7 +29,9 @@ def recipes_folder() -> Path:
 
 
 def recipe_names() -> list[str]:
-    return sorted(path.parent.parent.name for path in recipes_folder().glob("*/configs/train.json"))
+    """The recipes that fine-tune a SAM."""
+    names = (path.parent.parent.name for path in recipes_folder().glob("*/configs/train.json"))
+    return sorted(name for name in names if name != AGENT_BUNDLE)
 
 
 def recipe_files(name: str) -> list[Path]:
@@ -44,3 +50,35 @@ def recipe_files(name: str) -> list[Path]:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise InputError(f"There is no recipe {name!r}; known are {', '.join(known)}.{hint}")
     return [recipes_folder() / COMMON / "train.json", own / "configs" / "train.json"]
+
+
+def change_settings(bundle: Any, known: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Set plain values of a bundle's configuration.
+
+    Args:
+        bundle: MONAI's ``ConfigParser``.
+        known: what may be set, with its values now.
+        changes: by the same keys.
+
+    Raises:
+        InputError: there is no such setting, or its value is of another kind.
+    """
+    for key, value in changes.items():
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(f"The recipe has no setting {key!r}; it has {', '.join(known)}.{hint}")
+        _check_kind(key, known[key], value)
+        bundle[key] = value
+
+
+def _check_kind(key: str, before: Any, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(before, bool) and not isinstance(value, bool):
+        raise InputError(f"{key} is true or false, not {value!r}.")
+    if isinstance(before, int | float) and not isinstance(before, bool):
+        if not number or (isinstance(before, int) and value != int(value)):
+            kind = "a whole number" if isinstance(before, int) else "a number"
+            raise InputError(f"{key} is {kind}, not {value!r}.")
+        if value < 0 or (key in ("epochs", "batch", "rounds", "val_interval", "accumulate") and value < 1):
+            raise InputError(f"{key} is too small with {value}; the recipe has {before}.")

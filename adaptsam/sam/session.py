@@ -1,6 +1,7 @@
 """A conversation with SAM about several images: prompts are added step by step, and every step decodes all images.
 
-What does not change between steps (the images' features and positions, the tokens of earlier prompts) is prepared once.
+What does not change between steps (the images' features and positions, what the decoder's first layer makes of them,
+the tokens of earlier prompts) is prepared once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from adaptsam.errors import InputError
 from adaptsam.sam.decode import check_features, requests_at_once, stack_features
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.prompts import DecodeRequest, embed_mask_inputs, embed_tokens, prompt_tokens
-from adaptsam.sam.two_way import run_decoder
+from adaptsam.sam.two_way import first_image_side, run_decoder
 
 # All prompts are equally long here, so that nothing is gained by more at once than stays in the cache.
 _CPU_MEMORY = 48 * 2**20
@@ -49,6 +50,7 @@ class PromptSession:
             self._position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).contiguous()
             dense = embed_mask_inputs(sam.prompt_encoder, [None] * len(self._embeddings))
             self._image = stack_features(self._embeddings, sam.device) + dense
+            self._first = first_image_side(sam.mask_decoder, self._image, self._position)
         self.restart()
 
     def __len__(self) -> int:
@@ -63,6 +65,7 @@ class PromptSession:
         """Go on with some of the images."""
         self._embeddings = [self._embeddings[row] for row in rows]
         self._image, self._tokens = self._image[list(rows)], self._tokens[list(rows)]
+        self._first = self._first[list(rows)]
         self.iou = None if self.iou is None else self.iou[list(rows)]
 
     def add(self, points: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
@@ -99,6 +102,7 @@ class PromptSession:
                     real[start : start + size],
                     None,
                     multimask=False,
+                    first=self._first[start : start + size],
                 )
                 for start in range(0, len(self), size)
             ]

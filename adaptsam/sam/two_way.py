@@ -3,6 +3,9 @@
 The image has thousands of positions and a prompt a dozen tokens. So the projections of the cross-attentions are applied
 on the side of the tokens, where they cost nothing: q·(W x) = (Wᵀ q)·x, and Σ a (W x) = W Σ a x. It is the same
 attention, at half the arithmetic and without projected copies of the image.
+
+In the first layer the image is what it was before any prompt. Where many prompts follow each other on one image, its
+projections there are made once and kept (:class:`ImageSide`).
 """
 
 from __future__ import annotations
@@ -30,6 +33,32 @@ class Guidance:
     target: torch.Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class ImageSide:
+    """What the cross-attentions of the first layer make of B images, each float32 (B, heads, d, L).
+
+    Attributes:
+        key, value: for the tokens that read the image.
+        query: for the image that reads the tokens.
+    """
+
+    key: torch.Tensor
+    value: torch.Tensor
+    query: torch.Tensor
+
+    def __getitem__(self, rows: slice | list[int]) -> ImageSide:
+        """That of some of the images."""
+        return ImageSide(self.key[rows], self.value[rows], self.query[rows])
+
+
+def first_image_side(decoder: MaskDecoder, image: torch.Tensor, image_position: torch.Tensor) -> ImageSide:
+    """The image side of the first layer, which no prompt changes; arguments as in :func:`run_decoder`."""
+    layer, placed = decoder.transformer.layers[0], image + image_position
+    tokens, back = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+    parts = ((tokens, tokens.k_proj, placed), (tokens, tokens.v_proj, image), (back, back.q_proj, placed))
+    return ImageSide(*(_places_last(projection(x), attention.num_heads) for attention, projection, x in parts))
+
+
 def run_decoder(
     decoder: MaskDecoder,
     image: torch.Tensor,
@@ -38,6 +67,7 @@ def run_decoder(
     real: torch.Tensor,
     guidance: Guidance | None,
     multimask: bool,
+    first: ImageSide | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``MaskDecoder.forward`` for B requests, each with its own image and its own number of tokens.
 
@@ -49,6 +79,7 @@ def run_decoder(
         real: bool (B, n), False where a token is padding.
         guidance: PerSAM's hints, or None.
         multimask: the three masks of an ambiguous prompt instead of the single one.
+        first: of :func:`first_image_side`, where it is there already; then no guidance.
 
     Returns:
         float32 (B, M, 4h, 4w) logits and (B, M) predicted IoU.
@@ -56,7 +87,7 @@ def run_decoder(
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image), -1, -1)
     tokens = torch.cat([own, prompt], dim=1)
     real = torch.cat([real.new_ones(own.shape[:2]), real], dim=1)
-    tokens, image = _transform(decoder.transformer, tokens, real, image, image_position, guidance)
+    tokens, image = _transform(decoder.transformer, tokens, real, image, image_position, guidance, first)
     kept = range(1, decoder.num_mask_tokens) if multimask else range(1)
     hyper = torch.stack([decoder.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in kept], dim=1)
     iou = decoder.iou_prediction_head(tokens[:, 0])
@@ -70,6 +101,7 @@ def _transform(
     image: torch.Tensor,
     image_position: torch.Tensor,
     guidance: Guidance | None,
+    first: ImageSide | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The two-way transformer, with PerSAM's target embedding t.
 
@@ -82,7 +114,8 @@ def _transform(
     for number, layer in enumerate(transformer.layers):
         if number > 0:
             queries = queries + target
-        queries, image = _layer(layer, queries, position, real, image, image_position, guidance)
+        side = first if number == 0 else None
+        queries, image = _layer(layer, queries, position, real, image, image_position, guidance, side)
     read = _tokens_read_image(
         transformer.final_attn_token_to_image, queries + position + target, image + image_position, image, None
     )
@@ -97,22 +130,35 @@ def _layer(
     image: torch.Tensor,
     image_position: torch.Tensor,
     guidance: Guidance | None,
+    side: ImageSide | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if layer.skip_first_layer_pe:
         queries = layer.norm1(_self_attention(layer.self_attn, queries, queries, real))
     else:
         queries = layer.norm1(queries + _self_attention(layer.self_attn, queries + position, queries, real))
-    placed = image + image_position
-    read = _tokens_read_image(layer.cross_attn_token_to_image, queries + position, placed, image, guidance)
+    tokens, back = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+    if side is None:
+        placed = image + image_position
+        read = _tokens_read_image(tokens, queries + position, placed, image, guidance)
+    else:
+        read = _tokens_read_kept(tokens, queries + position, side.key, side.value)
     queries = layer.norm2(queries + read)
     queries = layer.norm3(queries + layer.mlp(queries))
-    read = _image_reads_tokens(layer.cross_attn_image_to_token, placed, queries + position, queries, real)
+    if side is None:
+        read = _image_reads_tokens(back, placed, queries + position, queries, real)
+    else:
+        read = _kept_reads_tokens(back, side.query, queries + position, queries, real)
     return queries, layer.norm4(read.add_(image))
 
 
 def _heads(x: torch.Tensor, count: int) -> torch.Tensor:
     """(B, n, count*d) → (B, count, n, d)."""
     return x.unflatten(-1, (count, -1)).transpose(1, 2)
+
+
+def _places_last(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """(B, L, heads*d) → (B, heads, d, L), contiguous."""
+    return x.transpose(1, 2).contiguous().unflatten(1, (heads, -1))
 
 
 def _self_attention(attention: Attention, q: torch.Tensor, v: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -158,6 +204,24 @@ def _image_reads_tokens(
     scores = torch.baddbmm(offset[:, :, None], key, q.transpose(1, 2))
     weights = scores.unflatten(1, (heads, count)).softmax(dim=2).flatten(1, 2)
     return torch.baddbmm(attention.out_proj.bias, weights.transpose(1, 2), (value @ out_weight).flatten(1, 2))
+
+
+def _tokens_read_kept(attention: Attention, q: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """As :func:`_tokens_read_image`, with the projections (B, heads, d, L) of an :class:`ImageSide`."""
+    query = _heads(attention.q_proj(q), attention.num_heads) * key.shape[2] ** -0.5
+    read = (query @ key).softmax(dim=-1) @ value.transpose(2, 3)
+    return attention.out_proj(read.transpose(1, 2).flatten(2))
+
+
+def _kept_reads_tokens(
+    attention: Attention, query: torch.Tensor, k: torch.Tensor, v: torch.Tensor, real: torch.Tensor
+) -> torch.Tensor:
+    """As :func:`_image_reads_tokens`, with the query (B, heads, d, L) of an :class:`ImageSide`."""
+    key, value = (_heads(x, attention.num_heads) for x in (attention.k_proj(k), attention.v_proj(v)))
+    scores = key * key.shape[-1] ** -0.5 @ query
+    weights = scores.masked_fill_(~real[:, None, :, None], float("-inf")).softmax(dim=2)
+    read = value.transpose(2, 3) @ weights
+    return attention.out_proj(read.flatten(1, 2).transpose(1, 2))
 
 
 def _upscaled_product(decoder: MaskDecoder, image: torch.Tensor, hyper: torch.Tensor) -> torch.Tensor:

@@ -129,15 +129,15 @@ class Scan:
         volume = read_volume(self.series.files[0].parent, self.series.uid)
         return volume, _read_drawing(self.drawing, volume, self.number)
 
-    def samples(self, patient: str, window: Window, structure: Structure) -> tuple[Sample, ...]:
-        """A sample for each slice that shows the structure."""
+    def samples(self, patient: str, window: Window, structure: Structure, *, shown: bool = True) -> tuple[Sample, ...]:
+        """A sample for each slice that shows the structure, or for each one that does not."""
         return tuple(
             Sample(
                 f"{self.name}/slice-{k:03d}",
                 patient,
                 DicomSlice(self.series.files[k], window, MaskPatch.of(structure.mask[k])),
             )
-            for k in np.flatnonzero(structure.mask.any(axis=(1, 2)))
+            for k in np.flatnonzero(structure.mask.any(axis=(1, 2)) == shown)
         )
 
 

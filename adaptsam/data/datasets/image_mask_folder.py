@@ -170,16 +170,20 @@ def _volume_case(case: Case, label: int | None, window: Window | None) -> Case:
         return replace(case, samples=(), images=0, problems=(*case.problems, str(error)))
     orientation = canonical_orientation(volume.geometry, _AXIAL)
     turned = orientation.apply(mask)
-    samples = tuple(
+    slices = [
         Sample(
             f"{case.name}/slice-{k:03d}",
             whole.patient,
-            VolumeSlice(pair.image, int(k), orientation, window or Window(), MaskPatch.of(turned[k])),
+            VolumeSlice(pair.image, k, orientation, window or Window(), MaskPatch.of(plane)),
         )
-        for k in np.flatnonzero(turned.any(axis=(1, 2)))
-    )
+        for k, plane in enumerate(turned)
+    ]
+    shown = {int(k) for k in np.flatnonzero(turned.any(axis=(1, 2)))}
+    samples = tuple(one for k, one in enumerate(slices) if k in shown)
+    without = tuple(one for k, one in enumerate(slices) if k not in shown)
     empty = () if samples else (f"{pair.mask.name} does not show the structure.",)
-    return replace(case, samples=samples, images=turned.shape[0], problems=(*case.problems, *empty))
+    problems = (*case.problems, *empty)
+    return replace(case, samples=samples, images=len(slices), problems=problems, without=without)
 
 
 def _union(structures: StructureSet, label: int | None) -> np.ndarray:

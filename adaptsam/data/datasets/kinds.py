@@ -6,7 +6,15 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from adaptsam.data.datasets import cvc_clinicdb, four_d_lung, image_mask_folder, kvasir_seg, nsclc_radiomics
+from adaptsam.data.datasets import (
+    benchmarks,
+    cvc_clinicdb,
+    four_d_lung,
+    image_mask_folder,
+    kvasir_seg,
+    nsclc_radiomics,
+    pascal_voc,
+)
 from adaptsam.data.datasets.dicom_patients import named_folders
 from adaptsam.data.datasets.folders import existing_folder, subfolders
 from adaptsam.data.datasets.sample import DataSet
@@ -19,6 +27,8 @@ READERS: dict[str, Callable[..., DataSet]] = {
     four_d_lung.KIND: four_d_lung.open_four_d_lung,
     kvasir_seg.KIND: kvasir_seg.open_kvasir_seg,
     cvc_clinicdb.KIND: cvc_clinicdb.open_cvc_clinicdb,
+    **benchmarks.READERS,
+    pascal_voc.KIND: pascal_voc.open_pascal_voc,
     image_mask_folder.KIND: image_mask_folder.open_folder,
 }
 
@@ -67,6 +77,11 @@ def recognise(path: str | Path) -> str:
     kvasir = kvasir_seg.kvasir_root(root)
     if kvasir and ("kvasir" in kvasir.name.lower() or any((kvasir / name).is_file() for name in kvasir_seg.BOXES)):
         return kvasir_seg.KIND
+    if pascal_voc.voc_root(root):
+        return pascal_voc.KIND
+    benchmark = benchmarks.recognised(root)
+    if benchmark:
+        return benchmark
     if image_mask_folder.holds_pairs(root):
         return image_mask_folder.KIND
     if _holds_dicom(root):

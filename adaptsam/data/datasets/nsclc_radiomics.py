@@ -98,7 +98,9 @@ def _from_drawing(
             has = f"it has {listed(names)}" if names else "it has none"
             return None, [*doubts, f"{drawing.path.name} ({drawing.modality}) has no structure {structure!r}: {has}."]
         scan = Scan(patient, series, drawing, number)
-        return Case(patient, scan.samples(patient, window, draw(drawing, series, number))), doubts
+        mask = draw(drawing, series, number)
+        without = scan.samples(patient, window, mask, shown=False)
+        return Case(patient, scan.samples(patient, window, mask), without=without), doubts
     except InputError as error:
         return None, [*doubts, str(error)]
 

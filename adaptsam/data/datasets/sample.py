@@ -6,6 +6,7 @@ Nothing here knows PyTorch. Pixels are read when a sample is asked for them and 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,8 +45,8 @@ class Sample:
         """A whole number from 0 to 2⁶³ − 1 that depends on the name alone, to seed what is drawn for this sample."""
         return _digest(self.name) >> 1
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """The image, uint8 (H, W, 3), and the mask, bool (H, W), which shows something.
+    def read(self, *, may_be_empty: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The image, uint8 (H, W, 3), and the mask, bool (H, W), which shows something unless it may be empty.
 
         Raises:
             InputError: a file is gone, damaged or does not fit, or the mask is empty; the message begins with the
@@ -62,7 +63,7 @@ class Sample:
                 f"{self.name}: the image has {image.shape[1]}×{image.shape[0]} pixels and its mask "
                 f"{mask.shape[1]}×{mask.shape[0]}; make them equal."
             )
-        if not mask.any():
+        if not (mask.any() or may_be_empty):
             raise InputError(f"{self.name}: the mask is empty; outline the structure or leave the image out.")
         return image, mask
 
@@ -77,6 +78,7 @@ class Case:
         images: slices or pictures that were found, with or without the structure.
         problems: why samples are missing, or doubtful.
         remarks: what else is worth knowing.
+        without: images of the same case that do not show the structure, where that is known without reading them.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Case:
     images: int = 0
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    without: tuple[Sample, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class DataSet:
     def samples(self) -> tuple[Sample, ...]:
         """All samples, in the order of the cases."""
         return tuple(sample for case in self.cases for sample in case.samples)
+
+    def without(self, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+        """The images of these samples' patients on which the structure is not, as far as that is known unread."""
+        patients = {sample.patient for sample in samples}
+        return tuple(sample for case in self.cases for sample in case.without if sample.patient in patients)
 
     @property
     def usable(self) -> bool:
