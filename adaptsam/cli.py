@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from types import FrameType
 
@@ -29,6 +29,7 @@ from adaptsam.commands import (
     train,
     weights,
 )
+from adaptsam.commands.console import printable
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 DESCRIPTION = """\
@@ -63,14 +64,22 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = build_parser().parse_args(argv)
+    return guarded(lambda: args.run(args))
+
+
+def guarded(work: Callable[[], object]) -> int:
+    """The exit code of some work, whose errors are told in one sentence on stderr."""
     try:
-        args.run(args)
+        work()
         sys.stdout.flush()
     except (KeyboardInterrupt, Cancelled) as stop:
         print(f"adaptsam: {str(stop) or 'stopped; nothing half-written is left.'}", file=sys.stderr)
         return 130
     except AdaptSAMError as error:
-        print(f"adaptsam: {error}", file=sys.stderr)
+        print(f"adaptsam: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("adaptsam: The memory does not suffice; close other programs, or give a smaller image.", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, for example `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

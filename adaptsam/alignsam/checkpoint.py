@@ -9,6 +9,7 @@ import torch
 
 from adaptsam.errors import CheckpointError, OutputError
 from adaptsam.sam.files import replacing
+from adaptsam.sam.safe_pickle import load_pickled
 
 FORMAT_VERSION = 1
 
@@ -34,7 +35,7 @@ def read_training(path: Path) -> dict[str, Any]:
         CheckpointError: the file is damaged, unsafe, something else, or of another version.
     """
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents: Any = load_pickled(path)
     except Exception as error:  # torch.load raises whatever the broken bytes lead it to
         raise CheckpointError(f"{path} is damaged or not a training; give another file, or remove it.") from error
     version = contents.pop("alignsam_training", None) if isinstance(contents, dict) else None

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.commands.console import add_talk_options, print_json, print_table
+from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
 from adaptsam.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def describe_row(name: str, path: Path) -> dict[str, object]:
     except CheckpointError as error:
         package, note = None, str(error)
     return {
-        "name": ascii(name)[1:-1] if not name.isprintable() else name,
+        "name": printable(name),
         "target": package.target.name if package else None,
         "branch": package.agent.settings.branch if package else None,
         "SAM": f"{package.sam_kind} {package.sam_sha256[:12]}…" if package else None,
@@ -93,12 +93,7 @@ def describe_row(name: str, path: Path) -> dict[str, object]:
 def _lines(prefix: str, value: Any) -> list[tuple[str, object]]:
     """Nested values as lines; escaped where a file could play with the terminal."""
     if isinstance(value, dict) and value:
-        return [line for key, one in value.items() for line in _lines(f"{prefix}{_safe(key)}.", one)]
+        return [line for key, one in value.items() for line in _lines(f"{prefix}{printable(str(key))}.", one)]
     if isinstance(value, list | tuple):
         value = ", ".join(f"{one:.3f}" if isinstance(one, float) else str(one) for one in value)
-    return [(prefix.rstrip("."), value if isinstance(value, int | float | None) else _safe(value))]
-
-
-def _safe(value: object) -> str:
-    text = str(value)
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return [(prefix.rstrip("."), value if isinstance(value, int | float | None) else printable(str(value)))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -98,6 +99,12 @@ def load_model(args: argparse.Namespace) -> SamModel:
     return load_sam(args.checkpoint, args.device, kind=args.checkpoint_kind, reapply_lora=args.reapply_lora)
 
 
+def printable(text: str) -> str:
+    """One line of text, whatever it says: names from files must not play with the terminal, nor fill it."""
+    text = re.sub(r"\S{300,}", lambda word: f"{word[0][:120]}…{word[0][-60:]}", text)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def print_json(value: object) -> None:
     """One JSON object on stdout; what is not a number becomes null."""
     print(json_text(value))
@@ -135,7 +142,7 @@ def _text(value: object) -> str:
         if 0 < abs(value) < 0.001:
             return f"{value:.1e}"
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return str(value)
+    return printable(str(value))
 
 
 def _plain(value: object) -> object:

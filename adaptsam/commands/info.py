@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptsam.commands.console import add_talk_options, print_json, print_table
+from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
 
 if TYPE_CHECKING:
     from adaptsam.data import SeriesInfo, StructureSet, Volume
@@ -106,4 +106,4 @@ def _words(value: object) -> str:
         return ", ".join(_words(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))

@@ -15,6 +15,7 @@ from adaptsam.commands.console import (
     load_model,
     print_json,
     print_table,
+    printable,
 )
 from adaptsam.commands.settings import add_settings_options, settings_from
 from adaptsam.errors import InputError
@@ -204,7 +205,7 @@ def tell(told: Sequence[Told], output: Path, course: Course | None = None) -> No
     """The tables and warnings of a run on the terminal."""
     for one in told:
         print_table(one.rows, one.title)
-        print("".join(f"  ! {warning}\n" for warning in one.warnings), end="")
+        print("".join(f"  ! {printable(warning)}\n" for warning in one.warnings), end="")
     if course is not None and course.moving:
         print_table(course.rows(), "Motion, relative to the contoured phase")
     print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")

@@ -25,6 +25,9 @@ from pydicom.uid import (
 from adaptsam.data.dicom_files import quiet_pydicom
 from adaptsam.errors import InputError
 
+# Bytes of pixels that are believed of a file; a larger one must take a hundredth of its pixels' at least.
+_BELIEVED, _MOST_FOR_A_BYTE = 256 * 2**20, 100
+_MOST_RESCALED = 1e6
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
 _RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
 # What GDCM decodes, and pydicom with what we install beside it does not in every case.
@@ -47,20 +50,48 @@ def stored_frames(dataset: FileDataset, path: Path) -> np.ndarray:
         raise InputError(f"{path.name} is damaged or truncated: it lacks {', '.join(lacking)}; copy it again.")
     if int(dataset.get("SamplesPerPixel", 1)) != 1:
         raise InputError(f"{path.name} is a colour image; choose a CT or MR series.")
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
-    compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
-    stored = _decode(dataset) if compressed else _unpack(dataset, path, count)
-    if stored is None:
-        stored = _decode_with_gdcm(dataset, path, count)
-    return _used_bits(stored, dataset).reshape(count, int(dataset.Rows), int(dataset.Columns))
+    try:
+        count = int(dataset.get("NumberOfFrames", 1) or 1)
+        size = [int(dataset[keyword].value) for keyword in _NEEDED[:4]]
+        _check_size(dataset, path, count * size[0] * size[1] * size[2] // 8)
+    except (TypeError, ValueError):
+        raise InputError(f"{path.name} is damaged: its size cannot be read; copy it again.") from None
+    try:
+        compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+        stored = _decode(dataset) if compressed else _unpack(dataset, path, count)
+        if stored is None:
+            stored = _decode_with_gdcm(dataset, path, count)
+        return _used_bits(stored, dataset).reshape(count, int(dataset.Rows), int(dataset.Columns))
+    except (TypeError, ValueError):
+        raise InputError(f"{path.name} is damaged: its pixels cannot be read; copy it again.") from None
+
+
+def _check_size(dataset: FileDataset, path: Path, claimed: int) -> None:
+    """Memory is set aside for what a file claims, so the claim must be one that its pixel data can keep."""
+    stored = len(dataset.PixelData)
+    if claimed <= 0 or claimed > max(_BELIEVED, _MOST_FOR_A_BYTE * stored):
+        raise InputError(
+            f"{path.name} is damaged: it claims {claimed / 1e6:.0f} MB of pixels and holds {stored / 1e6:.3g}; copy it "
+            "again."
+        )
 
 
 def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
-    """Stored values (J, I) in the unit of their modality, Hounsfield units for CT; integer where the rescaling is."""
-    slope, intercept = (float(header.get(key, default) or default) for key, default in _RESCALE)
+    """Stored values (J, I) in the unit of their modality, Hounsfield units for CT; integer where the rescaling is.
+
+    Raises:
+        InputError: the rescaling is no number, or of no scanner.
+    """
+    try:
+        slope, intercept = (float(header.get(key, default) or default) for key, default in _RESCALE)
+        if not (0 < abs(slope) <= _MOST_RESCALED and abs(intercept) <= _MOST_RESCALED):  # NaN is neither
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InputError("A slice has a rescaling that is no number or too large; export the series again.") from None
     if slope == 1 and intercept == 0:
         return stored
-    if slope.is_integer() and intercept.is_integer():
+    largest = float(np.abs(np.array([stored.min(), stored.max()], float)).max()) * abs(slope) + abs(intercept)
+    if slope.is_integer() and intercept.is_integer() and largest < 2**31:
         return stored.astype(np.int32) * int(slope) + int(intercept)
     return (stored * slope + intercept).astype(np.float32)
 

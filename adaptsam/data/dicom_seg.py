@@ -43,6 +43,7 @@ def segment_names(path: Path) -> dict[int, tuple[str, str]]:
         raise InputError(f"{path.name} is damaged: its segments cannot be read; export it again.") from None
 
 
+@quiet_pydicom()
 def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | None = None) -> StructureSet:
     """The segments of a DICOM SEG on the grid of the image that they were made on; they may overlap.
 
@@ -151,6 +152,7 @@ def _source(dataset: FileDataset) -> DicomSource:
     )
 
 
+@quiet_pydicom()
 def seg_series(dataset: Dataset) -> list[str]:
     """The series that the file names, in its own study and in others."""
     studies = [dataset, *(dataset.get("StudiesContainingOtherReferencedInstancesSequence") or ())]

@@ -13,7 +13,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
 from adaptsam.data.cone_beam import is_cone_beam_header
-from adaptsam.data.dicom_files import is_dicom, quiet_pydicom, read_dicom
+from adaptsam.data.dicom_files import is_dicom, modality, quiet_pydicom, read_dicom
 from adaptsam.data.dicom_frames import MULTI_FRAME, frame_headers, holds_frames
 from adaptsam.data.dicom_pixels import rescaled, stored_frames
 from adaptsam.data.volume import DicomSource, Geometry, Volume
@@ -79,6 +79,7 @@ class SeriesInfo:
     temporal: tuple[int, ...] = field(default=(), repr=False)
 
 
+@quiet_pydicom()
 def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
     """The image series in a folder and its subfolders, ordered by number; structures, doses and reports are left out.
 
@@ -90,7 +91,10 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
         header = read_dicom(path, tags=_LISTED)
         if _is_slice(header, path):
             found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
-    listed = [_describe(uid, files) for uid, files in found.items()]
+    try:
+        listed = [_describe(uid, files) for uid, files in found.items()]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{Path(folder).name} holds a damaged slice: a number in it is none; copy it again.") from None
     return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
 
 
@@ -137,6 +141,7 @@ def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
     return () if any(value in (None, "") for value in told) else tuple(int(value) for value in told)
 
 
+@quiet_pydicom()
 def find_series(path: Path, series: str | int | None = None) -> tuple[Path, ...]:
     """The files of the series of a folder, or of the one that a file belongs to; see :func:`read_dicom_series`."""
     if path.is_dir():
@@ -144,7 +149,7 @@ def find_series(path: Path, series: str | int | None = None) -> tuple[Path, ...]
     header = read_dicom(path, tags=_LISTED)
     if not _is_slice(header, path):
         raise InputError(
-            f"{path.name} is a DICOM {header.get('Modality', '')} object without slices; choose a CT or MR series."
+            f"{path.name} is a DICOM object of the kind {modality(header)}, without slices; choose a CT or MR series."
         )
     siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
     uid = header.get("SeriesInstanceUID")
@@ -182,6 +187,7 @@ def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path
     return chosen[0]
 
 
+@quiet_pydicom()
 def read_series_files(files: Sequence[Path]) -> Volume:
     """The volume that the files of one series make up; see :func:`read_dicom_series`."""
     datasets = [(read_dicom(path, pixels=True), path) for path in files]
@@ -217,6 +223,7 @@ def _smallest_type(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int16 if fits else np.int32)
 
 
+@quiet_pydicom()
 def dicom_source(slices: Sequence[Dataset], frame_numbers: Sequence[int | None] = ()) -> DicomSource:
     """What ties a volume to these slices, given in the order of k, and to the frames that some of them are."""
     first = slices[0]

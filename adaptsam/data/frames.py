@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from adaptsam.data.quiet import quiet_libraries
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress, silent
 
 #: What a picture's file name may end with.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_PICTURE_KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+#: Pixels of a frame that are read: 6000×6000.
+_MOST_PIXELS = 36_000_000
 
 
 class Frames(ABC):
@@ -139,7 +144,10 @@ def read_picture(path: str | Path) -> np.ndarray:
     with opened_picture(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path.name} has more than 8 bits per pixel; save it with 8 bits (0 to 255).")
-        upright = ImageOps.exif_transpose(image)
+        try:
+            upright = ImageOps.exif_transpose(image)
+        except Exception:  # damaged EXIF data; the pixels are whole
+            upright = image
         return np.array((upright if upright is not None else image).convert("RGB"))
 
 
@@ -147,15 +155,25 @@ def opened_picture(path: Path) -> Image.Image:
     """A picture with its pixels, as Pillow reads it; to be closed.
 
     Raises:
-        InputError: it is not there, damaged or of an unknown kind.
+        InputError: it is not there, damaged, of an unknown kind or too large.
     """
     try:
-        image = Image.open(path)
-        image.load()
-        return image
+        with quiet_libraries(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Of these kinds only: Pillow knows others (PostScript) that it hands to programs.
+            image = Image.open(path, formats=_PICTURE_KINDS)
+            if image.width * image.height > _MOST_PIXELS:
+                raise InputError(
+                    f"{path.name} has {image.width}×{image.height} pixels, which is more than a frame needs; make it "
+                    "smaller."
+                )
+            image.load()
+            return image
     except FileNotFoundError:
         raise InputError(f"{path.name} does not exist; check the path.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except InputError:
+        raise
+    except Exception:  # Pillow's readers raise whatever the broken bytes lead them to
         raise InputError(f"{path.name} cannot be read as a picture: it is damaged; copy it again.") from None
 
 

@@ -7,12 +7,19 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from adaptsam.data.itk_headers import check_header
 from adaptsam.data.nrrd_header import keep_grid, tidy_direction
+from adaptsam.data.quiet import quiet_libraries
 from adaptsam.data.staging import staged_file
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.errors import InputError, OutputError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+_READERS = {
+    **dict.fromkeys((".nii", ".gz"), "NiftiImageIO"),
+    **dict.fromkeys((".nrrd", ".nhdr"), "NrrdImageIO"),
+    **dict.fromkeys((".mha", ".mhd"), "MetaImageIO"),
+}
 
 
 def read_itk_image(path: Path) -> Volume:
@@ -21,12 +28,7 @@ def read_itk_image(path: Path) -> Volume:
     Raises:
         InputError: the file cannot be read, or is not one 3-D image.
     """
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.") from None
-        raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
+    image = load_itk_image(path)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
@@ -35,6 +37,22 @@ def read_itk_image(path: Path) -> Volume:
     if array.ndim == 4 and (array.shape[3] != 3 or array.dtype != np.uint8):
         raise InputError(f"{path.name} has {array.shape[3]} values a voxel; extract one of them first.")
     return Volume(array, itk_geometry(image))
+
+
+def load_itk_image(path: Path) -> sitk.Image:
+    """The image as ITK has it, with the header's fields.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    check_header(path)
+    try:
+        with quiet_libraries():
+            return sitk.ReadImage(str(path), imageIO=_READERS[path.suffix.lower()])
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.") from None
+        raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
 
 
 def itk_geometry(image: sitk.Image) -> Geometry:

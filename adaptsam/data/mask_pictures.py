@@ -33,7 +33,7 @@ def read_mask_picture(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     values = read_gray(path)
-    labels = [int(value) for value in np.unique(values) if value]
+    labels = _values_above_0(values)
     if not labels:
         raise InputError(f"{path.name} marks nothing: every pixel is 0; outline the structure in it.")
     if 1 < len(labels) <= _MOST_LABELS:
@@ -62,7 +62,7 @@ def read_masks_like(path: str | Path, names: Sequence[str]) -> dict[str, np.ndar
 
 def _inside(values: np.ndarray, path: Path) -> np.ndarray:
     """What a mask without labels marks."""
-    count = len(np.unique(values[values > 0]))
+    count = len(_values_above_0(values))
     if count <= _MOST_LABELS:
         return values > 0
     clear = (values <= _CLEAR_VALUES) | (values >= 255 - _CLEAR_VALUES)
@@ -72,6 +72,10 @@ def _inside(values: np.ndarray, path: Path) -> np.ndarray:
             "save the mask as PNG, 0 outside and 255 inside."
         )
     return values > 127
+
+
+def _values_above_0(values: np.ndarray) -> list[int]:
+    return [int(value) for value in np.flatnonzero(np.bincount(values.ravel(), minlength=256)) if value]
 
 
 def read_gray(path: Path) -> np.ndarray:

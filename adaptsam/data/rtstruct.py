@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from adaptsam.data.contours import fill_contours
-from adaptsam.data.dicom_files import quiet_pydicom, read_dicom
+from adaptsam.data.dicom_files import modality, quiet_pydicom, read_dicom
 from adaptsam.data.labelmaps import distinct_color
 from adaptsam.data.patient import same_person
 from adaptsam.data.terminology import CODE_KEYS
@@ -51,6 +51,7 @@ def roi_names(path: Path) -> dict[int, str]:
         raise InputError(f"{path.name} is damaged: its structures cannot be read; export it again.") from None
 
 
+@quiet_pydicom()
 def read_rtstruct(path: Path, reference: Volume, numbers: Collection[int] | None = None) -> StructureSet:
     """The ROIs of an RTSTRUCT on the grid of the image that they were drawn on; of ``numbers`` alone where given.
 
@@ -64,7 +65,7 @@ def read_rtstruct(path: Path, reference: Volume, numbers: Collection[int] | None
     """
     dataset = read_dicom(path)
     if dataset.get("Modality") != "RTSTRUCT":
-        raise InputError(f"{path.name} is a DICOM {dataset.get('Modality', '')} object; choose an RTSTRUCT or SEG.")
+        raise InputError(f"{path.name} is a DICOM object of the kind {modality(dataset)}; choose an RTSTRUCT or SEG.")
     try:
         with quiet_pydicom():
             rois = _rois(dataset, numbers)
@@ -145,6 +146,7 @@ def _source(dataset: Dataset) -> DicomSource:
     )
 
 
+@quiet_pydicom()
 def rtstruct_series(dataset: Dataset) -> list[str]:
     """The UIDs of the image series that an RTSTRUCT names."""
     return _references(dataset)[1] if "StructureSetROISequence" in dataset else []

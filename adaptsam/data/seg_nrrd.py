@@ -11,9 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.data.grids import place_on_grid, set_upright, upright_grid
-from adaptsam.data.itk_images import itk_geometry
+from adaptsam.data.itk_headers import check_header
+from adaptsam.data.itk_images import itk_geometry, load_itk_image
 from adaptsam.data.nrrd_header import keep_grid
 from adaptsam.data.provenance import NOTICE, software
+from adaptsam.data.quiet import quiet_libraries
 from adaptsam.data.staging import staged_file
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError, OutputError
@@ -29,10 +31,7 @@ def read_seg_nrrd(path: Path, reference: Volume) -> StructureSet:
         InputError: the file cannot be read or holds no segment.
         GeometryError: it lies on another grid than ``reference``.
     """
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError:
-        raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
+    image = load_itk_image(path)
     fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("Segment")}
     layers = sitk.GetArrayFromImage(image)
     layers = layers if layers.ndim == 4 else layers[..., None]
@@ -47,11 +46,18 @@ def read_seg_nrrd(path: Path, reference: Volume) -> StructureSet:
 
 
 def has_segments(path: Path) -> bool:
-    """Whether an NRRD file names segments, whatever its suffix."""
+    """Whether an NRRD file names segments, whatever its suffix.
+
+    Raises:
+        InputError: its header is damaged.
+    """
+    check_header(path)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with quiet_libraries():
+            reader.ReadImageInformation()
     except RuntimeError:
         return False
     return "Segment0_ID" in reader.GetMetaDataKeys()

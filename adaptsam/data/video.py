@@ -20,6 +20,11 @@ from adaptsam.progress import Progress, silent
 
 #: What a video's file name may end with.
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm")
+#: Of what a file may be a container: no playlists, lists and descriptions of streams, which name other files.
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf"
+_ONLY = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+#: Pixels of a frame that are decoded: 8192×4320, and somewhat more.
+_MOST_PIXELS = 36_000_000
 #: What can be written: the codec, its pixels, and its options. H.264 plays everywhere; Motion JPEG is old AVI's own.
 _H264 = ("libx264", "yuv420p", {"crf": "16", "preset": "fast"})
 _WRITERS = {".mp4": _H264, ".mov": _H264, ".mkv": _H264, ".avi": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"})}
@@ -87,7 +92,10 @@ class VideoFile(Frames):
             stream = _video_stream(container, self.name)
             stream.thread_type = "AUTO"
             # Otherwise FFmpeg hides damage by making pixels up.
-            stream.codec_context.options = {"err_detect": "explode+bitstream+buffer"}
+            stream.codec_context.options = {
+                "err_detect": "explode+bitstream+buffer",
+                "max_pixels": str(_MOST_PIXELS),
+            }
             try:
                 for frame in container.decode(stream):
                     if frame.is_corrupt:
@@ -104,7 +112,7 @@ class VideoFile(Frames):
 
     def _open(self) -> av.container.InputContainer:
         try:
-            return av.open(str(self._path), "r")
+            return av.open(str(self._path), "r", container_options=_ONLY, metadata_errors="replace")
         except FileNotFoundError:
             raise InputError(f"{self.name} does not exist; check the path.") from None
         except (FFmpegError, OSError):
@@ -114,7 +122,10 @@ class VideoFile(Frames):
 def _video_stream(container: av.container.InputContainer, name: str) -> VideoStream:
     if not container.streams.video:
         raise InputError(f"{name} holds no video; choose another file.")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise InputError(f"{name} holds a video that nothing here can decode; convert it to MP4 with H.264.")
+    return stream
 
 
 def _length(container: av.container.InputContainer, stream: VideoStream) -> float:

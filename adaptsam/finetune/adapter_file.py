@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from segment_anything.modeling import Sam
 
-from adaptsam.errors import CheckpointError, OutputError
+from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.finetune.lora import trained_tensors
 from adaptsam.finetune.tuning import Tuning, merged
 from adaptsam.sam import SamModel
@@ -22,6 +22,7 @@ from adaptsam.sam.files import replacing
 
 _KEY = "adaptsam_adapter"
 _VERSION = 1
+_HIGHEST_RANK = 1024
 
 
 def save_adapter(
@@ -71,7 +72,7 @@ def load_adapter(path: str | PathLike[str], base: SamModel) -> SamModel:
             f"{base.sha256[:12]}…); give the one it was trained on."
         )
     sam = copy.deepcopy(base.sam)
-    Tuning(**described["tuning"]).apply(sam)
+    _apply(described["tuning"], sam, path)
     parameters = trained_tensors(sam)
     if set(parameters) != set(tensors):
         odd = sorted(set(parameters) ^ set(tensors))[0]
@@ -80,10 +81,26 @@ def load_adapter(path: str | PathLike[str], base: SamModel) -> SamModel:
         for name, parameter in parameters.items():
             if parameter.shape != tensors[name].shape:
                 raise CheckpointError(f"{path} does not fit the model: {name} has another shape; train it again.")
+            if not tensors[name].isfinite().all():
+                raise CheckpointError(f"{path} is not usable: {name} is not finite (NaN); train it again.")
             parameter.copy_(tensors[name])
     merged(sam)
     sam.requires_grad_(False)
     return SamModel.from_sam(sam, base.config, kind=base.kind, device=base.device)
+
+
+def _apply(tuning: dict[str, Any], sam: Sam, path: Path) -> None:
+    """Add what was trained; a forged file must not make adapters that fill the memory."""
+    try:
+        rank = tuning["settings"].get("rank", 1)
+        if type(rank) is not int or rank > _HIGHEST_RANK:
+            raise ValueError(f"the rank is {rank!r}")
+        Tuning(**tuning).apply(sam)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, InputError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise CheckpointError(
+            f"{path} does not say as it should how it was trained ({reason}); get it again."
+        ) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -93,10 +110,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {}).get(_KEY, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or not an adapter file; copy it again.") from error
     if not isinstance(described, dict) or not {"format_version", "tuning", "base_sha256"} <= set(described):
         raise CheckpointError(f"{path} is not an adapter file of AdaptSAM; a whole model is given as the checkpoint.")
+    if not isinstance(described["tuning"], dict) or not isinstance(described["base_sha256"], str):
+        raise CheckpointError(f"{path} does not say as it should how it was trained; get it again.")
     if described["format_version"] != _VERSION:
         raise CheckpointError(
             f"{path} was written by a newer AdaptSAM (format {described['format_version']}, this reads {_VERSION})."

@@ -32,7 +32,14 @@ def read_recipe(name: str, changes: Mapping[str, Any] | None = None) -> ConfigPa
         InputError: no such recipe, or no such setting.
     """
     parser = ConfigParser()
-    parser.read_config([str(path) for path in recipe_files(name)])
+    files = [str(path) for path in recipe_files(name)]
+    try:
+        parser.read_config(files)
+    except Exception as error:  # MONAI and json raise whatever the file leads them to
+        raise InputError(
+            f"The recipe {name} cannot be read: its configs/train.json is not JSON as MONAI's bundles have it "
+            f"({type(error).__name__}); correct it, or get it again."
+        ) from error
     change_settings(parser, recipe_settings(parser), changes or {})
     return parser
 

@@ -26,6 +26,7 @@ from adaptsam.finetune.order import EpochOrder
 from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import SamModel, save_checkpoint
 from adaptsam.sam.files import replacing
+from adaptsam.sam.safe_pickle import load_pickled
 
 STATE, CURVES = "state.pt", "curves.json"
 BEST, LAST = "best", "last"
@@ -84,7 +85,7 @@ class TrainingFiles:
         if not path.is_file():
             return
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state: Any = load_pickled(path)
         except Exception as error:  # whatever a damaged pickle raises
             raise InputError(f"{path} is damaged; delete it to begin again.") from error
         self._check(state, path)
@@ -104,7 +105,7 @@ class TrainingFiles:
             trainer.terminate()
 
     def _check(self, state: Mapping[str, Any], path: Path) -> None:
-        if state.get("version") != _VERSION:
+        if not isinstance(state, Mapping) or state.get("version") != _VERSION:
             raise InputError(f"{path} was written by another version of AdaptSAM; give another output_dir.")
         before, now = state["settings"], self.settings
         changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]

@@ -11,6 +11,8 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from adaptsam.sam.preprocess import MinMaxSam
 from adaptsam.sam.tiny_vit import STRIDE, TinyViT, TinyVitConfig
 
+#: Of everything that is counted in a model; ViT-H has 5,120 channels somewhere.
+_LARGEST = 65_536
 SCALINGS = ("statistics", "min-max")
 
 
@@ -48,6 +50,39 @@ class SamConfig:
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
+
+    def check(self, most_blocks: int) -> None:
+        """Look whether such a model is of this world, before memory or time is spent on it.
+
+        Args:
+            most_blocks: of its encoder, such as the number of tensors that a file holds.
+
+        Raises:
+            TypeError: a size is no whole number.
+            ValueError: a size is not positive, or beyond every model's.
+        """
+        stages = self.tiny_vit
+        if stages is not None and not isinstance(stages, TinyVitConfig):
+            raise TypeError("its TinyViT is not described")
+        blocks = (self.encoder_depth,) if stages is None else stages.depths
+        counts = () if stages is None else (*stages.dims, *stages.heads, *stages.windows)
+        sizes = (
+            *(
+                self.image_size,
+                self.patch_size,
+                self.encoder_dim,
+                self.encoder_heads,
+                self.embed_dim,
+                self.decoder_heads,
+            ),
+            *(self.decoder_mlp_dim, self.mask_channels, *blocks, *counts),
+        )
+        if any(type(size) is not int for size in (*sizes, *self.global_attention, self.window_size)):
+            raise TypeError("a size is not a whole number")
+        if min(sizes) < 1 or max(sizes) > _LARGEST or not 0 <= self.window_size <= _LARGEST:
+            raise ValueError(f"a size is not between 1 and {_LARGEST}")
+        if sum(blocks) > most_blocks or len(self.global_attention) > most_blocks:
+            raise ValueError("it has more blocks than tensors")
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> SamConfig:

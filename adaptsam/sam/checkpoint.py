@@ -6,7 +6,7 @@ import json
 import logging
 import pickle
 import re
-import zipfile
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from adaptsam.sam.catalogue import known_file
 from adaptsam.sam.files import bundled_folders, replacing
 from adaptsam.sam.fingerprint import digests
 from adaptsam.sam.layouts import KINDS, Weights, fold_lora, plain_names, recognise
+from adaptsam.sam.safe_pickle import is_whole, load_pickled
 
 FORMAT_VERSION = 1
 METADATA_KEY = "adaptsam"
@@ -176,11 +177,10 @@ def _read_safetensors(path: Path) -> tuple[Weights, str | None]:
 
 
 def _read_pickled(path: Path) -> Weights:
-    zipped = zipfile.is_zipfile(path)
     try:
         # P²SAM's authors left the options of their training beside the weights: a Namespace holds values, nothing else.
         with torch.serialization.safe_globals([Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            content = load_pickled(path, mapped=True)
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL ([\w.]+)|class(?: |:)+([\w.]+)", str(error))
         if forbidden is None:
@@ -205,6 +205,8 @@ def _state_dict(content: object, path: Path) -> Weights:
             content = content[key]
     if isinstance(content, dict):
         weights = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+        if weights and not all(is_whole(tensor) for tensor in weights.values()):
+            raise _damaged(path)
         if weights:
             return weights
     raise CheckpointError(f"{path} holds no weights; give a SAM checkpoint (.pth from Meta, or .safetensors).")
@@ -220,30 +222,39 @@ def _described(text: str, path: Path) -> tuple[SamConfig, str, dict[str, Any]]:
                 f"{path} was written by a newer AdaptSAM (format {version}, this reads {FORMAT_VERSION}); update it."
             )
         return SamConfig.from_dict(described.pop("config")), str(described.pop("kind")), described
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} does not describe its model as it should ({error}); save it again.") from error
 
 
 def _fill(config: SamConfig, weights: Weights, path: Path) -> Sam:
     """A model of that shape with these weights, in float32. Each tensor is copied once, straight from the file."""
-    try:
-        sam = build_sam(config)
-    except (ValueError, TypeError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{path} describes a model that cannot be built ({error}); save it again.") from error
-    expected = sam.state_dict()
+    expected = _shapes(config, weights, path)
     missing = [name for name in expected if name not in weights]
     if missing:
         raise CheckpointError(f"{path} lacks {len(missing)} tensors, first {missing[0]}; copy or download it again.")
     extra = [name for name in weights if name not in expected]
     if extra:
         raise CheckpointError(f"{path} holds {len(extra)} tensors that SAM does not have, first {extra[0]}.")
-    for name, target in expected.items():
-        source = weights[name]
-        if source.shape != target.shape:
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
             raise CheckpointError(
-                f"{path} is not usable: {name} has the shape {tuple(source.shape)} instead of {tuple(target.shape)}."
+                f"{path} is not usable: {name} has the shape {tuple(weights[name].shape)} instead of {tuple(shape)}."
             )
-        target.copy_(source)
+    sam = build_sam(config)
+    for name, target in sam.state_dict().items():
+        target.copy_(weights[name])
         if not target.isfinite().all():
             raise CheckpointError(f"{path} is not usable: {name} is not finite (NaN); train or download it again.")
     return sam
+
+
+def _shapes(config: SamConfig, weights: Weights, path: Path) -> dict[str, torch.Size]:
+    """The shape of every tensor that such a model has; no memory is taken for it, whatever the file claims."""
+    try:
+        config.check(most_blocks=len(weights))
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {name: tensor.shape for name, tensor in build_sam(config).state_dict().items()}
+    except (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError, AttributeError, IndexError) as error:
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"{path} describes a model that cannot be built ({reason}); save it again.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ from adaptsam.progress import Progress, silent
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.files import replacing
 from adaptsam.sam.model import SamModel
-from adaptsam.sam.preprocess import to_rgb
+from adaptsam.sam.preprocess import resized_shape, to_rgb
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class EmbeddingStore:
         wanted = dict(zip(keys, images, strict=True))
         found: dict[str, Embedding] = {}
         for key in wanted:
-            entry = self._look_up(key)
+            entry = self._look_up(key, wanted[key])
             if entry is not None:
                 found[key] = entry
         missing = [key for key in wanted if key not in found]
@@ -111,11 +110,11 @@ class EmbeddingStore:
         digest.update(f"{pixels.shape} {model.sha256} {model.kind} {model.config} {model.precision}".encode())
         return digest.hexdigest()
 
-    def _look_up(self, key: str) -> Embedding | None:
+    def _look_up(self, key: str, image: NDArray[np.uint8]) -> Embedding | None:
         if key in self._entries:
             self._entries.move_to_end(key)
             return self._entries[key]
-        embedding = self._read(key)
+        embedding = self._read(key, image)
         if embedding is not None:
             self._remember(key, embedding)
         return embedding
@@ -129,20 +128,21 @@ class EmbeddingStore:
             _, oldest = self._entries.popitem(last=False)
             self._held_bytes -= oldest.nbytes
 
-    def _read(self, key: str) -> Embedding | None:
+    def _read(self, key: str, image: NDArray[np.uint8]) -> Embedding | None:
         path = self._path(key)
         if path is None or not path.is_file():
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                sizes = json.loads(file.metadata()["sizes"])
                 features = file.get_tensor("features")
-            if not self._fits(features):
-                raise ValueError("features of another model")
-            return Embedding(features, tuple(sizes["input"]), tuple(sizes["original"]))
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+                digest = (file.metadata() or {}).get("sha256")
+            if not self._fits(features) or digest != _digest(features):
+                raise ValueError("its contents are not what was written")
+        except (SafetensorError, OSError, ValueError) as error:
             _log.warning("A stored embedding is damaged and is computed anew: %s (%s)", path.name, error)
             return None
+        size = (image.shape[0], image.shape[1])
+        return Embedding(features, resized_shape(size, self.model.image_size), size)
 
     def _fits(self, features: torch.Tensor) -> bool:
         config = self.model.config
@@ -153,11 +153,11 @@ class EmbeddingStore:
         path = self._path(key)
         if path is None:
             return
-        sizes = json.dumps({"input": embedding.input_size, "original": embedding.original_size})
+        features = embedding.features.contiguous()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                save_file({"features": embedding.features.contiguous()}, temporary, {"sizes": sizes})
+                save_file({"features": features}, temporary, {"sha256": _digest(features)})
         except (OSError, SafetensorError) as error:
             # A full disk costs time, not the result.
             _log.warning("Embeddings are not kept on disk any more: %s", error)
@@ -165,3 +165,8 @@ class EmbeddingStore:
 
     def _path(self, key: str) -> Path | None:
         return None if self._folder is None else self._folder / f"{key}.safetensors"
+
+
+def _digest(features: torch.Tensor) -> str:
+    """Of the numbers, so that a damaged digit is not taken for an embedding."""
+    return hashlib.sha256(features.numpy().tobytes()).hexdigest()

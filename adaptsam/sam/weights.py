@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import suppress
 from functools import partial
@@ -148,8 +149,8 @@ def _write_record(known: KnownWeights, source: str) -> None:
 
 
 def _record(known: KnownWeights) -> dict[str, str]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         record = json.loads(_record_path(known).read_text(encoding="utf-8"))
-        if isinstance(record, dict):
+        if isinstance(record, dict) and re.fullmatch(r"[0-9a-f]{64}", str(record.get("sha256", ""))):
             return record
     return {}

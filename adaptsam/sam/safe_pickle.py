@@ -1,0 +1,41 @@
+"""Files of ``torch.save``, read without running anything that they ask for."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+
+
+def load_pickled(path: Path, *, mapped: bool = False) -> object:
+    """What a file holds: tensors, numbers, texts and containers of them, on the CPU.
+
+    Args:
+        path: the file.
+        mapped: leave the numbers in the file, which must then not be replaced while they are in use.
+
+    Raises:
+        Exception: whatever the broken bytes lead PyTorch to; ``pickle.UnpicklingError`` where code is asked for.
+    """
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        _check_unpacked(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipped)
+
+
+def is_whole(tensor: torch.Tensor) -> bool:
+    """Whether all numbers of a tensor are in the file; a view of one number can claim to be of any size."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex() or tensor.is_quantized:
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+
+
+def _check_unpacked(path: Path) -> None:
+    """PyTorch packs nothing in its archives; what is packed could be of any size."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise zipfile.BadZipFile
