@@ -148,9 +148,7 @@ def find_series(path: Path, series: str | int | None = None) -> tuple[Path, ...]
         return _choose(list_series(path), series, path).files
     header = read_dicom(path, tags=_LISTED)
     if not _is_slice(header, path):
-        raise InputError(
-            f"{path.name} is a DICOM object of the kind {modality(header)}, without slices; choose a CT or MR series."
-        )
+        raise InputError(f"{path.name} is a DICOM {modality(header)} object without slices; choose a CT or MR series.")
     siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
     uid = header.get("SeriesInstanceUID")
     return tuple(sibling for sibling in siblings if read_dicom(sibling, tags=_LISTED).get("SeriesInstanceUID") == uid)

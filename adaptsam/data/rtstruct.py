@@ -65,7 +65,7 @@ def read_rtstruct(path: Path, reference: Volume, numbers: Collection[int] | None
     """
     dataset = read_dicom(path)
     if dataset.get("Modality") != "RTSTRUCT":
-        raise InputError(f"{path.name} is a DICOM object of the kind {modality(dataset)}; choose an RTSTRUCT or SEG.")
+        raise InputError(f"{path.name} is a DICOM {modality(dataset)} object; choose an RTSTRUCT or SEG.")
     try:
         with quiet_pydicom():
             rois = _rois(dataset, numbers)

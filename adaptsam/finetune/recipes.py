@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from adaptsam.errors import TrainingError, sentence_in
+from adaptsam.errors import InputError, TrainingError, sentence_in
 from adaptsam.finetune.recipe_files import change_settings, recipe_files
 from adaptsam.finetune.samples import sample_error
 from adaptsam.finetune.training_files import TrainingFiles
