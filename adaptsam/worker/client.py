@@ -89,6 +89,11 @@ class WorkerClient:
         return process.pid if process is not None and process.poll() is None else None
 
     @property
+    def folder(self) -> Path | None:
+        """Where arrays are exchanged; None before the first request."""
+        return self._folder
+
+    @property
     def busy(self) -> bool:
         """Whether a request is not answered yet."""
         return bool(self._waiting)
@@ -232,9 +237,9 @@ def why_lost(code: int, log: Sequence[str]) -> str:
 
 
 def _with_files(value: Any, folder: Path) -> Any:
-    """The same message with every array as the name of a file."""
+    """The same message with every mask packed, and every other array as the name of a file."""
     if isinstance(value, np.ndarray):
-        return wire.write_array(folder, value)
+        return wire.pack_mask(value) if value.dtype == bool else wire.write_array(folder, value)
     if isinstance(value, Mapping):
         return {key: _with_files(item, folder) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -25,6 +25,7 @@ from adaptsam.volumes.report import StructureReport
 from adaptsam.volumes.target import TargetVisit
 from adaptsam.worker import memory, wire
 from adaptsam.worker.clock import Clock
+from adaptsam.worker.samples import sample
 
 #: Seconds between two views of a growing result.
 PARTIAL_EVERY = 0.5
@@ -60,6 +61,7 @@ class Session:
             "propagate": self._propagate,
             "correct": self._correct,
             "follow": self._follow,
+            "sample": self._sample,
         }
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
@@ -116,6 +118,27 @@ class Session:
             check()
             for made in follow_slice(visit, request["structure"], index, mask, [int(wanted)]):
                 emit("slice", **_slice_of(made))
+
+    def _sample(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
+        """Synthetic images, each as an event with the name of its file."""
+        for one in sample(request["name"]):
+            check()
+            grid = one.volume.geometry
+            structures = [
+                {"name": s.name, "color": s.color, "mask": wire.pack_mask(s.mask)}
+                for s in (one.structures.structures if one.structures else ())
+            ]
+            emit(
+                "image",
+                title=one.title,
+                label=one.label,
+                array=wire.write_array(self._folder, one.volume.array),
+                origin=grid.origin,
+                spacing=grid.spacing,
+                direction=grid.direction,
+                modality=one.volume.modality,
+                structures=structures,
+            )
 
     def _visit(self, request: wire.Message) -> TargetVisit:
         run = self._runs.get(request["run"])

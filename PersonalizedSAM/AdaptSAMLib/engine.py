@@ -1,0 +1,158 @@
+"""The worker as Slicer's main thread sees it: requests with callbacks, a timer that hands events on, never a wait."""
+
+import logging
+import os
+import shutil
+import sys
+import time
+
+import qt
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+#: Milliseconds between two looks for events.
+INTERVAL = 50
+
+#: Seconds that handling events may take at a time; what is left waits for the next look.
+SLICE = 0.05
+
+_ENDS = ("done", "error", "cancelled", "lost")
+
+
+def python() -> str:
+    """The interpreter that the worker runs in."""
+    return shutil.which("PythonSlicer") or sys.executable
+
+
+def environment() -> dict:
+    """The environment that Slicer was started in, with the folder that holds `adaptsam` on the path."""
+    import adaptsam
+
+    values = dict(slicer.util.startupEnvironment())
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(adaptsam.__file__)))
+    values["PYTHONPATH"] = os.pathsep.join(part for part in (folder, values.get("PYTHONPATH", "")) if part)
+    values["PYTHONIOENCODING"] = "utf-8"
+    return values
+
+
+class Engine:
+    """One worker for all modules of this Slicer."""
+
+    _shared = None
+
+    @classmethod
+    def shared(cls) -> "Engine":
+        if cls._shared is None:
+            cls._shared = cls()
+            slicer.app.connect("aboutToQuit()", cls._shared.close)
+        return cls._shared
+
+    def __init__(self) -> None:
+        self._client = None
+        self._handlers: dict = {}
+        self._pending: list = []
+        self._tasks: list = []
+        self._timer = qt.QTimer()
+        self._timer.interval = INTERVAL
+        self._timer.timeout.connect(self.pump)
+        self._pumping = False
+
+    @property
+    def pid(self):
+        return self._client.pid if self._client is not None else None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._handlers)
+
+    def array(self, name: str):
+        """An array that an event names, mapped from its file."""
+        from adaptsam.worker import wire
+
+        return wire.read_array(self._client.folder, name)
+
+    def request(self, do: str, handler, **content) -> int:
+        """Ask the worker; ``handler`` is called with each event, the last of which is one of an end."""
+        from adaptsam.worker.client import WorkerClient
+
+        if self._client is None:
+            self._client = WorkerClient(python(), environment())
+        number = self._client.request(do, **content)
+        self._handlers[number] = handler
+        self._timer.start()
+        return number
+
+    def cancel(self, number: int) -> None:
+        """The request ends with the event "cancelled" within two seconds."""
+        if self._client is not None:
+            self._client.cancel(number)
+
+    def spawn(self, task) -> None:
+        """Run a generator step by step between the window's own events; each step must be short."""
+        self._tasks.append(task)
+        self._timer.start()
+
+    def _stepTasks(self) -> None:
+        until = time.monotonic() + SLICE
+        while self._tasks and time.monotonic() < until:
+            if next(self._tasks[0], self) is self:
+                self._tasks.pop(0)
+
+    def pump(self) -> None:
+        """Hand on what arrived, for a moment at most. A handler that fails ends its request, not the others."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._stepTasks()
+            self._pending += self._client.events() if self._client is not None else []
+            until = time.monotonic() + SLICE
+            while self._pending and time.monotonic() < until:
+                self._hand(self._pending.pop(0))
+        finally:
+            self._pumping = False
+        if not self._handlers and not self._tasks:
+            self._timer.stop()
+
+    def _hand(self, event: dict) -> None:
+        number = event["id"]
+        handler = self._handlers.get(number)
+        if handler is None:
+            return
+        if event["event"] in _ENDS:
+            del self._handlers[number]
+        try:
+            handler(event)
+        except Exception as error:
+            logging.exception("AdaptSAM: a result could not be put into the scene.")
+            self.cancel(number)
+            if self._handlers.pop(number, None) is not None:
+                handler(
+                    {
+                        "id": number,
+                        "event": "error",
+                        "message": _("A result could not be put into the scene: {error}").format(error=error),
+                    }
+                )
+
+    def wait(self, ended) -> None:
+        """Keep the window alive until ``ended()`` is true, or nothing is under way any more."""
+        while not ended() and (self._handlers or self._tasks or self._pending):
+            self.pump()
+            slicer.app.processEvents()
+            time.sleep(0.005)
+
+    def waitFor(self, number: int) -> None:
+        """Until a request has ended."""
+        self.wait(lambda: number not in self._handlers)
+
+    def close(self) -> None:
+        """End the worker, and remove what was exchanged."""
+        self._timer.stop()
+        self._handlers.clear()
+        self._pending.clear()
+        self._tasks.clear()
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,54 @@
+"""What the subject hierarchy knows of volumes: whose they are, and from which day. It stays inside Slicer."""
+
+import slicer
+
+
+def _hierarchy():
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+
+
+def _attribute(node, name: str, level: str) -> str:
+    """An attribute of the patient or study that a node lies in; empty where it lies in none."""
+    hierarchy = _hierarchy()
+    item = hierarchy.GetItemByDataNode(node) if hierarchy and node else 0
+    return hierarchy.GetAttributeFromItemAncestor(item, name, level) if item else ""
+
+
+def studyDate(node) -> str:
+    """The study date of a node, as YYYYMMDD, or "" where nobody says."""
+    date = _attribute(node, "DICOM.StudyDate", "Study").strip().replace("-", "")
+    return date if len(date) == 8 and date.isdigit() else ""
+
+
+def modality(node) -> str:
+    """DICOM's modality of a volume, or ""."""
+    hierarchy = _hierarchy()
+    item = hierarchy.GetItemByDataNode(node) if hierarchy and node else 0
+    return hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
+
+
+def samePatient(first, second):
+    """Whether two nodes are of one patient; None where one of them does not say."""
+    patients = [_attribute(node, "DICOM.PatientID", "Patient").strip().casefold() for node in (first, second)]
+    return None if "" in patients else patients[0] == patients[1]
+
+
+def putBeside(node, volumeNode) -> None:
+    """File a node in the study (or folder) that a volume lies in."""
+    hierarchy = _hierarchy()
+    item, beside = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volumeNode)
+    if item and beside:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(beside))
+
+
+def byDate(nodes):
+    """Nodes by their study dates, those without one last; otherwise in their order."""
+    return sorted(nodes, key=lambda node: studyDate(node) or "99999999")
+
+
+def laterThan(prior, nodes):
+    """The other volumes of the prior's patient, from its day on, by date; all others where no patient is known."""
+    others = [node for node in nodes if node is not prior and samePatient(prior, node) is not False]
+    day = studyDate(prior)
+    later = [node for node in others if not day or not studyDate(node) or studyDate(node) >= day]
+    return byDate(later)

@@ -1,0 +1,186 @@
+"""What a run leaves beside the segmentations: a table, a plot over visits or phases, and the slices to review."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from AdaptSAMLib import geometry
+
+#: Slices trusted less than this are to be reviewed.
+REVIEW_BELOW = 0.7
+
+#: What marks a table as this module's, so that a loaded scene is shown again.
+ROLE = "AdaptSAM.table"
+
+
+@dataclass
+class Target:
+    """An image to segment: a volume of the scene, or one item of a sequence."""
+
+    key: str
+    title: str
+    volumeNode: object
+    sequenceNode: object = None
+    browserNode: object = None
+    item: int = -1
+
+
+@dataclass
+class Outcome:
+    """What came of one target: a segmentation, and for each segment ID the report of the worker."""
+
+    target: Target
+    segmentationNode: object
+    reports: dict = field(default_factory=dict)
+    warnings: list = field(default_factory=list)
+
+
+@dataclass
+class Review:
+    """A slice to look at; ``index`` counts along ``axis`` of the array (0 for k), ``ras`` is where to look."""
+
+    target: Target
+    segmentId: str
+    name: str
+    axis: int
+    index: int
+    confidence: float
+    reason: str
+    ras: tuple
+
+
+def reviews(outcomes, names: dict) -> list:
+    """The slices to review of all targets, the least trusted first."""
+    found = []
+    for outcome in outcomes:
+        for segmentId, report in outcome.reports.items():
+            for one in report["slices"]:
+                reason = _reason(one)
+                if reason:
+                    found.append(_review(outcome.target, segmentId, names[segmentId], report, one, reason))
+    return sorted(found, key=lambda one: one.confidence)
+
+
+def _reason(one: dict) -> str:
+    if one["interpolated"]:
+        return _("filled in between its neighbours")
+    if one["touches_limit"]:
+        return _("runs into the limit of the search")
+    return _("low confidence") if one["accepted"] and one["confidence"] < REVIEW_BELOW else ""
+
+
+def _review(target: Target, segmentId: str, name: str, report: dict, one: dict, reason: str) -> Review:
+    axis = report["slice_axis"]
+    dimensions = target.volumeNode.GetImageData().GetDimensions()
+    at = [(length - 1) / 2 for length in dimensions]
+    positive = [point for point, label in zip(one["points"], one["labels"]) if label == 1]
+    if positive:
+        at = list(np.insert(np.mean(positive, axis=0), 2 - axis, 0.0))
+    at[2 - axis] = one["index"]
+    ras = tuple(float(value) for value in geometry.worldOfVoxel(target.volumeNode, at))
+    return Review(target, segmentId, name, axis, one["index"], one["confidence"], reason, ras)
+
+
+def summary(report: dict) -> dict:
+    """The figures of one structure in one target, as the table shows them; None where there is none."""
+    kept = [one["confidence"] for one in report["slices"] if one["accepted"] or one["interpolated"]]
+    volume, before = report["volume_cm3"], report["prior_volume_cm3"]
+    shift = report["centroid_shift_mm"]
+    return {
+        "volume": volume,
+        "change": 100 * (volume - before) / before if before else None,
+        "shift": shift if np.isfinite(shift) else None,
+        "confidence": float(np.mean(kept)) if kept else None,
+        "review": sum(bool(_reason(one)) for one in report["slices"]),
+        "status": report["status"],
+    }
+
+
+def makeTable(outcomes, names: dict, title: str):
+    """A table node with one row for each structure of each target."""
+    columns = {
+        _("Target"): [],
+        _("Structure"): [],
+        _("Status"): [],
+        _("Volume (cm³)"): [],
+        _("Change from prior (%)"): [],
+        _("Centroid shift (mm)"): [],
+        _("Confidence"): [],
+        _("Slices to review"): [],
+    }
+    for outcome in outcomes:
+        for segmentId, report in outcome.reports.items():
+            row = summary(report)
+            values = [outcome.target.title, names[segmentId], row["status"]]
+            values += [
+                _text(row["volume"], 2),
+                _text(row["change"], 1),
+                _text(row["shift"], 1),
+                _text(row["confidence"], 2),
+                str(row["review"]),
+            ]
+            for column, value in zip(columns.values(), values):
+                column.append(value)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(title))
+    modifying = node.StartModify()
+    for name, values in columns.items():
+        array = vtk.vtkStringArray()
+        array.SetName(name)
+        for value in values:
+            array.InsertNextValue(value)
+        node.AddColumn(array)
+    node.SetAttribute(ROLE, "1")
+    node.SetLocked(True)
+    node.EndModify(modifying)
+    return node
+
+
+def _text(value, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def makePlot(outcomes, names: dict, priorVolumes: dict, segmentation, title: str) -> list:
+    """Volumes over the prior and all targets, one line a structure in its colour; returns the nodes it made."""
+    scene = slicer.mrmlScene
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(title + " " + _("data")))
+    labels, numbers = vtk.vtkStringArray(), vtk.vtkDoubleArray()
+    labels.SetName(_("Image"))
+    numbers.SetName(_("Number"))
+    for number, label in enumerate([_("prior"), *(one.target.title for one in outcomes)]):
+        labels.InsertNextValue(label)
+        numbers.InsertNextValue(number)
+    table.AddColumn(labels)
+    table.AddColumn(numbers)
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(title))
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(_("Image"))
+    chart.SetYAxisTitle(_("Volume (cm³)"))
+    made = [table, chart]
+    for segmentId, name in names.items():
+        values = vtk.vtkDoubleArray()
+        values.SetName(name)
+        values.InsertNextValue(priorVolumes[segmentId])
+        for outcome in outcomes:
+            report = outcome.reports.get(segmentId)
+            values.InsertNextValue(report["volume_cm3"] if report else float("nan"))
+        table.AddColumn(values)
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName(numbers.GetName())
+        series.SetYColumnName(name)
+        series.SetLabelColumnName(labels.GetName())
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetColor(segmentation.GetSegment(segmentId).GetColor())
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        made.append(series)
+    return made
+
+
+def jump(review: Review) -> None:
+    """Show a slice in all slice views; of a sequence, its item first."""
+    if review.target.browserNode is not None:
+        review.target.browserNode.SetSelectedItemNumber(review.target.item)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *review.ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice)

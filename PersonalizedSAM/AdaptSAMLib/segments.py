@@ -1,0 +1,191 @@
+"""Segments to masks on a volume's voxels, and masks to segments; no temporary node comes into the scene."""
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+from slicer.i18n import tr as _
+from vtk.util import numpy_support
+
+from AdaptSAMLib import geometry
+from AdaptSAMLib.geometry import InputProblem
+
+LABELMAP = "Binary labelmap"
+CONTOURS = "Planar contour"
+SURFACE = "Closed surface"
+
+
+def segmentNames(segmentationNode) -> dict[str, str]:
+    """Segment IDs to names; a name that comes twice gets a number, so that names stand for segments."""
+    segmentation = segmentationNode.GetSegmentation()
+    names: dict[str, str] = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        name = base = segmentation.GetNthSegment(index).GetName() or _("Segment")
+        number = 2
+        while name in names.values():
+            name, number = f"{base} ({number})", number + 1
+        names[segmentation.GetNthSegmentID(index)] = name
+    return names
+
+
+def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
+    """A segment on the voxels of a volume, bool (K, J, I): exact on one grid, the nearest voxel otherwise.
+
+    Segments of any source representation, of another geometry, and under other transforms than the volume are read;
+    neither node is changed.
+    """
+    image = _labelmap(segmentationNode, segmentId, volumeNode)
+    shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
+    mask = np.zeros(shape, bool)
+    extent = image.GetExtent()
+    if extent[0] > extent[1] or image.GetPointData().GetScalars() is None:
+        return mask
+    lengths = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+    labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(lengths) > 0
+    toWorld = geometry._withParent(segmentationNode, geometry.imageMatrix(image), image.GetDimensions())
+    _paste(labels, (extent[0], extent[2], extent[4]), np.linalg.inv(toWorld) @ geometry.ijkToWorld(volumeNode), mask)
+    return mask
+
+
+def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray) -> None:
+    """Sample labels, whose voxel (0, 0, 0) is ``first``, through the matrix from the mask's voxels to theirs."""
+    whole = np.rint(toLabels)
+    if np.abs(toLabels - whole).max() < 1e-3 and np.array_equal(whole[:3, :3], np.eye(3)):
+        low = (np.array(first) - whole[:3, 3]).astype(int)[::-1]
+        target, source = [], []
+        for start, length, size in zip(low, labels.shape, mask.shape):
+            begin, end = max(0, start), max(0, min(size, start + length))
+            target.append(slice(begin, max(begin, end)))
+            source.append(slice(begin - start, max(begin, end) - start))
+        mask[tuple(target)] = labels[tuple(source)]
+        return
+    there = np.argwhere(labels)
+    if not len(there):
+        return
+    low, high = there.min(axis=0)[::-1] + first, there.max(axis=0)[::-1] + first
+    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    back = np.linalg.inv(toLabels)
+    seen = corners @ back[:3, :3].T + back[:3, 3]
+    begin = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 1, 0)
+    end = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2, mask.shape[::-1])
+    if (end <= begin).any():
+        return
+    j, i = np.mgrid[begin[1] : end[1], begin[0] : end[0]]
+    for k in range(begin[2], end[2]):
+        at = np.stack([i, j, np.full_like(i, k)], axis=-1) @ toLabels[:3, :3].T + toLabels[:3, 3]
+        index = np.floor(at + 0.5).astype(int) - first
+        inside = np.all((index >= 0) & (index < labels.shape[::-1]), axis=-1)
+        index[~inside] = 0
+        mask[k, begin[1] : end[1], begin[0] : end[0]] = inside & labels[index[..., 2], index[..., 1], index[..., 0]]
+
+
+def _labelmap(segmentationNode, segmentId: str, volumeNode):
+    """A segment as an image of its own; made in a copy where the segmentation holds something else."""
+    segmentation = segmentationNode.GetSegmentation()
+    image = slicer.vtkOrientedImageData()
+    if segmentation.GetSegment(segmentId).GetRepresentation(LABELMAP) is not None:
+        segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image)
+        return image
+    source = segmentation.GetSourceRepresentationName()
+    copy = slicer.vtkSegmentation()
+    copy.SetSourceRepresentationName(source)
+    copy.CopySegmentFromSegmentation(segmentation, segmentId)
+    local = np.linalg.inv(_toWorld(segmentationNode)) @ geometry.ijkToWorld(volumeNode)
+    reference = slicer.vtkOrientedImageData()
+    reference.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(local))
+    dimensions = volumeNode.GetImageData().GetDimensions()
+    reference.SetExtent(0, dimensions[0] - 1, 0, dimensions[1] - 1, 0, dimensions[2] - 1)
+    serialized = slicer.vtkSegmentationConverter.SerializeImageGeometry(reference)
+    copy.SetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName(), serialized)
+    if not copy.CreateRepresentation(LABELMAP, True):
+        hint = (
+            _("install the SlicerRT extension, which converts them")
+            if source == CONTOURS
+            else _("convert it in the Segmentations module")
+        )
+        raise InputProblem(
+            _("The segment {name} is stored as {kind}, which cannot be turned into voxels here; {hint}.").format(
+                name=segmentation.GetSegment(segmentId).GetName(), kind=source or _("nothing"), hint=hint
+            )
+        )
+    image.DeepCopy(copy.GetSegment(copy.GetNthSegmentID(0)).GetRepresentation(LABELMAP))
+    return image
+
+
+def _toWorld(segmentationNode) -> np.ndarray:
+    return geometry._withParent(segmentationNode, np.eye(4), (100, 100, 100))
+
+
+def orientedImage(inner: np.ndarray, first, volumeNode):
+    """A bool array (k, j, i), whose first voxel is ``first`` (i, j, k) of the volume, as a labelmap on its grid."""
+    image = slicer.vtkOrientedImageData()
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    extent = []
+    for start, length in zip(first, reversed(inner.shape)):
+        extent += [int(start), int(start) + length - 1]
+    if inner.size == 0:
+        extent = [0, -1, 0, -1, 0, -1]
+    image.SetExtent(*extent)
+    scalars = numpy_support.numpy_to_vtk(
+        np.ascontiguousarray(inner, np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR
+    )
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def newSegmentation(volumeNode, name: str, inScene: bool = True):
+    """An empty segmentation that lies on a volume, and moves with it."""
+    node = slicer.vtkMRMLSegmentationNode()
+    node.SetName(slicer.mrmlScene.GenerateUniqueName(name) if inScene else name)
+    if inScene:
+        node = slicer.mrmlScene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    return node
+
+
+def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, first, volumeNode) -> None:
+    """Put a mask into a segment that has the prototype's name, colour, terminology and tags; made if missing.
+
+    Every segment has a labelmap of its own, so that segments which overlap do not take voxels from each other.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    image = orientedImage(inner, first, volumeNode)
+    segment = segmentation.GetSegment(segmentId)
+    if segment is None:
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(prototype)
+        segment.AddRepresentation(LABELMAP, image)
+        segmentation.AddSegment(segment, segmentId)
+        return
+    modifying = segmentationNode.StartModify()
+    segment.AddRepresentation(LABELMAP, image)
+    segmentation.InvalidateNonSourceRepresentations()
+    segment.Modified()
+    segmentationNode.EndModify(modifying)
+
+
+def replaceSlice(segmentationNode, segmentId: str, volumeNode, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
+    """Put one slice into a segment; returns what was there. ``axis`` counts 0 for k, 1 for j, 2 for i."""
+    whole = readMask(segmentationNode, segmentId, volumeNode)
+    where = tuple(index if one == axis else slice(None) for one in range(3))
+    before = whole[where].copy()
+    whole[where] = mask
+    inner, first = cropped(whole)
+    setSegment(segmentationNode, segmentId, None, inner, first, volumeNode)
+    return before
+
+
+def cropped(mask: np.ndarray):
+    """The part of a mask (K, J, I) that is not empty, and its first voxel (i, j, k)."""
+    if not mask.any():
+        return np.zeros((0, 0, 0), bool), (0, 0, 0)
+    box = []
+    for axis in range(3):
+        there = np.flatnonzero(mask.any(axis=tuple(one for one in range(3) if one != axis)))
+        box.append(slice(int(there[0]), int(there[-1]) + 1))
+    return mask[tuple(box)], (box[2].start, box[1].start, box[0].start)

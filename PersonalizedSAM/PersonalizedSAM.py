@@ -1,0 +1,167 @@
+"""PersonalizedSAM in 3D Slicer: contours of one visit, carried to the next. The method is in the package `adaptsam`."""
+
+import slicer
+from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.geometry import InputProblem
+from PersonalizedSAMLib import inputs, samples
+from PersonalizedSAMLib.correction import Correction
+from PersonalizedSAMLib.panel import Panel
+from PersonalizedSAMLib.parameters import PersonalizedSAMParameterNode
+from PersonalizedSAMLib.run import Run
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+)
+
+
+class PersonalizedSAM(ScriptedLoadableModule):
+    """What Slicer shows of the module."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "PersonalizedSAM"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = ["AdaptSAM's authors"]
+        parent.helpText = _(
+            "Carries the contours of one visit to later visits, 4D phases or video frames with the Segment Anything Model, adapted to the patient by P²SAM. "
+            "For research use only: nothing that comes out of it is approved by a clinician."
+        )
+        slicer.app.connect("startupCompleted()", samples.register)
+        parent.acknowledgementText = _(
+            "After C. Zhao and L. Shen, Part-aware Personalized Segment Anything Model, TMLR 2025."
+        )
+
+
+class PersonalizedSAMWidget(Panel):
+    """The panel, with this module's logic."""
+
+    def makeLogic(self):
+        return PersonalizedSAMLogic()
+
+
+class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
+    """For scripts: ``slicer.util.getModuleLogic("PersonalizedSAM").propagate(prior, segmentation, [target])``."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.runs: list[Run] = []
+
+    def getParameterNode(self):
+        return PersonalizedSAMParameterNode(super().getParameterNode())
+
+    def propagate(
+        self,
+        prior,
+        segmentation,
+        targets,
+        segments=None,
+        settings=None,
+        checkpoint=None,
+        device="auto",
+        wait=True,
+        allowDifferentPatients=False,
+        onProgress=None,
+        onOutcome=None,
+        onEnd=None,
+    ):
+        """Carry segments to other images.
+
+        Args:
+            prior: volume node with contours.
+            segmentation: their segmentation node.
+            targets: volume nodes, and sequence nodes of volumes.
+            segments: names or IDs; all that are not empty by default.
+            settings: of `adaptsam`, by dotted names: {"register": "rigid", "p2sam.positives": [1, 3]}.
+            checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
+            device: "auto", "cpu", "cuda", ….
+            wait: return when it is done (the window stays alive), or at once.
+            allowDifferentPatients: go on although the subject hierarchy names different patients.
+            onProgress: called with the share done, seconds to go or None, and a text.
+            onOutcome: called with each finished target, an AdaptSAMLib.results.Outcome.
+            onEnd: called with "done", "cancelled" or "error", and a sentence.
+
+        Returns:
+            A PersonalizedSAMLib.run.Run; its ``outcomes`` hold segmentation nodes and reports, ``cancel()`` stops it.
+
+        Raises:
+            InputProblem: something cannot be used; the message says what and what to do. Cancelling gives no error.
+        """
+        question = inputs.question(prior, segmentation, targets)
+        if question and not allowDifferentPatients:
+            raise InputProblem(question + " " + _("Say so with allowDifferentPatients."))
+        chosen = self._chosen(prior, segmentation, segments)
+        run = Run(
+            Engine.shared(),
+            prior,
+            segmentation,
+            chosen,
+            targets,
+            settings,
+            checkpoint,
+            device,
+            onProgress,
+            onEnd,
+            onOutcome,
+        )
+        self.runs = [one for one in self.runs if one.ended is None] + [run]
+        run.start()
+        return run.wait() if wait else run
+
+    def correction(self, run, outcome, segment):
+        """Prompts and neighbours of one structure of one target; see PersonalizedSAMLib.correction.Correction."""
+        byName = {name: segmentId for segmentId, name in run.names.items()}
+        return Correction(Engine.shared(), run, outcome, byName.get(segment, segment))
+
+    def asPrior(self, run, outcome):
+        """A finished target as the prior of the next run: its volume and segmentation, as nodes of the scene.
+
+        Of a sequence, the browser is moved to the item, and what it shows is the prior.
+        """
+        target = outcome.target
+        if target.sequenceNode is None:
+            return target.volumeNode, outcome.segmentationNode
+        target.browserNode.SetSelectedItemNumber(target.item)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
+        return target.browserNode.GetProxyNode(target.sequenceNode), target.browserNode.GetProxyNode(
+            run.sequenceOf(target)
+        )
+
+    def abandon(self) -> None:
+        """The scene is being closed: stop what runs, and touch no node any more."""
+        for run in self.runs:
+            run.abandon()
+        self.runs.clear()
+
+    @staticmethod
+    def _chosen(prior, segmentation, wanted):
+        if segmentation is None:
+            return []
+        from AdaptSAMLib.segments import readMask, segmentNames
+
+        names = segmentNames(segmentation)
+        if wanted is None:
+            return [one for one in names if prior is None or readMask(segmentation, one, prior).any()] or list(names)
+        byName = {name: segmentId for segmentId, name in names.items()}
+        for one in wanted:
+            if one not in names and one not in byName:
+                known = ", ".join(names.values())
+                raise InputProblem(_("There is no segment {name}; there are {known}.").format(name=one, known=known))
+        return [byName.get(one, one) for one in wanted]
+
+
+class PersonalizedSAMTest(ScriptedLoadableModuleTest):
+    """Reload and Test runs what CTest runs."""
+
+    def runTest(self):
+        import unittest
+
+        from PersonalizedSAMLib.selftest import PersonalizedSAMTests
+
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(PersonalizedSAMTests)
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        if not result.wasSuccessful():
+            raise AssertionError(_("Some tests of PersonalizedSAM failed; the console has the details."))

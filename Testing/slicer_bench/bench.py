@@ -1,0 +1,106 @@
+"""Slicer's core without its window: real MRML (slicer-core), real Qt (PySide6), and stand-ins for what neither has."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("MPLBACKEND", "Agg")  # or it would take the Qt that is running here
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MODULE = REPOSITORY / "PersonalizedSAM"
+
+LOGICS = {
+    "terminologies": "vtkSlicerTerminologiesModuleLogic",
+    "subjecthierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "volumes": "vtkSlicerVolumesLogic",
+    "markups": "vtkSlicerMarkupsLogic",
+    "sequences": "vtkSlicerSequencesLogic",
+    "tables": "vtkSlicerTablesLogic",
+    "plots": "vtkSlicerPlotsLogic",
+    "transforms": "vtkSlicerTransformLogic",
+}
+
+_kept: list[Any] = []
+_first: set[str] = set()
+
+
+def start() -> Any:
+    """Publish a scene, Qt and the stand-ins under Slicer's names; returns the application. Once a process."""
+    if _kept:
+        return _kept[0]
+    from slicer_bench import standins, widgets
+
+    sys.modules["qt"] = widgets.qtModule()
+    sys.modules["ctk"] = widgets.ctkModule()
+    import slicer
+    import slicer.util
+
+    application = widgets.application()
+    _kept.append(application)
+    slicer.app = application
+    standins.install(slicer)
+    slicer.mrmlScene = slicer.vtkMRMLScene()
+    _logics(slicer)
+    scene = slicer.mrmlScene
+    slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    _first.update(scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes()))
+    if str(MODULE) not in sys.path:
+        sys.path.insert(0, str(MODULE))
+    widgets.truthfulProperties(list(_moduleNames()))
+    return application
+
+
+def _moduleNames() -> Iterator[str]:
+    """The modules under test, and those of the bench, under the names that they may be imported by."""
+    for path in MODULE.rglob("*.py"):
+        parts = path.relative_to(MODULE).with_suffix("").parts
+        yield ".".join(parts).removesuffix(".__init__")
+    for path in Path(__file__).parent.glob("*.py"):
+        for prefix in ("", "slicer_bench.", "Testing.slicer_bench."):
+            yield prefix + path.stem
+
+
+def _logics(slicer: Any) -> None:
+    """The application logic and those of the modules that slicer.util needs."""
+    import vtk
+
+    scene = slicer.mrmlScene
+    whole = slicer.vtkSlicerApplicationLogic()
+    whole.SetMRMLScene(scene)
+    colors = slicer.vtkMRMLColorLogic()
+    colors.SetMRMLApplicationLogic(whole)
+    colors.SetMRMLScene(scene)
+    colors.AddDefaultColorNodes()
+    whole.SetModuleLogic("Colors", colors)
+    logics = {"colors": colors}
+    for name, className in LOGICS.items():
+        logic = getattr(slicer, className)()
+        logic.SetMRMLApplicationLogic(whole)
+        logic.SetMRMLScene(scene)
+        whole.SetModuleLogic(name.capitalize(), logic)
+        logics[name] = logic
+    whole.SetSliceLogics(vtk.vtkCollection())
+    whole.SetViewLogics(vtk.vtkCollection())
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    slicer.modules = types.SimpleNamespace(
+        **{name: types.SimpleNamespace(logic=lambda value=logic: value) for name, logic in logics.items()}
+    )
+    _kept.extend([whole, logics])
+
+
+def clear() -> None:
+    """The scene as it was at the start: what is there since then is removed."""
+    import slicer
+
+    scene = slicer.mrmlScene
+    for number in reversed(range(scene.GetNumberOfNodes())):
+        node = scene.GetNthNode(number)
+        if node is not None and node.GetID() not in _first:
+            scene.RemoveNode(node)

@@ -1,0 +1,220 @@
+"""As little as can stand in for Slicer's pure-Python parts that are not in the slicer-core wheel.
+
+Names and signatures are held to Slicer's sources by ``test_names.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+import typing
+from typing import Any
+
+
+def install(slicer: Any) -> None:
+    """Publish slicer.i18n, slicer.ScriptedLoadableModule and slicer.parameterNodeWrapper."""
+    i18n = types.ModuleType("slicer.i18n")
+    i18n.tr = lambda text: text
+    i18n.translate = lambda context, text: text
+    base = types.ModuleType("slicer.ScriptedLoadableModule")
+    for one in (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    ):
+        setattr(base, one.__name__, one)
+    base.__all__ = [name for name in vars(base) if name.startswith("Scripted")]
+    wrapper = types.ModuleType("slicer.parameterNodeWrapper")
+    wrapper.parameterNodeWrapper, wrapper.WithinRange = parameterNodeWrapper, WithinRange
+    for name, module in (("i18n", i18n), ("ScriptedLoadableModule", base), ("parameterNodeWrapper", wrapper)):
+        sys.modules[f"slicer.{name}"] = module
+        setattr(slicer, name, module)
+    slicer.util.startupEnvironment = lambda: dict(os.environ)
+    slicer.util.childWidgetVariables = _childWidgetVariables
+    slicer.selfTests = {}
+
+
+def _childWidgetVariables(widget: Any) -> Any:
+    """As Slicer's, which asks for ``name``, PythonQt's word for Qt's objectName."""
+    from PySide6 import QtWidgets
+
+    children = {one.property("objectName"): one for one in widget.findChildren(QtWidgets.QWidget)}
+    return types.SimpleNamespace(**{name: one for name, one in children.items() if name and not name.startswith("qt_")})
+
+
+class ScriptedLoadableModule:
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+        self.moduleName = type(self).__name__
+
+    def resourcePath(self, filename: str) -> str:
+        return os.path.join(os.path.dirname(self.parent.path), "Resources", filename)
+
+
+class ScriptedLoadableModuleWidget:
+    def __init__(self, parent: Any = None) -> None:
+        self.parent = parent
+        self.layout = parent.layout()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+
+    def resourcePath(self, filename: str) -> str:
+        module = sys.modules[type(self).__module__]
+        return os.path.join(os.path.dirname(module.__file__), "Resources", filename)
+
+    def setup(self) -> None:
+        pass
+
+    def cleanup(self) -> None:
+        pass
+
+
+class ScriptedLoadableModuleLogic:
+    def __init__(self, parent: Any = None) -> None:
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+        self.isSingletonParameterNode = True
+
+    def getParameterNode(self) -> Any:
+        import slicer
+
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(self.moduleName)
+            node.SetModuleName(self.moduleName)
+            node.SetAttribute("ModuleName", self.moduleName)
+            node = scene.AddNode(node)
+        return node
+
+
+class ScriptedLoadableModuleTest:
+    def delayDisplay(self, message: str, requestedDelay: Any = None, msec: Any = None) -> None:
+        print(message)
+
+
+class WithinRange:
+    def __init__(self, minimum: float, maximum: float) -> None:
+        self.minimum, self.maximum = minimum, maximum
+
+    def __call__(self, value: float) -> None:
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"Value must be within range [{self.minimum}, {self.maximum}], is {value}")
+
+
+def parameterNodeWrapper(classtype: type) -> type:
+    """Members with types become properties that live in a real vtkMRMLScriptedModuleNode."""
+    hints = typing.get_type_hints(classtype, include_extras=True)
+    body: dict[str, Any] = {"__init__": _initialise, "connectGui": _connectGui, "disconnectGui": _disconnectGui}
+    body |= {name: property(_reader(name), _writer(name)) for name in hints}
+    body |= {
+        name: _forward(name)
+        for name in ("AddObserver", "RemoveObserver", "HasObserver", "StartModify", "EndModify", "GetID", "Modified")
+    }
+    made = type(classtype.__name__, (), body)
+    made._hints, made._defaults = hints, {name: getattr(classtype, name, None) for name in hints}
+    return made
+
+
+def _initialise(self: Any, parameterNode: Any, prefix: Any = None) -> None:
+    self.parameterNode, self._mapping = parameterNode, {}
+
+
+def _forward(name: str) -> Any:
+    return lambda self, *values: getattr(self.parameterNode, name)(*values)
+
+
+def _plain(hint: Any) -> tuple[Any, list[Any]]:
+    if typing.get_origin(hint) is typing.Annotated:
+        kind, *validators = typing.get_args(hint)
+        return kind, validators
+    return hint, []
+
+
+def _isNode(kind: Any) -> bool:
+    import slicer
+
+    return isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode)
+
+
+def _reader(name: str) -> Any:
+    def read(self: Any) -> Any:
+        kind, _ = _plain(self._hints[name])
+        node = self.parameterNode
+        if _isNode(kind):
+            return node.GetNodeReference(name)
+        if typing.get_origin(kind) is list:
+            [inner] = typing.get_args(kind)
+            if _isNode(inner):
+                found = [node.GetNthNodeReference(name, n) for n in range(node.GetNumberOfNodeReferences(name))]
+                return [one for one in found if one is not None]
+            text = node.GetParameter(name)
+            return [inner(one) for one in text.split("\n") if one]
+        if not node.HasParameter(name):
+            return self._defaults[name]
+        text = node.GetParameter(name)
+        return text == "true" if kind is bool else kind(text)
+
+    return read
+
+
+def _writer(name: str) -> Any:
+    def write(self: Any, value: Any) -> None:
+        kind, validators = _plain(self._hints[name])
+        node = self.parameterNode
+        for validator in validators:
+            validator(value)
+        if _isNode(kind):
+            node.SetNodeReferenceID(name, value.GetID() if value is not None else None)
+        elif typing.get_origin(kind) is list and _isNode(typing.get_args(kind)[0]):
+            modifying = node.StartModify()
+            node.RemoveNodeReferenceIDs(name)
+            for one in value:
+                node.AddNodeReferenceID(name, one.GetID())
+            node.EndModify(modifying)
+        elif typing.get_origin(kind) is list:
+            node.SetParameter(name, "\n".join(map(str, value)))
+        else:
+            node.SetParameter(name, ("true" if value else "false") if kind is bool else str(kind(value)))
+
+    return write
+
+
+def _connectGui(self: Any, gui: Any) -> int:
+    """Widgets whose SlicerParameterName names a member follow it, and it follows them."""
+    from slicer_bench import widgets
+
+    connected = []
+    for widget in vars(gui).values():
+        name = widget.property("SlicerParameterName") if hasattr(widget, "property") else None
+        if not name:
+            continue
+        if name not in self._hints:
+            raise ValueError(f"There is no parameter {name!r}.")
+        connected.append((name, widgets.connector(widget)))
+
+    def toGui(caller: Any = None, event: Any = None) -> None:
+        for name, (_, write, _signal) in connected:
+            write(getattr(self, name))
+
+    toGui()
+    links = []
+    for name, (read, _, signal) in connected:
+
+        def toNode(*values: Any, name: str = name, read: Any = read) -> None:
+            setattr(self, name, read())
+
+        signal.connect(toNode)
+        links.append((signal, toNode))
+    tag = self.parameterNode.AddObserver("ModifiedEvent", toGui)
+    self._mapping[tag] = links
+    return tag
+
+
+def _disconnectGui(self: Any, tag: Any) -> None:
+    if tag in self._mapping:
+        self.parameterNode.RemoveObserver(tag)
+        for signal, function in self._mapping.pop(tag):
+            signal.disconnect(function)

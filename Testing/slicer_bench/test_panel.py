@@ -1,0 +1,199 @@
+"""The real .ui file and the real widget class in real Qt: what a user sees, and what happens at a click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from slicer_bench.conftest import QUICK, segmentationNode, volumeNode
+from thorax import thorax
+
+Visits = tuple[Any, Any, Any]
+
+
+@pytest.fixture
+def panel(scene: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from AdaptSAMLib import packages
+    from PersonalizedSAMLib import parameters
+    from PySide6 import QtWidgets
+
+    from PersonalizedSAM import PersonalizedSAMWidget
+
+    monkeypatch.setattr(packages, "missing", list)
+    monkeypatch.setattr(parameters, "settingsOf", lambda node: QUICK)
+    parent = QtWidgets.QWidget()
+    QtWidgets.QVBoxLayout(parent)
+    widget = PersonalizedSAMWidget(parent)
+    widget.setup()
+    parent.resize(460, 1200)
+    parent.show()
+    yield widget
+    widget.cleanup()
+    parent.deleteLater()
+
+
+def texts(widget: Any) -> list[str]:
+    return [widget.item(n).text() for n in range(widget.count)]
+
+
+def tick(widget: Any, text: str, on: bool = True) -> None:
+    from PySide6.QtCore import Qt
+
+    [item] = [widget.item(n) for n in range(widget.count) if widget.item(n).text().startswith(text)]
+    item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+
+
+def test_an_empty_scene_says_what_to_choose_first(panel: Any, application: Any) -> None:
+    assert not panel.ui.applyButton.enabled
+    assert panel.ui.statusLabel.text.startswith("Choose the prior volume")
+    assert panel.ui.applyButton.toolTip == panel.ui.statusLabel.text
+    assert "research use only" in panel.ui.researchLabel.text
+    assert not panel.ui.progressBar.visible
+
+
+def test_defaults_are_filled_from_the_scene(panel: Any, scene: Any, visits: Visits, until: Callable[..., None]) -> None:
+    prior, contours, _ = visits
+    panel.initializeParameterNode()
+    assert panel.ui.priorVolumeSelector.currentNode() is prior
+    assert panel.ui.priorSegmentationSelector.currentNode() is contours
+    assert texts(panel.ui.segmentList) == ["tumour", "heart"]
+    assert texts(panel.ui.targetList) == ["Week 3"]
+    assert panel.ui.applyButton.enabled
+    tick(panel.ui.segmentList, "tumour", False)
+    assert panel._parameterNode.segments == ["id-heart"]
+    tick(panel.ui.segmentList, "heart", False)
+    assert panel.ui.statusLabel.text == "Tick at least one segment."
+    assert not panel.ui.applyButton.enabled
+
+
+def test_the_earliest_study_is_the_prior_and_later_ones_of_the_patient_are_targets(
+    panel: Any, scene: Any, visits: Visits
+) -> None:
+    import slicer
+
+    prior, _contours, target = visits
+    early = volumeNode(thorax(), "Planning, first")
+    drawn = segmentationNode(thorax(), early, "First contours")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    subject = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "P")
+    hierarchy.SetItemAttribute(subject, "DICOM.PatientID", "P")
+    for node, day in ((prior, "20260201"), (target, "20260301"), (early, "20260101")):
+        study = hierarchy.CreateStudyItem(subject, day)
+        hierarchy.SetItemAttribute(study, "DICOM.StudyDate", day)
+        hierarchy.CreateItem(study, node)
+    panel.initializeParameterNode()
+    node = panel._parameterNode
+    assert node.priorVolume is early
+    assert node.priorSegmentation is drawn
+    assert node.targets == [prior, target]
+    assert "Week 3 (2026-03-01)" in texts(panel.ui.targetList)
+    node.targets = []
+    panel.ui.laterButton.click()
+    assert node.targets == [prior, target]
+
+
+def test_choices_are_saved_with_the_scene(panel: Any, visits: Visits) -> None:
+    from PersonalizedSAM import PersonalizedSAMLogic
+
+    panel.initializeParameterNode()
+    panel.ui.registrationComboBox.currentIndex = 1
+    panel.ui.partsSpinBox.value = 2
+    panel.ui.locationPriorCheckBox.checked = False
+    panel._parameterNode.model = "/somewhere/medsam.pth"
+    again = PersonalizedSAMLogic().getParameterNode()
+    assert (again.registration, again.parts, again.locationPrior) == ("rigid", 2, False)
+    assert panel.ui.modelComboBox.currentText == "medsam.pth"
+    assert panel.ui.modelCardLabel.text == "/somewhere/medsam.pth"
+
+
+def test_the_panels_choices_become_adaptsams_settings(scene: Any, engine: Any) -> None:
+    from PersonalizedSAMLib import parameters
+
+    from adaptsam.worker.session import settings_of
+    from PersonalizedSAM import PersonalizedSAMLogic
+
+    node = PersonalizedSAMLogic().getParameterNode()
+    assert parameters.settingsOf(node) == {}
+    node.parts, node.backgroundParts, node.registration = 3, 1, "off"
+    node.locationPrior, node.acceptance, node.window, node.pairing = False, False, "lung", "position"
+    settings = settings_of(parameters.settingsOf(node))
+    assert (settings.p2sam.positives, settings.p2sam.negatives) == ((1, 3), (1, 1))
+    assert (settings.register, settings.fusion, settings.location_prior) == ("off", "off", False)
+    assert (settings.acceptance, settings.window, settings.pairing) == ("off", "lung", "position")
+    with pytest.raises(ValueError, match="range"):
+        node.parts = 11
+
+
+def test_missing_packages_are_told_and_offered(panel: Any, visits: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
+    from AdaptSAMLib import packages
+
+    monkeypatch.setattr(packages, "missing", lambda: ["monai>=1.5.1", "torch>=2.6"])
+    panel.initializeParameterNode()
+    assert panel.ui.installButton.visible
+    assert panel.ui.statusLabel.text == "2 Python packages are missing; install them first."
+    assert not panel.ui.applyButton.enabled
+
+
+def test_apply_cancel_review_correct_and_accept(
+    panel: Any, engine: Any, visits: Visits, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from AdaptSAMLib import geometry, results, segments
+
+    prior, _contours, target = visits
+    panel.initializeParameterNode()
+    panel.askWorker()
+    until(lambda: panel._models)
+    assert "GB free" in panel.ui.deviceComboBox.itemText(1)
+    assert panel.ui.modelCardLabel.text.startswith("A demonstration")
+    tick(panel.ui.segmentList, "tumour", False)
+
+    panel.ui.applyButton.click()
+    assert panel.ui.applyButton.text == "Cancel"
+    assert panel.ui.progressBar.visible
+    until(lambda: "Learning" in panel.ui.statusLabel.text or "slice" in panel.ui.statusLabel.text)
+    panel.ui.applyButton.click()
+    until(lambda: panel.run is None)
+    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.statusLabel.text == "Cancelled."
+    assert panel.ui.resultTable.rowCount == 0
+
+    monkeypatch.setattr(results, "REVIEW_BELOW", 1.1)
+    panel.ui.applyButton.click()
+    until(lambda: panel.run is None)
+    assert panel.ui.resultTable.rowCount == 1
+    assert panel.ui.resultTable.item(0, 1).text() == "heart"
+    assert panel.ui.reviewTable.rowCount == len(panel._reviews) > 0
+    panel.ui.reviewTable.cellClicked.emit(0, 0)
+    assert (
+        panel.currentSliceOfReview if hasattr(panel, "currentSliceOfReview") else panel._place == panel._reviews[0].ras
+    )
+
+    panel.ui.promptsButton.click()
+    outcome = panel.finished.outcomes[0]
+    k = panel.currentSlice()
+    assert k == panel._reviews[0].index
+    before = segments.readMask(outcome.segmentationNode, "id-heart", target)
+    panel.correction.prompts[0].AddControlPointWorld(*geometry.worldOfVoxel(target, [2, 2, k]))
+    panel.ui.rerunButton.click()
+    until(lambda: panel.ui.statusLabel.text == "Corrected.")
+    assert panel.ui.undoButton.enabled
+    panel.ui.undoButton.click()
+    assert np.array_equal(segments.readMask(outcome.segmentationNode, "id-heart", target), before)
+
+    panel.ui.acceptButton.click()
+    assert panel._parameterNode.priorVolume is target
+    assert panel._parameterNode.priorSegmentation is outcome.segmentationNode
+    assert panel._parameterNode.targets == [prior]
+
+
+def test_closing_the_scene_empties_the_panel(panel: Any, scene: Any, visits: Visits) -> None:
+    from slicer_bench import bench
+
+    panel.initializeParameterNode()
+    panel.onSceneStartClose()
+    bench.clear()
+    panel.onSceneEndClose()
+    assert panel.ui.segmentList.count == 0
+    assert not panel.ui.applyButton.enabled

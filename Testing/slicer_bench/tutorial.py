@@ -1,0 +1,303 @@
+"""The tutorial of docs/slicer, driven click by click on the bench, with screenshots and the time the window was blocked.
+
+    python Testing/slicer_bench/tutorial.py visits --output docs/slicer            (the sample data, nothing else needed)
+    python Testing/slicer_bench/tutorial.py phases --output docs/slicer
+    python Testing/slicer_bench/tutorial.py endoscopy --output docs/slicer --frames FOLDER --masks FOLDER
+    python Testing/slicer_bench/tutorial.py lung --output docs/slicer --image CT_FOLDER --mask RTSTRUCT
+
+Panels are grabbed from Qt. Slices are drawn from the nodes with matplotlib: the bench has no slice views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+mpl.use("Agg")
+
+from slicer_bench import bench
+
+
+class Heartbeat:
+    """How long Qt's event loop did not come round, and how long handling the worker's events took of it."""
+
+    def __init__(self, engine: Any) -> None:
+        from PySide6.QtCore import QTimer
+
+        self.longest, self.longestPump, self.pumpCpu = 0.0, 0.0, 0.0
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setProperty("interval", 5)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start()
+        engine._timer.timeout.disconnect(engine.pump)
+        engine._timer.timeout.connect(lambda: self._pumped(engine))
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        self.longest, self._last = max(self.longest, now - self._last), now
+
+    def _pumped(self, engine: Any) -> None:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        engine.pump()
+        self.longestPump = max(self.longestPump, time.perf_counter() - wall)
+        self.pumpCpu = max(self.pumpCpu, time.thread_time() - cpu)
+
+
+class Driver:
+    """A user: clicks, waits with the event loop alive, and takes pictures."""
+
+    def __init__(self, output: Path, name: str) -> None:
+        self.application = bench.start()
+        from AdaptSAMLib.engine import Engine
+        from PySide6 import QtWidgets
+
+        from PersonalizedSAM import PersonalizedSAMWidget
+
+        self.output, self.name, self.count = output, name, 0
+        output.mkdir(parents=True, exist_ok=True)
+        self.window = QtWidgets.QWidget()
+        QtWidgets.QVBoxLayout(self.window)
+        self.panel = PersonalizedSAMWidget(self.window)
+        self.panel.setup()
+        self.window.resize(520, 1250)
+        self.window.show()
+        self.engine = Engine.shared()
+        self.panel.enter()
+        self.until(lambda: self.panel._models)
+        self.heart = Heartbeat(self.engine)
+
+    def until(self, condition: Callable[[], Any], seconds: float = 3000.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(self.panel.ui.statusLabel.text)
+            self.application.processEvents()
+            time.sleep(0.001)
+
+    def picture(self, what: str) -> None:
+        for _ in range(5):
+            self.application.processEvents()
+        self.window.grab().save(str(self.output / f"{self.name}-{what}.png"))
+
+    def tickOnly(self, names: list[str]) -> None:
+        node = self.panel._parameterNode
+        from AdaptSAMLib import segments
+
+        node.segments = [key for key, name in segments.segmentNames(node.priorSegmentation).items() if name in names]
+
+    def run(self) -> Any:
+        """Click Apply, picture half-way, wait for the end."""
+        assert self.panel.ui.applyButton.enabled, self.panel.ui.applyButton.toolTip
+        start = time.monotonic()
+        self.panel.ui.applyButton.click()
+        self.until(lambda: self.panel.ui.progressBar.value > 500 or self.panel.run is None)
+        self.picture("running")
+        self.until(lambda: self.panel.run is None)
+        print(f"{self.name}: {self.panel.ui.statusLabel.text}")
+        print(
+            f"{self.name}: {time.monotonic() - start:.0f} s; event loop blocked for {1000 * self.heart.longest:.0f} ms at most; events handled in {1000 * self.heart.longestPump:.0f} ms at most ({1000 * self.heart.pumpCpu:.0f} ms of CPU)"
+        )
+        self.picture("done")
+        return self.panel.finished
+
+    def slice(self, what: str, outcome: Any, segmentId: str, index: int, correction: Any = None) -> None:
+        """A slice of a target with its contour and prompts, as they are in the scene."""
+        import matplotlib.pyplot as plt
+        from AdaptSAMLib import geometry, segments
+
+        volume = outcome.target.volumeNode
+        image = geometry.pixels(volume)[index]
+        mask = segments.readMask(outcome.segmentationNode, segmentId, volume)[index]
+        color = outcome.segmentationNode.GetSegmentation().GetSegment(segmentId).GetColor()
+        figure, axes = plt.subplots(figsize=(5, 5), dpi=110)
+        limits = {} if image.ndim == 3 else {"cmap": "gray", "vmin": -910, "vmax": 590}
+        axes.imshow(image, **limits)
+        if mask.any():
+            axes.contour(mask, [0.5], colors=[color], linewidths=1.4)
+        report = next((one for one in outcome.reports[segmentId]["slices"] if one["index"] == index), None)
+        for (x, y), label in zip(report["points"], report["labels"], strict=True) if report else ():
+            axes.plot(x, y, "o", color="#33dd33" if label else "#ee3333", markeredgecolor="white", markersize=6)
+        axes.set_title(f"{outcome.target.title}, slice {index}", fontsize=9)
+        axes.axis("off")
+        figure.savefig(self.output / f"{self.name}-{what}.png", bbox_inches="tight")
+        plt.close(figure)
+
+    def close(self) -> None:
+        self.panel.cleanup()
+        self.engine.close()
+
+
+def middle(outcome: Any, segmentId: str) -> int:
+    """The slice on which a structure is largest."""
+    from AdaptSAMLib import segments
+
+    mask = segments.readMask(outcome.segmentationNode, segmentId, outcome.target.volumeNode)
+    return int(mask.sum(axis=(1, 2)).argmax())
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * float((a & b).sum()) / max(1.0, float(a.sum() + b.sum()))
+
+
+def correct(driver: Driver, run: Any, name: str) -> None:
+    """Go to the least trusted slice, run it again, carry it on, undo."""
+    panel = driver.panel
+    if not panel._reviews:
+        print(f"{driver.name}: no slice to review")
+        return
+    panel.ui.correctionCollapsibleButton.collapsed = False
+    panel.ui.reviewTable.cellClicked.emit(0, 0)
+    review = panel._reviews[0]
+    outcome = next(one for one in run.outcomes if one.target is review.target)
+    panel.ui.promptsButton.click()
+    driver.slice("review", outcome, review.segmentId, review.index)
+    start = time.monotonic()
+    panel.ui.rerunButton.click()
+    driver.until(lambda: panel.ui.statusLabel.text != "Correcting")
+    print(
+        f"{driver.name}: slice {review.index} of {review.name} run again in {time.monotonic() - start:.2f} s: {panel.ui.statusLabel.text}"
+    )
+    driver.slice("corrected", outcome, review.segmentId, review.index)
+    driver.picture("correction")
+    panel.ui.undoButton.click()
+
+
+def visits(driver: Driver, _args: argparse.Namespace) -> None:
+    from PersonalizedSAMLib import samples
+
+    samples.load("PersonalizedSAMVisits")
+    driver.picture("empty")
+    driver.panel.initializeParameterNode()
+    driver.tickOnly(["Tumour", "GTV", "Heart"])
+    if not driver.panel._parameterNode.segments:
+        driver.tickOnly([driver.panel.ui.segmentList.item(0).text()])
+    driver.picture("ready")
+    run = driver.run()
+    for segmentId in run.names:
+        driver.slice(
+            f"result-{run.names[segmentId].lower()}", run.outcomes[0], segmentId, middle(run.outcomes[0], segmentId)
+        )
+    correct(driver, run, "visits")
+
+
+def phases(driver: Driver, _args: argparse.Namespace) -> None:
+    from PersonalizedSAMLib import samples
+
+    _volume, _contours, sequence, _browser = samples.load("PersonalizedSAMPhases")
+    driver.panel.initializeParameterNode()
+    driver.panel._parameterNode.targets = [sequence]
+    driver.tickOnly(
+        [
+            driver.panel.ui.segmentList.item(n).text()
+            for n in range(driver.panel.ui.segmentList.count)
+            if "umour" in driver.panel.ui.segmentList.item(n).text()
+            or "GTV" in driver.panel.ui.segmentList.item(n).text()
+        ]
+    )
+    driver.panel.ui.registrationComboBox.currentIndex = 1
+    driver.picture("ready")
+    run = driver.run()
+    for outcome in run.outcomes:
+        print(
+            f"{driver.name}: {outcome.target.title}: {[round(one['volume_cm3'], 2) for one in outcome.reports.values()]} cm³"
+        )
+
+
+def endoscopy(driver: Driver, args: argparse.Namespace) -> None:
+    import slicer
+    from AdaptSAMLib import segments
+    from PIL import Image
+
+    frames = [np.asarray(Image.open(one).convert("RGB"))[None] for one in sorted(args.frames.iterdir())]
+    masks = [np.asarray(Image.open(one).convert("L")) > 127 for one in sorted(args.masks.iterdir())]
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Colonoscopy")
+    for number, frame in enumerate(frames):
+        node = slicer.util.addVolumeFromArray(
+            np.ascontiguousarray(frame), nodeClassName="vtkMRMLVectorVolumeNode", name=f"frame {number}"
+        )
+        sequence.SetDataNodeAtValue(node, str(number))
+        slicer.mrmlScene.RemoveNode(node)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Colonoscopy browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    volume = browser.GetProxyNode(sequence)
+    contours = segments.newSegmentation(volume, "Outlined")
+    prototype = slicer.vtkSegment()
+    prototype.SetName("Polyp")
+    prototype.SetColor(0.95, 0.75, 0.2)
+    inner, first = segments.cropped(masks[0][None])
+    segments.setSegment(contours, "polyp", prototype, inner, first, volume)
+    driver.panel.initializeParameterNode()
+    driver.panel._parameterNode.targets = [sequence]
+    driver.picture("ready")
+    run = driver.run()
+    values = [
+        dice(segments.readMask(one.segmentationNode, "polyp", one.target.volumeNode)[0], masks[one.target.item])
+        for one in run.outcomes
+    ]
+    print(f"{driver.name}: Dice over {len(values)} frames {np.mean(values):.3f}")
+    driver.slice("result", run.outcomes[0], "polyp", 0)
+
+
+def lung(driver: Driver, args: argparse.Namespace) -> None:
+    import slicer
+    from AdaptSAMLib import geometry, segments
+
+    from adaptsam.data import read_structures, read_volume, select_structures
+    from adaptsam.data.followup import digital_followup
+
+    prior = read_volume(args.image)
+    structures = select_structures(read_structures(args.mask, prior), args.structure)
+    later = digital_followup(prior, structures, "GTV-1", "medium", seed=1)
+
+    def add(volume: Any, name: str) -> Any:
+        matrix = geometry.RAS_TO_LPS @ volume.geometry.index_to_world
+        return slicer.util.addVolumeFromArray(np.ascontiguousarray(volume.array), ijkToRAS=matrix, name=name)
+
+    planning, week = add(prior, "Planning CT"), add(later.volume, "Week 3 CT")
+    contours = segments.newSegmentation(planning, "Plan contours")
+    for number, one in enumerate(structures.structures):
+        prototype = slicer.vtkSegment()
+        prototype.SetName(one.name)
+        prototype.SetColor(*(value / 255 for value in one.color))
+        inner, first = segments.cropped(one.mask)
+        segments.setSegment(contours, f"s{number}", prototype, inner, first, planning)
+    driver.panel.initializeParameterNode()
+    driver.picture("ready")
+    run = driver.run()
+    for number, truth in enumerate(later.structures.structures):
+        found = segments.readMask(run.outcomes[0].segmentationNode, f"s{number}", week)
+        print(f"{driver.name}: {truth.name}: Dice {dice(found, truth.mask):.3f}")
+        driver.slice(f"result-{number}", run.outcomes[0], f"s{number}", middle(run.outcomes[0], f"s{number}"))
+    correct(driver, run, "lung")
+
+
+CASES = {"visits": visits, "phases": phases, "endoscopy": endoscopy, "lung": lung}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--output", type=Path, required=True)
+    for name in ("image", "mask", "frames", "masks"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--structure", action="append", help="of the RTSTRUCT; default: all that are not empty")
+    args = parser.parse_args()
+    driver = Driver(args.output, args.case)
+    try:
+        CASES[args.case](driver, args)
+    finally:
+        driver.close()
+
+
+if __name__ == "__main__":
+    main()

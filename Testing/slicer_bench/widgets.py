@@ -1,0 +1,188 @@
+"""Real Qt under the name ``qt``, and real widgets that stand in for those of CTK and MRML, with their properties only.
+
+The stand-ins read and write Qt's properties by ``property`` and ``setProperty``, which mean the same whether properties are
+attributes, as in PythonQt, or functions, as they are before the switch is thrown.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+_widgets: list[Any] = []
+
+
+def qtModule() -> types.ModuleType:
+    """Everything of QtCore, QtGui and QtWidgets in one module, as PythonQt has it."""
+    module = types.ModuleType("qt")
+    for part in (QtCore, QtGui, QtWidgets, QtUiTools):
+        for name in dir(part):
+            if name.startswith("Q"):
+                setattr(module, name, getattr(part, name))
+    module.QUiLoader = UiLoader
+    return module
+
+
+def truthfulProperties(names: Sequence[str]) -> None:
+    """Qt's properties as attributes in modules of these names, as PythonQt gives them: ``label.text``, no ``text()``."""
+    from shibokensupport import feature
+
+    feature._mod_uses_pyside = lambda module: False  # it would read the source of every module there is
+    for name in names:
+        feature.set_selection(0x02, name)
+
+
+class Application(QtWidgets.QApplication):
+    """What the modules ask of slicer.app."""
+
+    def __init__(self) -> None:
+        super().__init__(["bench"])
+        self.quitting: list[Any] = []
+        self.layout = types.SimpleNamespace()
+
+    def connect(self, signal: str, function: Any) -> None:
+        self.quitting.append((signal, function))
+
+    def applicationLogic(self) -> Any:
+        return None
+
+
+def application() -> Any:
+    existing = QtWidgets.QApplication.instance()
+    return existing if isinstance(existing, Application) else Application()
+
+
+class CollapsibleButton(QtWidgets.QGroupBox):
+    """ctkCollapsibleButton: a box with a title that can be folded."""
+
+    def getCollapsed(self) -> bool:
+        return bool(self.property("_folded"))
+
+    def setCollapsed(self, folded: bool) -> None:
+        self.setProperty("_folded", folded)
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget):
+                child.setProperty("visible", not folded)
+        self.setProperty("maximumHeight", 28 if folded else 16777215)
+
+    def getText(self) -> str:
+        return str(self.property("title"))
+
+    def setText(self, text: str) -> None:
+        self.setProperty("title", text)
+
+    collapsed = QtCore.Property(bool, getCollapsed, setCollapsed)
+    text = QtCore.Property(str, getText, setText)
+
+
+class MRMLWidget(QtWidgets.QWidget):
+    """qMRMLWidget: hands the scene to what is in it."""
+
+    mrmlSceneChanged = QtCore.Signal(object)
+
+    def setMRMLScene(self, scene: Any) -> None:
+        for child in self.findChildren(NodeComboBox):
+            child.setMRMLScene(scene)
+        self.mrmlSceneChanged.emit(scene)
+
+
+class NodeComboBox(QtWidgets.QComboBox):
+    """qMRMLNodeComboBox: the nodes of some classes, and perhaps none."""
+
+    currentNodeChanged = QtCore.Signal(object)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._scene, self._types, self._none, self._nodes = None, [], True, []
+        self._shown: Any = None
+        self.currentIndexChanged.connect(self._tell)
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self._scene = scene
+        for event in ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent"):
+            scene.AddObserver(getattr(type(scene), event, event), lambda *_: self.refresh())
+        self.refresh()
+
+    def refresh(self) -> None:
+        current = self.currentNode()
+        self._nodes = [None] if self._none else []
+        for kind in self._types:
+            for number in range(self._scene.GetNumberOfNodesByClass(kind)):
+                node = self._scene.GetNthNodeByClass(number, kind)
+                if node not in self._nodes and not node.GetHideFromEditors():
+                    self._nodes.append(node)
+        blocked = self.blockSignals(True)
+        self.clear()
+        self.addItems([node.GetName() if node is not None else "None" for node in self._nodes])
+        self.setProperty("currentIndex", self._nodes.index(current) if current in self._nodes else 0)
+        self.blockSignals(blocked)
+        self._tell()
+
+    def currentNode(self) -> Any:
+        index = self.property("currentIndex")
+        return self._nodes[index] if 0 <= index < len(self._nodes) else None
+
+    def setCurrentNode(self, node: Any) -> None:
+        if node in self._nodes:
+            self.setProperty("currentIndex", self._nodes.index(node))
+
+    def _tell(self, *values: Any) -> None:
+        node = self.currentNode()
+        if node is not self._shown:
+            self._shown = node
+            self.currentNodeChanged.emit(node)
+
+    def getTypes(self) -> list[str]:
+        return self._types
+
+    def setTypes(self, types_: list[str]) -> None:
+        self._types = list(types_)
+
+    def getNone(self) -> bool:
+        return self._none
+
+    def setNone(self, value: bool) -> None:
+        self._none = value
+
+    nodeTypes = QtCore.Property("QStringList", getTypes, setTypes)
+    noneEnabled = QtCore.Property(bool, getNone, setNone)
+
+
+STANDINS = {
+    "ctkCollapsibleButton": CollapsibleButton,
+    "qMRMLWidget": MRMLWidget,
+    "qMRMLNodeComboBox": NodeComboBox,
+}
+
+
+class UiLoader(QtUiTools.QUiLoader):
+    """Reads the real .ui file; an unknown widget class is an error, as it is in Slicer."""
+
+    def createWidget(self, className: str, parent: Any = None, name: str = "") -> Any:
+        if className in STANDINS:
+            widget = STANDINS[className](parent)
+            widget.setProperty("objectName", name)
+            return widget
+        if className not in self.availableWidgets():
+            raise RuntimeError(f"There is no widget {className}.")
+        return super().createWidget(className, parent, name)
+
+
+def ctkModule() -> types.ModuleType:
+    module = types.ModuleType("ctk")
+    module.ctkCollapsibleButton = CollapsibleButton
+    return module
+
+
+def connector(widget: Any) -> tuple[Any, Any, Any]:
+    """Read, write and signal of a widget that a parameter is bound to, as Slicer's GUI connectors know them."""
+    if isinstance(widget, NodeComboBox):
+        return widget.currentNode, widget.setCurrentNode, widget.currentNodeChanged
+    if isinstance(widget, QtWidgets.QSpinBox):
+        return lambda: widget.property("value"), lambda value: widget.setProperty("value", value), widget.valueChanged
+    if isinstance(widget, QtWidgets.QAbstractButton):
+        return lambda: widget.property("checked"), lambda value: widget.setProperty("checked", value), widget.toggled
+    raise TypeError(f"{type(widget).__name__} cannot be bound to a parameter.")
