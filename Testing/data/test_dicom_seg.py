@@ -207,6 +207,17 @@ def test_a_seg_that_stores_labels_is_read(image: Volume, tmp_path: Path) -> None
     assert [(structure.mask == (labels == number)).all() for number, structure in enumerate(read, 1)] == [True, True]
 
 
+def test_segments_that_share_a_label_are_called_by_their_descriptions(image: Volume, tmp_path: Path) -> None:
+    """As NSCLC-Radiomics has them: "Lung" and "Lung", described as "Lung-Left" and "Lung-Right"."""
+    pixels = np.zeros((*image.geometry.shape, 2), np.uint8)
+    pixels[1:3, 2:5, 2:6, 0] = pixels[3:5, 2:5, 2:6, 1] = 1
+    dataset = highdicom_seg(tmp_path / "ct", pixels, "BINARY", segments=2)
+    for segment, side in zip(dataset.SegmentSequence, ("Left", "Right"), strict=True):
+        segment.SegmentLabel, segment.SegmentDescription = "Lung", f"Lung-{side}"
+    dataset.save_as(tmp_path / "lungs.dcm")
+    assert read_structures(tmp_path / "lungs.dcm", image).names == ("Lung-Left", "Lung-Right")
+
+
 def highdicom_seg(
     folder: Path, pixels: np.ndarray, kind: str, segments: int = 1, **more: object
 ) -> hd.seg.Segmentation:

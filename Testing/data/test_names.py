@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adaptsam.data import DicomSource, Geometry, Structure, StructureSet, Volume, same_patient, select_structures
+from adaptsam.data.names import told_apart
 from adaptsam.errors import InputError
 
 GRID = Geometry((1, 2, 2), (1, 1, 1), (0, 0, 0))
@@ -20,6 +21,27 @@ def test_structures_come_in_the_order_asked_for() -> None:
 def test_capitals_do_not_matter_where_one_structure_is_meant() -> None:
     assert select_structures(structure_set("Lung", "GTV-1"), ["gtv-1", "LUNG "]).names == ("GTV-1", "Lung")
     assert select_structures(structure_set("lung", "Lung"), ["Lung"]).names == ("Lung",)
+
+
+def described(*names: tuple[str, str]) -> StructureSet:
+    mask = np.ones(GRID.shape, bool)
+    return StructureSet(tuple(Structure(name, mask, description=told) for name, told in names), GRID)
+
+
+def test_a_segment_is_found_by_its_description_and_called_so() -> None:
+    segments = described(("Neoplasm, Primary", "GTV-1"), ("Lung", "Lung-Left"), ("GTV-2", "Neoplasm, Primary"))
+    assert select_structures(segments, ["gtv-1", "Lung"]).names == ("GTV-1", "Lung")
+    assert select_structures(segments, ["Neoplasm, Primary"]).names == ("Neoplasm, Primary",)
+    with pytest.raises(InputError, match="no structure 'GTV'"):
+        select_structures(described(("a", "GTV"), ("b", "GTV")), ["GTV"])
+
+
+def test_segments_of_one_name_go_by_their_descriptions_if_these_differ() -> None:
+    several = described(("Lung", "Lung-Left"), ("Lung", "Lung-Right"), ("Cord", "Spinal-Cord"))
+    names = [one.name for one in told_apart(several.structures)]
+    assert names == ["Lung-Left", "Lung-Right", "Cord"]
+    alike = described(("Lung", "organ"), ("Lung", "organ"), ("Lung", ""))
+    assert told_apart(alike.structures) == alike.structures
 
 
 def test_without_names_all_come_that_are_not_empty() -> None:

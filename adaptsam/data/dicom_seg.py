@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.data.dicom_files import quiet_pydicom, read_dicom
 from adaptsam.data.labelmaps import distinct_color
+from adaptsam.data.names import told_apart
 from adaptsam.data.patient import same_person
 from adaptsam.data.terminology import CODE_KEYS
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
@@ -78,7 +79,7 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
             segments[number].mask[tuple(voxels.T)] = True
     if dataset.SegmentationType == "FRACTIONAL":
         _log.warning("The DICOM SEG is fractional; what is at least half inside a segment counts as inside.")
-    return StructureSet(tuple(segments.values()), reference.geometry, source)
+    return StructureSet(told_apart(tuple(segments.values())), reference.geometry, source)
 
 
 def _frames(dataset: FileDataset) -> Iterator[tuple[int, Geometry, np.ndarray]]:
@@ -138,6 +139,7 @@ def _empty_structure(segment: Dataset, geometry: Geometry) -> Structure:
         color=hd.color.CIELabColor.from_dicom_value(lab).to_rgb(clip=True) if lab else distinct_color(number - 1),
         number=number,
         tags={key: str(code[key].value) for key in CODE_KEYS if key in code},
+        description=str(segment.get("SegmentDescription", "") or ""),
     )
 
 

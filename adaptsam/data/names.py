@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from adaptsam.data.volume import StructureSet
+from adaptsam.data.volume import Structure, StructureSet
 from adaptsam.errors import InputError
 
 
@@ -14,7 +16,8 @@ def select_structures(structures: StructureSet, names: Sequence[str] | None = No
 
     Args:
         structures: the set to choose from.
-        names: capitals do not matter where one structure alone is meant; ``None`` means all that are not empty.
+        names: capitals do not matter where one structure alone is meant; ``None`` means all that are not empty. A name
+            that is no structure's may be one's description, and the structure is called so then.
 
     Returns:
         A set with the same grid. None of its masks is empty.
@@ -28,11 +31,34 @@ def select_structures(structures: StructureSet, names: Sequence[str] | None = No
         if not chosen:
             raise InputError("The structure set holds no structure with a contour; choose another file.")
         return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
-    chosen = [structures.structures[find_name(name, structures.names)] for name in names]
+    chosen = [_named(name, structures.structures) for name in names]
     for structure in chosen:
         if not structure.mask.any():
             raise InputError(f"The structure {structure.name!r} is empty; choose one that has a contour.")
     return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
+
+
+def told_apart(structures: tuple[Structure, ...]) -> tuple[Structure, ...]:
+    """Structures that share a name ("Lung" and "Lung") under their descriptions, if these differ."""
+    names = Counter(structure.name for structure in structures)
+    descriptions = Counter(structure.description for structure in structures)
+    taken = {*names, ""}
+    return tuple(
+        replace(one, name=one.description)
+        if names[one.name] > 1 and descriptions[one.description] == 1 and one.description not in taken
+        else one
+        for one in structures
+    )
+
+
+def _named(name: str, structures: Sequence[Structure]) -> Structure:
+    names = [structure.name for structure in structures]
+    wanted = name.strip().casefold()
+    if wanted and not any(one.strip().casefold() == wanted for one in names):
+        described = [one for one in structures if one.description.strip().casefold() == wanted]
+        if len(described) == 1:
+            return replace(described[0], name=described[0].description.strip())
+    return structures[find_name(name, names)]
 
 
 def find_name(name: str, available: Sequence[str]) -> int:

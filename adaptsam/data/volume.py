@@ -120,6 +120,7 @@ class Structure:
     interpreted_type: str = ""
     contoured: np.ndarray | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""
 
 
 @dataclass(frozen=True)
