@@ -54,6 +54,7 @@ OPTIONS: dict[str, PropagationSettings] = {
     "default": DEFAULT,
     "default, confidence of terms": replace(DEFAULT, confidence=replace(DEFAULT.confidence, kind="terms")),
     "default without appearance": replace(DEFAULT, fusing=replace(DEFAULT.fusing, appearance=False)),
+    "default, one error everywhere": replace(DEFAULT, fusing=replace(DEFAULT.fusing, misfit=None)),
     "default, 3 prior slices": replace(DEFAULT, prior_slices=3),
     "default, begun with the contour": replace(DEFAULT, hint="contour"),
     "everything": replace(DEFAULT, prior_slices=3, hint="contour"),

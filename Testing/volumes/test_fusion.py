@@ -39,7 +39,7 @@ def test_weights_are_those_of_the_model_that_made_the_evidence() -> None:
     rng = np.random.default_rng(1)
     settings = FusionSettings()
     made = Evidence(rng.normal(0, 3, 40_000), rng.normal(0, 2, 40_000), rng.normal(0, 2, 40_000))
-    odds = fuse(made, Weights(0.7, 0.4), settings, 3.0)
+    odds = fuse(made, Weights(0.7, 0.4), 3.0, settings.change)
     truth = rng.random(40_000) < 1 / (1 + np.exp(-odds))
     found = fit([made], [truth], settings, 3.0)
     assert (found.method, found.appearance) == pytest.approx((0.7, 0.4), abs=0.05)
@@ -55,8 +55,10 @@ def test_the_expected_dice_is_what_odds_that_are_right_give() -> None:
     truth = rng.random(50_000) < 1 / (1 + np.exp(-odds))
     mask = odds > 0
     dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
-    assert expected_dice(odds) == pytest.approx(dice, abs=0.01)
-    assert expected_dice(np.full(5, -9.0)) == 0
+    assert expected_dice(odds, mask) == pytest.approx(dice, abs=0.01)
+    none = np.zeros(3, bool)
+    assert expected_dice(np.array([-9.0, -9.0, -3.0]), none) == pytest.approx(1 - 1 / (1 + np.exp(3)))
+    assert expected_dice(np.zeros(0), none[:0]) == 1
 
 
 def test_a_method_that_sees_nothing_leaves_registration_and_appearance(
@@ -128,9 +130,10 @@ def test_the_end_of_a_closed_body_is_an_end(make_thorax: Callable, by_gray) -> N
 def test_support_is_what_the_image_says_without_the_registration() -> None:
     evidence = Evidence(np.full(4, -9.0), np.array([2.0, 2.0, -8.0, 0.0]), np.array([1.0, -1.0, -4.0, 0.0]))
     weights = Weights(method=0.5, appearance=2.0)
-    assert support(evidence, weights, np.array([True, True, False, False])) == pytest.approx(1.0)
+    assert support(evidence, weights, np.array([True, True, False, False])) == pytest.approx(1 / 12)
     assert support(evidence, weights, np.array([False, False, True, False])) < 0
     assert support(evidence, weights, np.zeros(4, bool)) == float("-inf")
+    assert support(evidence, Weights(), np.ones(4, bool)) == float("-inf")
 
 
 def _swollen(array: np.ndarray, geometry: Geometry) -> np.ndarray:

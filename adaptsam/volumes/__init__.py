@@ -18,6 +18,7 @@ from adaptsam.volumes.settings import (
     CleanupSettings,
     ConfidenceSettings,
     FusionSettings,
+    MisfitSettings,
     VolumeSettings,
 )
 from adaptsam.volumes.slices import check_image
@@ -32,6 +33,7 @@ __all__ = [
     "DeformableSettings",
     "Deformation",
     "FusionSettings",
+    "MisfitSettings",
     "PriorVisit",
     "RegistrationSettings",
     "Rigid",

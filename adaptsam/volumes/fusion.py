@@ -3,7 +3,8 @@
 All three speak in log-odds that a pixel belongs to the structure:
 
     registration   of (1 − change) · Φ(−distance / error) + change / 2: a contour that is wrong by ``error_mm``, on
-                   tissue of which a share ``change`` is not what it was, so that the contour alone never decides
+                   tissue of which a share ``change`` is not what it was; what both are on a target, pixel by pixel,
+                   its own image tells (``misfit``): where it shows what the registered prior shows, they are near 0
     method         its logits, within ±LIMIT
     appearance     the vote of the prior's patches
 
@@ -23,7 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from adaptsam.volumes.acceptance import choose_pairs
-from adaptsam.volumes.appearance import vote
+from adaptsam.volumes.appearance import SUREST, vote
 from adaptsam.volumes.contour import DistanceField, PriorContour
 from adaptsam.volumes.method import SliceJob, SliceMethod
 from adaptsam.volumes.settings import AcceptanceSettings, FusionSettings
@@ -58,29 +59,38 @@ class Evidence:
     appearance: np.ndarray
 
 
-def fuse(evidence: Evidence, weights: Weights, settings: FusionSettings, error_mm: float) -> np.ndarray:
-    """The log-odds that each pixel belongs to the structure."""
-    prior = registration_odds(evidence.distance, error_mm, settings.change)
+def fuse(evidence: Evidence, weights: Weights, error_mm: float | np.ndarray, change: float | np.ndarray) -> np.ndarray:
+    """The log-odds that each pixel belongs to the structure; error and change are for all pixels or one each."""
+    prior = registration_odds(evidence.distance, error_mm, change)
     return prior + weights.method * evidence.method + weights.appearance * evidence.appearance
 
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """The log-odds (H, W) of a slice, and how much the image itself ``support``-s the mask where they are positive."""
+    """The log-odds (H, W) of a slice, and of the mask where they are positive two things.
+
+    ``support`` is how much the image itself is for it, ``expected_dice`` what it promises if the registered contour is
+    no better than usual: where images agree, the odds are surer than that, and too sure to sort slices by.
+    """
 
     odds: np.ndarray
     support: float
+    expected_dice: float
 
 
 def support(evidence: Evidence, weights: Weights, mask: np.ndarray) -> float:
-    """The mean over a mask of what method and appearance say, without the registration: below 0 they deny it."""
-    if not mask.any():
+    """What method and appearance say of a mask without the registration, −1 to 1: below 0 they deny it.
+
+    The mean of their weighted log-odds, as a share of the largest that the weights allow.
+    """
+    largest = weights.method * LIMIT + weights.appearance * SUREST
+    if not mask.any() or largest == 0:
         return float("-inf")
     image = weights.method * evidence.method + weights.appearance * evidence.appearance
-    return float(image[mask].mean())
+    return float(image[mask].mean()) / largest
 
 
-def registration_odds(distance: np.ndarray, error_mm: float, change: float) -> np.ndarray:
+def registration_odds(distance: np.ndarray, error_mm: float | np.ndarray, change: float | np.ndarray) -> np.ndarray:
     """What the registered contour says alone, for signed distances in mm."""
     return np.asarray(logit((1 - change) * expit(-LOGISTIC * distance / error_mm) + change / 2))
 
@@ -90,12 +100,15 @@ def method_odds(logits: np.ndarray) -> np.ndarray:
     return np.where(logits <= UNSEEN, 0.0, np.clip(logits, -LIMIT, LIMIT))
 
 
-def expected_dice(odds: np.ndarray) -> float:
-    """The Dice that a mask of all pixels with positive log-odds has with the truth, if these are the truth's odds."""
+def expected_dice(odds: np.ndarray, mask: np.ndarray) -> float:
+    """The Dice that a mask has with the truth, if these log-odds of the pixels are right.
+
+    An empty mask has a Dice of 1 with an empty truth, and of 0 with any other: the likeliest pixel tells how likely.
+    """
     probability = expit(odds)
-    mask = odds > 0
-    total = float(probability.sum() + mask.sum())
-    return 2 * float(probability[mask].sum()) / total if total > 0 else 0.0
+    if not mask.any():
+        return 1.0 - float(probability.max(initial=0.0))
+    return 2 * float(probability[mask].sum()) / float(probability.sum() + mask.sum())
 
 
 def fit(

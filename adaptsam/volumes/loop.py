@@ -18,7 +18,6 @@ from adaptsam.data.volume import Volume
 from adaptsam.progress import Progress, silent
 from adaptsam.volumes.contour import FAR
 from adaptsam.volumes.deformable import Deformation
-from adaptsam.volumes.fusion import expected_dice
 from adaptsam.volumes.location import Location, SliceLocation
 from adaptsam.volumes.method import SliceJob, SliceResult
 from adaptsam.volumes.pairing import neighbours
@@ -226,7 +225,7 @@ def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     if one.here is not None and settings.fusion != "off":
         fused = visit.fused(track.plan, one.k, one.here, logits)
         logits, supported = fused.odds, fused.support >= settings.fusing.enough_support
-        expected = expected_dice(logits)
+        expected = fused.expected_dice
     if one.here is not None and settings.location_prior:
         logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.margin_mm)
         touches = _touches(logits > 0, one.here.distance, visit)

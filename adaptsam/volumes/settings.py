@@ -68,8 +68,8 @@ class CleanupSettings:
 class ConfidenceSettings:
     """Exponents and penalties of :mod:`adaptsam.volumes.confidence`.
 
-    ``kind`` "expected" is, with fusion, the Dice that the fused log-odds promise, which the prior has calibrated;
-    without fusion, and with "terms", it is the product that stands there.
+    ``kind`` "expected" is, with fusion, the Dice that the fused log-odds promise, which the prior has calibrated, for
+    empty slices too; without fusion, and with "terms", it is the product that stands there.
     """
 
     distance_weight: float = 1.0
@@ -87,16 +87,34 @@ class ConfidenceSettings:
 
 
 @dataclass(frozen=True)
+class MisfitSettings:
+    """How the registered contour's error is told from the images; the rule stands in :mod:`adaptsam.volumes.misfit`.
+
+    Differences are averaged over ``window_mm`` (a Gaussian's sigma). Those beyond ``noise_factor`` times the noise
+    count, ``error_factor`` times as far as they would be explained by. The error is not below ``least_error_mm``, nor
+    beyond ``largest`` times the usual one; up to ``change`` of the tissue may have been replaced.
+    """
+
+    window_mm: float = 3.0
+    noise_factor: float = 2.0
+    error_factor: float = 2.0
+    least_error_mm: float = 0.2
+    largest: float = 2.0
+    change: float = 0.8
+
+
+@dataclass(frozen=True)
 class FusionSettings:
     """How registration, method and appearance are weighed; the model stands in :mod:`adaptsam.volumes.fusion`.
 
     ``rigid_error_mm`` and ``deformable_error_mm`` are what a registered contour is usually wrong by, ``change`` the
-    share of tissue near a structure that may not be what it was. ``pairs`` of prior slices the weights are fitted to,
-    at most, none beyond ``largest_weight``. Without ``appearance`` only registration and method are heard; with it,
+    share of tissue near a structure that may not be what it was: with these the weights are fitted. On a target, both
+    are told pixel by pixel from the images, unless ``misfit`` is None. ``pairs`` of prior slices the weights are fitted
+    to, at most, none beyond ``largest_weight``. Without ``appearance`` only registration and method are heard; with it,
     patches are looked for up to ``search_mm`` from their place. A slice is also accepted, whatever its distance, if
-    method and appearance give its mask at least ``enough_support``, in log-odds on average. The registered contour puts
-    something where a structure vanished: if less than ``accepted_share`` of the area drawn is on accepted slices, the
-    structure counts as gone.
+    method and appearance give its mask on average at least ``enough_support`` of the largest log-odds their weights
+    allow. The registered contour puts something where a structure vanished: if less than ``accepted_share`` of the area
+    drawn is on accepted slices, the structure counts as gone.
     """
 
     rigid_error_mm: float = 3.0
@@ -106,8 +124,9 @@ class FusionSettings:
     largest_weight: float = 3.0
     appearance: bool = True
     search_mm: float = 6.0
-    enough_support: float = 1.0
+    enough_support: float = 0.08
     accepted_share: float = 0.5
+    misfit: MisfitSettings | None = field(default_factory=MisfitSettings)
 
 
 @dataclass(frozen=True)

@@ -117,16 +117,19 @@ def _slice_report(
 ) -> SliceReport:
     settings, limit = visit.settings.confidence, plan.threshold.limit
     there = bool(mask[k].any())
+    promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
     if there:
         neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
         found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
-        if settings.kind == "expected" and np.isfinite(outcome.expected_dice):
+        if promised:
             value = outcome.expected_dice * (settings.touching_factor if outcome.touches else 1.0)
         else:
             value = accepted_confidence(
                 outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
             )
         value = min(value, settings.bridged_limit) if interpolated else value
+    elif promised and outcome.area == 0:
+        value = outcome.expected_dice
     else:
         value = rejected_confidence(outcome.distance, limit, settings)
     orientation, shape = visit.images.orientation, visit.images.stored.shape

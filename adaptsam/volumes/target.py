@@ -11,8 +11,9 @@ from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
 from adaptsam.volumes.body import coarsen, in_plane_box
 from adaptsam.volumes.deformable import Deformation, register_deformably
-from adaptsam.volumes.fusion import Evidence, Fused, fuse, look_alike, method_odds, support
+from adaptsam.volumes.fusion import Evidence, Fused, expected_dice, fuse, look_alike, method_odds, support
 from adaptsam.volumes.location import Location, SliceLocation
+from adaptsam.volumes.misfit import misfit
 from adaptsam.volumes.pairing import middle_pairs, nearest_slice
 from adaptsam.volumes.prior import PriorVisit, StructurePlan
 from adaptsam.volumes.registration import Rigid, register
@@ -140,15 +141,23 @@ class TargetVisit:
     def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> Fused:
         """What registration, the method's ``logits`` (H, W) and the appearance say together of target slice ``k``."""
         settings, box = self.settings.fusing, here.box
+        gray = self.window(plan).rgb(self.images.volume.array[k])[..., 0][box]
+        seen = plan.window.rgb(self.prior.images.sample(here.index))[..., 0] if gray.size else gray
         look = np.zeros(here.solid.shape)
         if settings.appearance and plan.weights.appearance > 0 and look.size:
-            gray = self.window(plan).rgb(self.images.volume.array[k])[..., 0][box]
-            seen = plan.window.rgb(self.prior.images.sample(here.index))[..., 0]
             look = look_alike(gray, seen, here.solid, self.images.pixel, settings.search_mm)
+        error: float | np.ndarray = self.error_mm
+        change: float | np.ndarray = settings.change
+        if settings.misfit is not None and gray.size:
+            near = here.distance[box] <= self.margin_mm
+            doubt = misfit(gray, seen, near, self.images.pixel, self.error_mm, settings.misfit)
+            error, change = doubt.error_mm, doubt.change
         odds = np.full(logits.shape, UNSEEN, np.float32)
         evidence = Evidence(here.solid, method_odds(logits[box]), look)
-        odds[box] = fuse(evidence, plan.weights, settings, self.error_mm)
-        return Fused(odds, support(evidence, plan.weights, odds[box] > 0))
+        odds[box] = fuse(evidence, plan.weights, error, change)
+        mask = odds[box] > 0
+        usual = fuse(evidence, plan.weights, self.error_mm, settings.change)
+        return Fused(odds, support(evidence, plan.weights, mask), expected_dice(usual, mask))
 
     def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
         """Where the axis of the prior's body view crosses slice ``k``; the target's own body if not registered."""
