@@ -21,6 +21,7 @@ from adaptsam.commands import (
     bench,
     data,
     demo,
+    evaluate,
     followup,
     info,
     phantom,
@@ -46,7 +47,7 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, autoprompt, track, info, data, phantom, followup, agents, train, weights, bench)
+COMMANDS = (demo, propagate, autoprompt, track, info, data, phantom, followup, agents, train, evaluate, weights, bench)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -69,14 +69,23 @@ def open_four_d_lung(
     return DataSet(KIND, root.name, tuple(cases), remarks=tuple(remarks if 0 < len(lacking) < len(PUBLISHED) else ()))
 
 
-def visits(folder: str | Path, *, gate: int = 0, structure: str = "Tumor") -> tuple[Scan, ...]:
-    """The visits of one patient's folder that can be used, by date: whole images and tumours, for an evaluation.
+def patients(path: str | Path) -> dict[str, list[Path]]:
+    """The folders of each patient of the collection, by name; images and contours may lie in one each.
+
+    Raises:
+        InputError: there is no such folder, or no patient in it.
+    """
+    return _folders(path)[1]
+
+
+def visits(*folders: str | Path, gate: int = 0, structure: str = "Tumor") -> tuple[Scan, ...]:
+    """The visits of one patient's folders that can be used, by date: whole images and tumours, for an evaluation.
 
     Raises:
         InputError: there is no such folder.
     """
-    folder = existing_folder(folder)
-    found = (_visit(*one, gate, structure) for one in _studies(folder.name, read_patient([folder])))
+    places = [existing_folder(folder) for folder in folders]
+    found = (_visit(*one, gate, structure) for one in _studies(places[0].name, read_patient(places)))
     return tuple(scan for scan, _ in found if scan is not None)
 
 

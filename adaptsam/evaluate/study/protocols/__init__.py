@@ -1,0 +1,50 @@
+"""Protocols by name: from a folder as it is downloaded to the cases and columns of its published table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from adaptsam.errors import InputError
+from adaptsam.evaluate.study.protocols.options import Options
+from adaptsam.evaluate.study.protocols.pictures import open_cvc, open_kvasir, open_nsclc
+from adaptsam.evaluate.study.protocols.volumes import (
+    open_followups,
+    open_four_d_lung,
+    open_four_d_lung_volumes,
+    open_own,
+    open_phantom,
+)
+from adaptsam.evaluate.study.task import Study
+
+PROTOCOLS: dict[str, Callable[[Path | None, Options], Study]] = {
+    "phantom": open_phantom,
+    "followups": open_followups,
+    "own": open_own,
+    "4d-lung": open_four_d_lung,
+    "4d-lung-volumes": open_four_d_lung_volumes,
+    "cvc-clinicdb": open_cvc,
+    "nsclc-radiomics": open_nsclc,
+    "kvasir-seg": open_kvasir,
+}
+
+
+def open_protocol(name: str, data: Path | None, options: Options | None = None) -> Study:
+    """The study of a protocol on some data.
+
+    Raises:
+        InputError: there is no such protocol, its data is missing or of another layout, or holds no case.
+    """
+    if name not in PROTOCOLS:
+        near = get_close_matches(name, PROTOCOLS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"There is no protocol {name!r}; known are {', '.join(PROTOCOLS)}.{hint}")
+    study = PROTOCOLS[name](data, options or Options())
+    if not study.cases:
+        why = "; ".join(f"{case}: {reason}" for case, reason in list(study.skipped.items())[:3])
+        raise InputError(f"There is no case to evaluate{': ' + why if why else '.'}")
+    return study
+
+
+__all__ = ["PROTOCOLS", "Options", "open_protocol"]

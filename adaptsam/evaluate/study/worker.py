@@ -1,0 +1,246 @@
+"""One case, all methods: what a single machine does one after the other, and each worker of a cluster for itself."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptsam.errors import AdaptSAMError, Cancelled
+from adaptsam.evaluate.methods import Domain, Extras, Found, Method, NotApplicable, Workbench, fingerprint, make_methods
+from adaptsam.evaluate.metrics import compare, slice_dice
+from adaptsam.evaluate.metrics import dice as dice_of
+from adaptsam.evaluate.picture_metrics import Counts
+from adaptsam.evaluate.study.task import PictureTask, StudyCase, VolumeTask
+from adaptsam.evaluate.study.worst import draw_picture, draw_volume
+from adaptsam.sam import EmbeddingStore, SamModel, load_sam
+
+_log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """How every worker gets the same model; the fields are :func:`adaptsam.sam.load_sam`'s."""
+
+    path: str | None = None
+    device: str = "auto"
+    kind: str | None = None
+    reapply_lora: bool = False
+
+    def load(self) -> SamModel:
+        return load_sam(self.path, self.device, kind=self.kind, reapply_lora=self.reapply_lora)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a worker needs beside model and cases: the methods, and what they may learn from."""
+
+    methods: tuple[str, ...]
+    extras: Extras = field(default_factory=Extras)
+    domain: Domain = "medical"
+    training: tuple[Any, ...] = ()
+    folder: Path | None = None
+    text: str = ""
+    clip: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CaseResult:
+    """What came of one case.
+
+    Attributes:
+        record: JSON, as it is kept: "case", "error" for a case that cannot be read, "problems", and by method "items"
+            and "seconds", or why there are none ("not_applicable", "failed").
+        pictures: by method, how good the worst item is, what it is called, and the picture of it as JPEG.
+    """
+
+    record: Record
+    pictures: dict[str, tuple[float, str, bytes]]
+
+
+class Worker:
+    """Prepares the methods once, then evaluates cases.
+
+    Args:
+        model: for all methods.
+        setting: which methods, and what they learn from.
+    """
+
+    def __init__(self, model: SamModel, setting: Setting) -> None:
+        self.model, self._setting = model, setting
+        self._attention, self._clip_name = _attention(setting, model)
+        self.methods: dict[str, Method] = {one.name: one for one in make_methods(setting.methods, setting.extras)}
+        self.unable: dict[str, str] = {}
+        with tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
+            bench = self._bench(folder)
+            for method in self.methods.values():
+                try:
+                    method.prepare(bench)
+                except NotApplicable as reason:
+                    self.unable[method.name] = str(reason)
+
+    def run(self, case: StudyCase, names: Sequence[str]) -> CaseResult:
+        """Evaluate some of the methods on a case; nothing but a cancellation is raised."""
+        record: Record = {"case": case.name, "problems": list(case.problems), "methods": {}}
+        try:
+            tasks = case.tasks()
+            with tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True) as folder:
+                return self._run(record, tasks, names, folder)
+        except Cancelled:
+            raise
+        except AdaptSAMError as error:
+            return CaseResult({**record, "methods": {}, "error": str(error)}, {})
+        except Exception as error:
+            _log.exception("The case %s failed.", case.name)
+            return CaseResult({**record, "methods": {}, "error": f"It failed ({type(error).__name__})."}, {})
+
+    def _run(self, record: Record, tasks: Any, names: Sequence[str], folder: str) -> CaseResult:
+        bench = self._bench(folder)
+        rows = {name: _Row(self.methods[name], self.unable.get(name)) for name in names}
+        pictures: list[PictureTask] = []
+        for task in tasks:
+            if isinstance(task, PictureTask):
+                pictures.append(task)
+                continue
+            for row in rows.values():
+                row.volume(bench, task)
+            del task
+        if pictures:
+            for row in rows.values():
+                row.pictures(bench, pictures)
+        record["methods"] = {name: row.record for name, row in rows.items()}
+        worst = {name: row.worst for name, row in rows.items() if row.worst is not None}
+        drawn = {name: (score, label, draw()) for name, (score, label, draw) in worst.items()}
+        return CaseResult(record, drawn)
+
+    def _bench(self, folder: str) -> Workbench:
+        # On disk as well, so that no image of a case is encoded twice however many there are.
+        store = EmbeddingStore(self.model, folder=folder)
+        given = self._setting
+        return Workbench(
+            store,
+            domain=given.domain,
+            training=given.training,
+            folder=given.folder,
+            text=given.text,
+            attention=self._attention,
+            clip_name=self._clip_name,
+        )
+
+
+class _Row:
+    """One method on one case."""
+
+    def __init__(self, method: Method, unable: str | None) -> None:
+        self.method = method
+        self.record: Record = {"settings": fingerprint(method), "items": [], "seconds": 0.0}
+        if unable is not None:
+            self.record["not_applicable"] = unable
+        self.worst: tuple[float, str, Callable[[], bytes]] | None = None
+
+    def pictures(self, bench: Workbench, tasks: Sequence[PictureTask]) -> None:
+        masks = self._asked(lambda: self.method.pictures(bench, [task.pair for task in tasks]))
+        for task, mask in zip(tasks, masks or (), strict=False):
+            counts = Counts.of(mask, task.truth, task.counted)
+            self._add(picture_item(task, counts), counts.dice, partial(draw_picture, task, mask))
+
+    def volume(self, bench: Workbench, task: VolumeTask) -> None:
+        found = self._asked(lambda: self.method.volume(bench, task.pair))
+        for name, one in (found or {}).items():
+            item = volume_item(task, name, one)
+            if item is not None:
+                self._add(item, item["dice"], partial(draw_volume, task, name, one.mask))
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        if "not_applicable" in self.record or "failed" in self.record:
+            return None
+        started = time.perf_counter()
+        try:
+            return ask()
+        except Cancelled:
+            raise
+        except NotApplicable as reason:
+            self.record["not_applicable"] = str(reason)
+        except AdaptSAMError as error:
+            self.record["failed"] = str(error)
+        except Exception as error:
+            _log.exception("%s failed.", self.method.title)
+            self.record["failed"] = f"It failed ({type(error).__name__})."
+        finally:
+            self.record["seconds"] = round(self.record["seconds"] + time.perf_counter() - started, 3)
+        return None
+
+    def _add(self, item: Record, score: float, draw: Callable[[], bytes]) -> None:
+        self.record["items"].append(item)
+        if self.worst is None or score < self.worst[0]:
+            self.worst = (float(score), str(item["name"]), draw)
+
+
+def picture_item(task: PictureTask, counts: Counts) -> Record:
+    """The record of one picture."""
+    return {
+        "name": task.pair.name,
+        "group": task.group,
+        "counts": [counts.both, counts.ours, counts.theirs, counts.neither],
+        "dice": counts.dice,
+        "iou": counts.iou,
+        "f_beta": counts.f_beta,
+        "e_measure": counts.e_measure,
+        "mae": counts.mean_absolute_error,
+        "ber": counts.balance_error_rate,
+    }
+
+
+def volume_item(task: VolumeTask, name: str, found: Found) -> Record | None:
+    """The record of one structure in one target; None where its truth is not known."""
+    truth = next((one.mask for one in task.truth.structures if one.name == name), None)
+    if truth is None:
+        return None
+    record: Record = {"name": task.pair.name, "group": task.pair.name, "structure": name}
+    if task.scored_by_slice:
+        return {
+            **record,
+            "dice": slice_dice(np.moveaxis(found.mask, _axis(task), 0), np.moveaxis(truth, _axis(task), 0)),
+        }
+    agreement = compare(found.mask, truth, task.truth.geometry)
+    record |= {key: value if math.isfinite(value) else None for key, value in asdict(agreement).items()}
+    record["absolute_volume_error"] = abs(agreement.volume_error)
+    if found.confidence:
+        axis = _axis(task)
+        ours, theirs = np.moveaxis(found.mask, axis, 0), np.moveaxis(truth, axis, 0)
+        record["confidence"] = [
+            [round(float(sure), 4), round(dice_of(ours[k], theirs[k]), 4)]
+            for k, sure in sorted(found.confidence.items())
+            if ours[k].any()
+        ]
+    return record
+
+
+def _axis(task: VolumeTask) -> int:
+    return task.pair.target_slices.orientation.order[0]
+
+
+def _attention(setting: Setting, model: SamModel) -> tuple[Any, str]:
+    """M_c of images by the given CLIP and the protocol's text."""
+    if setting.clip is None or not setting.text:
+        return None, ""
+    from adaptsam.alignsam.clip import SurgerySettings, TextAttention, load_clip
+
+    clip = load_clip(setting.clip, device=model.device)
+    modality = "natural" if setting.domain == "natural" else "ct"
+    attention = TextAttention(clip, SurgerySettings(modality=modality))
+
+    def maps(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [attention.maps(image[None], [setting.text])[0, 0].cpu().numpy() for image in images]
+
+    return maps, f"{clip.name} {clip.sha256}"
