@@ -75,7 +75,6 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         "--training", type=int, metavar="N", help="images that SAMed, AlignSAM, … learn from; default: 50"
     )
     group.add_argument("--limit", type=int, metavar="N", help="evaluate the first N cases only")
-    group.add_argument("--invert", action="store_true", help="cuhk: black counts in the masks, instead of white")
     group.add_argument("--epochs", type=int, metavar="N", help="of methods that train SAM; default: their own")
     group.add_argument("--episodes", type=int, metavar="N", help="of AlignSAM's training; default: 50, as published")
     group.add_argument("--seggpt", type=Path, metavar="DIR", help="SegGPT's weights, as BAAI/seggpt-vit-large")
@@ -93,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.evaluate.study.protocols import open_protocol
     from adaptsam.evaluate.study.report import write_evaluation
     from adaptsam.evaluate.study.results import Results, identity_of
-    from adaptsam.evaluate.study.run import run_here, run_study
+    from adaptsam.evaluate.study.run import Backend, run_here, run_study
     from adaptsam.evaluate.study.worker import ModelSource, Setting
 
     names = tuple(name.strip() for name in args.methods.split(",") if name.strip())
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
     model = source.load()
     results = Results(args.output, identity_of(args.protocol, _identity(args, options), model))
     setting = Setting(tuple(methods), extras, text=args.text or "", clip=args.clip)
-    backend = run_here
+    backend: Backend = run_here
     if args.workers is not None:
         from adaptsam.evaluate.study.cluster import on_cluster
 
@@ -139,7 +138,7 @@ def _options(args: argparse.Namespace) -> Options:
         if getattr(args, name) is not None
     }
     structures = tuple(name.strip() for name in args.structures.split(",")) if args.structures else None
-    return Options(**given, structures=structures, invert=args.invert)
+    return Options(**given, structures=structures)
 
 
 def _extras(args: argparse.Namespace) -> Extras:

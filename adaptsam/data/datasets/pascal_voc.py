@@ -19,6 +19,7 @@ CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
+_BORDER = 255
 _LISTS = {"train": "train.txt", "test": "val.txt"}
 
 
@@ -60,6 +61,21 @@ def open_pascal_voc(
         progress("looking through masks", number, len(names))
         cases.append(_case(root, one, CLASSES.index(name) + 1))
     return DataSet(KIND, root.name, tuple(case for case in cases if case.samples or case.problems), unit="picture")
+
+
+def scored_pixels(sample: Sample) -> np.ndarray:
+    """Where a sample's mask has decided, bool (H, W): everywhere but on its border (255), which the benchmark leaves out.
+
+    Raises:
+        InputError: the mask has a value that is no class.
+    """
+    pair = sample.source
+    assert isinstance(pair, PicturePair)
+    values = read_gray(pair.mask)
+    unknown = [int(value) for value in np.unique(values) if len(CLASSES) < value < _BORDER]
+    if unknown:
+        raise InputError(f"{pair.mask.name} has the value {unknown[0]}, but classes go to {len(CLASSES)}.")
+    return np.asarray(values != _BORDER)
 
 
 def voc_root(folder: Path) -> Path | None:

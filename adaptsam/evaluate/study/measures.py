@@ -49,6 +49,21 @@ def pooled_iou(title: str = "mIoU") -> Measure:
     return Measure("pooled_iou", title, of_case, _same, percent=True)
 
 
+def ratio_iou(title: str = "IoU") -> Measure:
+    """Intersections and unions are summed over all cases."""
+
+    def of_case(items: Items) -> np.ndarray | None:
+        if not items:
+            return None
+        total = sum((counts_of(item) for item in items[1:]), counts_of(items[0]))
+        return np.array([total.both, total.both + total.ours + total.theirs])
+
+    def of_mean(mean: np.ndarray) -> np.ndarray:
+        return np.where(mean[..., 1] > 0, mean[..., 0] / np.maximum(mean[..., 1], 1e-12), 1.0)
+
+    return Measure("ratio_iou", title, of_case, of_mean, percent=True)
+
+
 def pooled_ber() -> Measure:
     """The balance error rate of all pixels of the data set together."""
 

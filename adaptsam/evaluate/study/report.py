@@ -35,6 +35,11 @@ td.best { font-weight: 650; } td { white-space: normal; } figure.worst { margin:
 .worst-grid { display: grid; grid-template-columns: repeat(2, 1fr); gap: 14px; }
 """
 _FEW = 3
+_CASE_COLUMNS = (
+    *("case", "method", "item", "group", "structure", "dice", "iou", "f_beta", "e_measure", "mae", "ber"),
+    *("hausdorff_95", "mean_surface_distance", "surface_dice", "volume", "reference_volume", "centroid_error"),
+    "added_path",
+)
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,7 @@ def _left_out(study: Study, found: Collected, titles: Mapping[str, str]) -> list
 
 def _cases_csv(study: Study, results: Results, names: Sequence[str], titles: Mapping[str, str]) -> str:
     buffer = io.StringIO()
-    keys = ("case", "method", "item", "group", "structure", "dice", "iou", "f_beta", "e_measure", "mae", "ber")
-    keys += ("hausdorff_95", "mean_surface_distance", "surface_dice", "volume", "reference_volume", "centroid_error")
-    keys += ("added_path",)
-    writer = csv.DictWriter(buffer, keys, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(buffer, _CASE_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for record in results.records(names):
         for method in titles:

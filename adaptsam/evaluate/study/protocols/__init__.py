@@ -7,6 +7,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from adaptsam.errors import InputError
+from adaptsam.evaluate.study.protocols.natural import (
+    open_coco_study,
+    open_cuhk,
+    open_duts,
+    open_fss_study,
+    open_lvis_study,
+    open_msd,
+    open_perseg_study,
+    open_sbu,
+    open_voc_study,
+)
 from adaptsam.evaluate.study.protocols.options import Options
 from adaptsam.evaluate.study.protocols.pictures import open_cvc, open_kvasir, open_nsclc
 from adaptsam.evaluate.study.protocols.volumes import (
@@ -27,6 +38,15 @@ PROTOCOLS: dict[str, Callable[[Path | None, Options], Study]] = {
     "cvc-clinicdb": open_cvc,
     "nsclc-radiomics": open_nsclc,
     "kvasir-seg": open_kvasir,
+    "perseg": open_perseg_study,
+    "fss-1000": open_fss_study,
+    "coco-20i": open_coco_study,
+    "lvis-92i": open_lvis_study,
+    "cuhk": open_cuhk,
+    "sbu": open_sbu,
+    "msd": open_msd,
+    "duts": open_duts,
+    "voc": open_voc_study,
 }
 
 

@@ -24,7 +24,6 @@ class Options:
         fold: of COCO-20i and LVIS-92i.
         training: how many images methods with training learn from.
         limit: the most cases, the first ones; None for all.
-        invert: black counts in the masks, instead of white.
     """
 
     patients: int = 50
@@ -38,7 +37,6 @@ class Options:
     fold: int = 0
     training: int = 50
     limit: int | None = None
-    invert: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("patients", 1), ("visits", 2), ("copies", 1), ("training", 1), ("fold", 0), ("seed", 0)):

@@ -1,0 +1,65 @@
+"""``adaptsam evaluate`` from the command line, on the smallest data there is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmark_folders import write_perseg
+
+from adaptsam.cli import main
+
+
+@pytest.fixture
+def perseg(tmp_path):
+    return write_perseg(tmp_path / "PerSeg", ("cat", "can"))[0]
+
+
+def test_a_protocol_gives_a_report_and_goes_on_when_asked_again(perseg, tmp_path, capsys):
+    out = tmp_path / "out"
+    given = ["evaluate", "perseg", "--data", str(perseg), "--output", str(out), "--quiet"]
+    assert main([*given, "--methods", "panet", "--limit", "1"]) == 0
+    assert "PANet" in capsys.readouterr().out
+    assert main([*given, "--methods", "panet,direct-transfer,registration", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["evaluated"] == 2
+    assert [row["Method"] for row in told["results"]] == ["PANet", "direct-transfer", "deformable registration"]
+    page = (out / "report.html").read_text()
+    assert "For research use only" in page
+    assert str(tmp_path) not in page
+    for name in ("tables.md", "results.csv", "results.tex", "cases.csv", "published-p2sam-3.csv", "summary.json"):
+        assert (out / name).is_file()
+
+
+def test_the_list_names_protocols_methods_and_groups(capsys):
+    assert main(["evaluate", "--list"]) == 0
+    told = capsys.readouterr().out
+    for name in ("4d-lung", "alignsam-t-15", "p2sam-t5-hungarian", "table4", "elastix"):
+        assert name in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Give a protocol and --output"),
+        (["perseg", "--output", "out"], "needs its data"),
+        (["persek", "--output", "out"], "Did you mean 'perseg'"),
+        (["phantom", "--output", "out", "--methods", "persan"], "Did you mean 'persam'"),
+        (["phantom", "--output", "out", "--patients", "0"], "patients must be at least 1"),
+        (["phantom", "--output", "out", "--size", "huge"], "size can be plain, quick"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_2_and_one_sentence(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_other_choices_in_the_folder_are_refused(perseg, tmp_path, capsys):
+    given = ["evaluate", "perseg", "--data", str(perseg), "--output", str(tmp_path / "out"), "--methods", "panet"]
+    assert main([*given, "--quiet"]) == 0
+    assert main([*given, "--seed", "1", "--quiet"]) == 2
+    assert "other data or choices" in capsys.readouterr().err
