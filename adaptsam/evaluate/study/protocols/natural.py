@@ -27,7 +27,7 @@ EPISODES = {"coco-20i": 1000, "lvis-92i": 2300}
 
 CUHK_TESTED = 100
 
-#: The text prompts of AlignSAM's Table 4, the columns of its Table 2, a title, and the number of published test pictures.
+#: AlignSAM's text prompts (Table 4), columns (Table 2), a title, and how many test pictures are published.
 ALIGNSAM: dict[str, tuple[str, tuple[Measure, ...], str, int]] = {
     "cuhk": ("defocus background", (IOU, F_BETA), "CUHK, blur", CUHK_TESTED),
     "sbu": ("shadow", (IOU, pooled_ber()), "SBU, shadows", 638),
@@ -135,7 +135,8 @@ def open_voc_study(data: Path | None, options: Options) -> Study:
     published = ("alignsam-3", "alignsam-4", "alignsam-5")
     about = "Pictures that show a class, borders not scored. "
     if len(classes) == 1:
-        return _one_class(classes[0], *parts[classes[0]], options, about, published)
+        test, train = parts[classes[0]]
+        return _one_class(classes[0], test, train, options, about, published)
     cases, skipped = [], {}
     for name, (test, train) in parts.items():
         shown = drawn(train.samples, 1)
