@@ -86,17 +86,29 @@ class Matcher(PictureMethod):
         prompts = choices(centres(places, self.matching), self.matching)
         masks = decode_each(model, target, prompts)
         cost = ((1 - similarity[inside]) / 2).double().numpy()
-        scores = np.array([self._score(model, mask, places, cost, theirs) for mask in masks])
+        known: dict[bytes, float] = {}  # many prompts give the same patches
+        scores = np.array([self._score(model, mask, places, cost, theirs, known) for mask in masks])
         best = np.argsort(-scores, kind="stable")[: self.matching.merged]
         kept = best[scores[best] > self.matching.least_share * scores[best].max()]
         return np.any(masks[kept], axis=0)
 
-    def _score(self, model: SamModel, mask: np.ndarray, places: np.ndarray, cost: np.ndarray, grid: Patches) -> float:
+    def _score(
+        self,
+        model: SamModel,
+        mask: np.ndarray,
+        places: np.ndarray,
+        cost: np.ndarray,
+        grid: Patches,
+        known: dict[bytes, float],
+    ) -> float:
         held = under(model, mask)[grid.index].numpy()
         if not held.any():
             held[:] = True  # as published: an empty mask is compared with the whole image
-        part = cost[:, held]
-        distance = ot.emd2(ot.unif(len(part)), ot.unif(part.shape[1]), part, numItermax=10_000_000)
+        key = np.packbits(held).tobytes()
+        if key not in known:
+            part = cost[:, held]
+            known[key] = ot.emd2(ot.unif(len(part)), ot.unif(part.shape[1]), part, numItermax=10_000_000)
+        distance = known[key]
         x, y = places.astype(int).T
         count = int(mask[np.clip(y, 0, mask.shape[0] - 1), np.clip(x, 0, mask.shape[1] - 1)].sum())
         purity, coverage = count / max(held.sum(), 1) + 1e-6, count / len(places) + 1e-6
