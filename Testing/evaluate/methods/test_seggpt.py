@@ -52,7 +52,7 @@ def test_the_mask_is_what_the_published_model_paints_in_the_prompt_s_colour(fold
         return_tensors="pt",
     )
     with torch.no_grad():
-        painted = model(**inputs).pred_masks[0, :, 32:]
+        painted = model(**inputs, embedding_type="semantic").pred_masks[0, :, 32:]
     colour = torch.tensor(processor.get_palette(1)[1]).float()
     mean, std = (torch.tensor(values)[:, None, None] for values in (processor.image_mean, processor.image_std))
     rgb = ((painted * std + mean) * 255).clip(0, 255)

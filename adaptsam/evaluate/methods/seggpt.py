@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from adaptsam.errors import CheckpointError
 from adaptsam.evaluate.methods.method import NotApplicable, Pair, Workbench
@@ -76,7 +77,7 @@ def load_seggpt(folder: Path, device: torch.device) -> tuple[Any, Any]:
     try:
         model = SegGptForImageSegmentation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         processor = SegGptImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise CheckpointError(f"SegGPT cannot be read from {folder.name} ({reason}); download it again.") from error
     return model.eval().to(device), processor
