@@ -1,8 +1,6 @@
 """Interactive training inside MONAI's engines."""
 
 import copy
-import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +8,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import MeanDice
 from segment_anything.modeling import Sam
-from torch import distributed, multiprocessing, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from adaptsam.errors import TrainingError
@@ -97,40 +95,3 @@ def test_an_evaluator_gives_monais_dice_for_each_kind_of_prompt(tiny: Sam) -> No
     assert max(first.values()) > 0.3
     evaluator.run()
     assert evaluator.state.metrics == first
-
-
-def _one_of_two(rank: int, folder: str, state: dict, config: object) -> None:
-    from adaptsam.sam import build_sam
-
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
-    store = distributed.FileStore(f"{folder}/store", 2)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    sam = build_sam(config)
-    sam.load_state_dict(state)
-    network = nn.parallel.DistributedDataParallel(TrainableSam(sam), find_unused_parameters=True)
-    trainer = SupervisedTrainer(
-        device=torch.device("cpu"),
-        max_epochs=2,
-        train_data_loader=DataLoader(samples()[rank::2], batch_size=2),
-        network=network,
-        optimizer=torch.optim.AdamW(network.parameters(), 1e-3),
-        loss_function=nn.Identity(),
-        iteration_update=InteractiveUpdate(Interaction(rounds=ROUNDS), seed=3),
-        decollate=False,
-    )
-    trainer.run()
-    torch.save(sam.state_dict(), f"{folder}/rank{rank}.pt")
-    distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_model_that_one_trains(tiny: Sam, base, tmp_path: Path) -> None:
-    state = copy.deepcopy(tiny.state_dict())
-    multiprocessing.spawn(_one_of_two, (str(tmp_path), state, base.config), nprocs=2)
-    train(tiny, epochs=2)
-    for rank in range(2):
-        other = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
-        assert max((tiny.state_dict()[name] - other[name]).abs().max().item() for name in other) < 5e-4
-    changed = max((tiny.state_dict()[name] - state[name]).abs().max().item() for name in state)
-    assert changed > 2e-3

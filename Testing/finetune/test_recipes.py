@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import monai.bundle
 import numpy as np
 import pytest
 import torch
@@ -15,13 +17,17 @@ from PIL import Image
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.cli import main
-from adaptsam.errors import InputError, OutputError
+from adaptsam.errors import InputError, OutputError, TrainingError
 from adaptsam.finetune.adapter_file import load_adapter
+from adaptsam.finetune.direct import DirectTransfer
+from adaptsam.finetune.engine import InteractiveUpdate
 from adaptsam.finetune.recipe_files import recipe_files, recipe_names, recipes_folder
 from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
 from adaptsam.finetune.training_files import TrainingFiles
 from adaptsam.sam import load_sam, save_checkpoint
 
+FINE_TUNING = ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
+HALVES = [0.6, 0.2, 0.2]
 QUICK = {"epochs": 2, "rounds": 2, "batch": 4, "rate": 1e-3, "device": "cpu"}
 
 
@@ -51,8 +57,8 @@ def train(inputs: dict[str, Any], output: Path, recipe: str = "kvasir_lora", **c
 
 
 def test_every_recipe_is_a_bundle_with_metadata_and_published_numbers() -> None:
-    assert recipe_names() == ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
-    for name in recipe_names():
+    assert recipe_names() == ["bundled_small_sam", *FINE_TUNING]
+    for name in FINE_TUNING:
         settings = recipe_settings(read_recipe(name))
         nsclc = name.startswith("nsclc")
         assert (settings["rate"], settings["least_rate"], settings["warm_up"], settings["batch"]) == (
@@ -77,7 +83,7 @@ def test_a_recipe_leaves_models_that_can_be_used_and_curves(inputs: dict[str, An
     assert any(not torch.equal(value, merged[key]) for key, value in base.sam.state_dict().items())
     curves = json.loads((tmp_path / "curves.json").read_text())
     assert len(curves["losses"]) == 2 * 3
-    assert [row["epoch"] for row in curves["scores"]] == [1, 2]
+    assert [row["epoch"] for row in curves["scores"]] == [0, 1, 2]
     assert set(curves["scores"][0]) == {"epoch", "dice", "none", "point", "box"}
     row = curves["scores"][0]
     assert row["dice"] == pytest.approx((row["none"] + row["point"] + row["box"]) / 3, abs=1e-6)
@@ -135,6 +141,75 @@ def test_a_damaged_state_is_refused(inputs: dict[str, Any], tmp_path: Path) -> N
         train(inputs, tmp_path)
 
 
+def test_weights_that_are_not_finite_never_replace_the_last_good_state(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach = TrainingFiles.attach
+
+    def attach_and_spoil(self: TrainingFiles, trainer: Any) -> None:
+        @trainer.on(Events.ITERATION_COMPLETED(once=6))
+        def spoil() -> None:
+            with torch.no_grad():
+                self.sam.mask_decoder.iou_token.weight.fill_(float("nan"))
+
+        attach(self, trainer)
+
+    monkeypatch.setattr(TrainingFiles, "attach", attach_and_spoil)
+    with pytest.raises(TrainingError, match=r"not finite in epoch 2, iteration 6; .* lower rate, or with clip=1"):
+        train(inputs, tmp_path)
+    kept = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert len(kept["losses"]) == 3
+    assert all(tensor.isfinite().all() for tensor in kept["network"].values())
+    best = load_sam(tmp_path / "best.safetensors", "cpu")
+    assert all(tensor.isfinite().all() for tensor in best.sam.state_dict().values())
+
+
+def test_a_training_that_makes_the_model_worse_gives_the_one_it_began_with(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    files = train(inputs, tmp_path, rate=1e-4)
+    before, *after = [row["dice"] for row in files.scores]
+    assert max(after) < before
+    best, base = (load_sam(path, "cpu").sam for path in (tmp_path / "best.safetensors", inputs["checkpoint"]))
+    for key, tensor in base.state_dict().items():
+        assert torch.allclose(best.state_dict()[key], tensor, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "raise accumulate, or set checkpointed=true"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "smaller batch"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "lower workers or cache"),
+        (OSError(28, "No space left on device"), "No space left on device; what was kept before is whole"),
+    ],
+)
+def test_what_the_machine_lacks_is_told_in_one_sentence(
+    error: Exception,
+    sentence: str,
+    inputs: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(InteractiveUpdate, "__call__", fail)
+    given = {**inputs, **QUICK, "output_dir": tmp_path / "out"}
+    assert main(["train", "kvasir_lora", *(f"{key}={value}" for key, value in given.items()), "--json"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("adaptsam: ")
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+def test_what_a_killed_process_left_half_written_is_taken_away(inputs: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / ".0123.part").write_bytes(b"half")
+    train(inputs, tmp_path, epochs=1)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_full_disk_leaves_the_state_before(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +223,7 @@ def test_a_full_disk_leaves_the_state_before(
         save(state, path)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OutputError, match="the one before is whole"):
+    with pytest.raises(OutputError, match=r"the disk is full or gone.*before is whole"):
         train(inputs, tmp_path)
     assert len(torch.load(tmp_path / "state.pt", weights_only=True)["losses"]) == 3
     assert not list(tmp_path.glob("*.part"))
@@ -223,22 +298,70 @@ def test_the_command_shows_and_trains(
     assert len(json.loads(capsys.readouterr().out)["losses"]) == 3
 
 
-@pytest.mark.slow  # two new processes that import MONAI
-def test_monais_own_command_runs_a_recipe_and_measures_its_model(inputs: dict[str, Any], tmp_path: Path) -> None:
+def bundle(recipe: str, config: str) -> dict[str, Any]:
+    """What MONAI's commands are given of a recipe."""
     root = recipes_folder()
+    files = [str(root / "common" / config), str(root / recipe / "configs" / config)]
+    return {"config_file": files, "meta_file": str(root / recipe / "configs" / "metadata.json")}
 
-    def bundle(config: str, **options: Any) -> None:
-        files = [str(root / "common" / config), str(root / "kvasir_lora" / "configs" / config)]
-        words = ["--config_file", str(files), "--meta_file", str(root / "kvasir_lora" / "configs" / "metadata.json")]
-        words += [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        subprocess.run(
-            [sys.executable, "-m", "monai.bundle", "run", *words],
-            check=True,
-            cwd=root.parent,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
 
-    bundle("train.json", **{**inputs, **QUICK, "epochs": 1, "output_dir": tmp_path / "trained"})
+def test_monais_own_command_runs_a_recipe_and_measures_its_model(inputs: dict[str, Any], tmp_path: Path) -> None:
+    given = {**inputs, **QUICK, "epochs": 1, "output_dir": str(tmp_path / "trained")}
+    monai.bundle.run(**bundle("kvasir_lora", "train.json"), **given)
     best = tmp_path / "trained" / "best.safetensors"
-    bundle("inference.json", **{**inputs, "checkpoint": best, "device": "cpu", "output_dir": tmp_path / "eval"})
+    measured = {**inputs, "checkpoint": str(best), "device": "cpu", "output_dir": str(tmp_path / "eval")}
+    monai.bundle.run(**bundle("kvasir_lora", "inference.json"), **measured)
     assert "box" in (tmp_path / "eval" / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_the_metadata_are_what_monai_asks_for(recipe: str) -> None:
+    schema = recipes_folder() / "common" / "metadata_schema.json"
+    metadata = recipes_folder() / recipe / "configs" / "metadata.json"
+    monai.bundle.verify_metadata(meta_file=str(metadata), filepath=str(schema))
+    without = {key: value for key, value in json.loads(metadata.read_text()).items() if key != "task"}
+    with pytest.raises(jsonschema.ValidationError, match="'task' is a required property"):
+        jsonschema.validate(without, json.loads(schema.read_text()))
+
+
+def test_a_trained_model_is_what_the_metadata_say_and_can_be_exported(inputs: dict[str, Any], tmp_path: Path) -> None:
+    given: dict[str, Any] = {**bundle("bundled_small_sam", "inference.json"), "checkpoint": inputs["checkpoint"]}
+    shape = {"_meta_#network_data_format#inputs#image#spatial_shape": [64, 64]}
+    monai.bundle.verify_net_in_out("network_def", device="cpu", **given, **shape)
+    wrong = {"_meta_#network_data_format#outputs#pred#num_channels": 3}
+    with pytest.raises(ValueError, match="output channel number"):
+        monai.bundle.verify_net_in_out("network_def", device="cpu", **given, **shape, **wrong)
+    network = DirectTransfer(load_sam(inputs["checkpoint"], "cpu").sam)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    given["config_file"] = given["config_file"][0]
+    files = {"ckpt_file": str(tmp_path / "model.pt"), "filepath": str(tmp_path / "model.ts")}
+    monai.bundle.ckpt_export("network_def", use_trace=True, input_shape=[1, 3, 64, 64], **files, **given)
+    image = 255 * torch.rand(1, 3, 64, 64)
+    assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(image), network(image), atol=1e-5)
+
+
+def test_the_bundled_models_recipe_makes_a_model(tmp_path: Path) -> None:
+    short = "encoder_steps=1 pool=1 decoder_steps=1 joint_steps=0 batch=1 prompts=2 phantoms=0 workers=0 device=cpu"
+    assert main(["train", "bundled_small_sam", *short.split(), f"output_dir={tmp_path / 'out'}"]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["adaptsam_small.safetensors"]
+    assert load_sam(tmp_path / "out" / "adaptsam_small.safetensors", "cpu").image_size == 256
+
+
+@pytest.mark.slow  # new processes that import MONAI
+def test_two_processes_of_torchrun_train_the_model_that_one_trains(inputs: dict[str, Any], tmp_path: Path) -> None:
+    one = train(inputs, tmp_path / "one", "kvasir_full", shares=HALVES)
+    given = {**inputs, **QUICK, "shares": json.dumps(HALVES), "output_dir": tmp_path / "two"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run(
+        [*torchrun, "-m", "adaptsam.cli", "train", "kvasir_full", *(f"{key}={value}" for key, value in given.items())],
+        check=True,
+        cwd=recipes_folder().parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    two = json.loads((tmp_path / "two" / "curves.json").read_text())
+    assert two["losses"] == pytest.approx(one.losses, rel=1e-4)
+    assert two["scores"][-1] == pytest.approx(one.scores[-1], abs=0.02)
+    first, other = (load_sam(tmp_path / run / "last.safetensors", "cpu").sam.state_dict() for run in ("one", "two"))
+    start = load_sam(inputs["checkpoint"], "cpu").sam.state_dict()
+    assert max((first[key] - other[key]).abs().max().item() for key in first) < 5e-4
+    assert max((first[key] - start[key]).abs().max().item() for key in first) > 2e-3

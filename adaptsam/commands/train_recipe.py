@@ -65,6 +65,11 @@ def run(args: argparse.Namespace) -> None:
         files = run_recipe(parser)
     except KeyboardInterrupt:
         raise Cancelled("stopped; the same command goes on from what was kept last.") from None
+    if files is None:
+        print_json({"output": folder.resolve()}) if args.json else print(f"What came out is in {folder}.")
+        return
+    if not files.writes:
+        return
     if args.json:
         print_json({"output": folder.resolve(), "scores": files.scores, "losses": files.losses})
         return
@@ -88,7 +93,7 @@ def changes(words: list[str]) -> dict[str, Any]:
 
 
 def _say_what_happens(as_json: bool) -> None:
-    """MONAI's lines of progress, without those that only say that an engine runs."""
+    """MONAI's lines of progress, without those that only say that an engine runs, and tracebacks of told errors."""
     import logging
     import sys
 
@@ -96,5 +101,6 @@ def _say_what_happens(as_json: bool) -> None:
     logger.setLevel(logging.WARNING if as_json else logging.INFO)
     if not logger.handlers:
         logger.addHandler(logging.StreamHandler(sys.stderr))
+        logger.addFilter(lambda record: record.levelno < logging.ERROR)
     for quiet in ("ignite", "ignite.engine.engine.SupervisedTrainer", "monai"):
         logging.getLogger(quiet).setLevel(logging.CRITICAL)

@@ -134,7 +134,7 @@ def train(recipe: Recipe, output: Path, overwrite: bool = False) -> nn.Module:
 
     Raises:
         OutputError: there is a model in the folder, or it cannot be written.
-        FloatingPointError: the loss is not finite.
+        TrainingError: the loss is not finite.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng([recipe.seed, 0])

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional
 
 from adaptsam.errors import TrainingError
@@ -22,8 +23,8 @@ from adaptsam.finetune.interactive import PROMPTS, Interaction, evaluation_promp
 class InteractiveUpdate:
     """The ``iteration_update`` of a SupervisedTrainer whose network is a :class:`~.interactive.TrainableSam`.
 
-    The engine's output has "loss", the mean over the rounds; "losses", that of each round; "image", "label", and
-    "pred", the last round's mask (B, 1, S, S).
+    The engine's output has "loss", the mean over the rounds (and the processes); "losses", that of each round; "image",
+    "label", and "pred", the last round's mask (B, 1, S, S).
 
     Args:
         how: the interaction; the published one by default.
@@ -64,7 +65,7 @@ class InteractiveUpdate:
             engine.optimizer.step()
             losses.append(torch.cat([one.loss.detach() for one in rounds]).mean())
         pred = torch.cat([_upscaled(one.logits, images.shape[-1]) for one in rounds])
-        each = torch.stack(losses)
+        each = _mean_of_processes(torch.stack(losses))
         return {"loss": each.mean().item(), "losses": each.tolist(), "image": images, "label": truth, "pred": pred}
 
     def _size(self, images: Tensor) -> int:
@@ -72,10 +73,7 @@ class InteractiveUpdate:
 
     def _check(self, loss: Tensor, engine: SupervisedTrainer) -> None:
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss is not finite in epoch {engine.state.epoch}, iteration {engine.state.iteration}; the last "
-                "checkpoint is good: go on from it with a lower learning rate."
-            )
+            raise not_finite("The loss is", engine)
 
 
 class PromptedEvaluation:
@@ -103,6 +101,21 @@ class PromptedEvaluation:
                 logits, _, given = engine.network(given, tokens)
                 output[kind] = _upscaled(logits, images.shape[-1])
         return output
+
+
+def _mean_of_processes(values: Tensor) -> Tensor:
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(values)
+        values /= distributed.get_world_size()
+    return values
+
+
+def not_finite(what: str, engine: Engine) -> TrainingError:
+    """The error of a training whose numbers ran away."""
+    return TrainingError(
+        f"{what} not finite in epoch {engine.state.epoch}, iteration {engine.state.iteration}; the best model so far "
+        "is kept: begin from it with a lower rate, or with clip=1, in another output_dir."
+    )
 
 
 def _batch(engine: Any, batchdata: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[int]]:

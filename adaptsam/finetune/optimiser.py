@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adaptsam.errors import TrainingError
+
 _REPORTED = 50
 
 
@@ -61,10 +63,10 @@ class Optimiser:
         """One step down the gradient of a loss.
 
         Raises:
-            FloatingPointError: the loss is not finite; the parameters are as they were.
+            TrainingError: the loss is not finite; the parameters are as they were.
         """
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"The loss of the {self.name} is not finite at step {self.done}; lower its rate.")
+            raise TrainingError(f"The loss of the {self.name} is not finite at step {self.done}; lower its rate.")
         for group in self.adam.param_groups:
             group["lr"] = learning_rate(self.done, self.steps, self.peak, self.warm_up)
         self.adam.zero_grad()

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from monai.data import DistributedSampler
-from torch import distributed
 from torch.utils.data import Dataset
+
+from adaptsam.finetune.processes import Processes
 
 
 class EpochOrder(DistributedSampler):
@@ -19,11 +20,11 @@ class EpochOrder(DistributedSampler):
     Args:
         dataset: what is ordered; it has a length.
         seed: of the order.
+        processes: that share it; this one alone by default.
     """
 
-    def __init__(self, dataset: Dataset, seed: int = 0) -> None:
-        several = distributed.is_available() and distributed.is_initialized()
-        count, rank = (distributed.get_world_size(), distributed.get_rank()) if several else (1, 0)
+    def __init__(self, dataset: Dataset, seed: int = 0, processes: Processes | None = None) -> None:
+        rank, count = (processes.rank, processes.size) if processes is not None else (0, 1)
         super().__init__(dataset, num_replicas=count, rank=rank, shuffle=True, seed=seed)
         self.skip = 0
 

@@ -31,7 +31,7 @@ from adaptsam.finetune.mixture import TrainingPairs
 from adaptsam.finetune.optimiser import Optimiser
 from adaptsam.finetune.pairs import VisitPairs
 from adaptsam.finetune.promptable import draw_mask, prompt_loss
-from adaptsam.sam import SMALL, build_sam, encode, load_sam, save_checkpoint
+from adaptsam.sam import SMALL, build_sam, choose_device, encode, load_sam, save_checkpoint
 from adaptsam.sam.files import replacing
 
 
@@ -133,6 +133,7 @@ class Training:
 
     def run(self, minutes: float | None = None) -> bool:
         """Train, at most for that long; True if the model is finished and was written to ``output``."""
+        self.output.parent.mkdir(parents=True, exist_ok=True)
         self._end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         self._kept = time.monotonic()
         resumed = self._resume()
@@ -247,6 +248,16 @@ class Training:
         return {"recipe": asdict(self.recipe), "data": "synthetic: phantoms and random shapes", **figures}
 
 
+def prepared(
+    recipe: Recipe, output: str | Path, start: str | Path | None = None, device: str = "auto", workers: int = 1
+) -> Training:
+    """A training of a new model, or of one that was given (``start``), as recipes and the command want it."""
+    torch.manual_seed(recipe.seed)
+    sam = new_sam() if start is None else load_sam(start, "cpu").sam
+    chosen = choose_device(device)
+    return Training(sam.to(chosen).train(), recipe, Path(output), str(chosen), workers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="the model, .safetensors")
@@ -258,9 +269,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
     args = parser.parse_args()
     recipe = Recipe(**{option.name: getattr(args, option.name) for option in fields(Recipe)})
-    torch.manual_seed(recipe.seed)
-    sam = new_sam() if args.start is None else load_sam(args.start, "cpu").sam
-    training = Training(sam.to(args.device).train(), recipe, args.output, args.device, args.workers)
+    training = prepared(recipe, args.output, args.start, args.device, args.workers)
     finished = training.run(args.minutes)
     print(json.dumps({"finished": finished, "file": str(args.output if finished else training.unfinished)}))
 

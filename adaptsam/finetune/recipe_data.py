@@ -6,16 +6,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from adaptsam.data.datasets import PARTS, Sample, open_dataset
+from adaptsam.data.datasets.sample import SHARES
 from adaptsam.errors import InputError
 
 
-def dataset_parts(path: str | None, kind: str | None = None, seed: int = 0) -> dict[str, tuple[Sample, ...]]:
+def dataset_parts(
+    path: str | None, kind: str | None = None, seed: int = 0, shares: Sequence[float] = SHARES
+) -> dict[str, tuple[Sample, ...]]:
     """The samples of a data set to train, to validate and to test with, patient by patient.
 
     Args:
         path: the folder.
         kind: of the data set; recognised by default.
         seed: of the split.
+        shares: of patients, to train, to validate and to test with; their sum is 1.
 
     Raises:
         InputError: no folder was given, it is no data set, or there is nothing to train or to validate with.
@@ -24,7 +28,10 @@ def dataset_parts(path: str | None, kind: str | None = None, seed: int = 0) -> d
         raise InputError("A recipe needs a folder of images and masks; give it with dataset_dir=FOLDER.")
     dataset = open_dataset(path, kind)
     dataset.check_usable()
-    parts = dataset.split(seed)
+    if not isinstance(shares, Sequence) or len(shares) != len(PARTS):
+        raise InputError(f"shares are three numbers, as [0.8, 0.1, 0.1], not {shares!r}.")
+    train, validation, test = shares
+    parts = dataset.split(seed, (train, validation, test))
     if not parts["train"] or not parts["validation"]:
         raise InputError(
             f"{dataset.name} has too few samples to train and to validate with; three of the kind {dataset.unit} are "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,13 +30,15 @@ def recipes_folder() -> Path:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that fine-tune a SAM."""
+    """The recipes that train a SAM."""
     names = (path.parent.parent.name for path in recipes_folder().glob("*/configs/train.json"))
     return sorted(name for name in names if name != AGENT_BUNDLE)
 
 
 def recipe_files(name: str) -> list[Path]:
-    """The configuration files of a recipe, the common one first, as ``monai.bundle run --config_file`` takes them.
+    """The configuration files of a recipe, as ``monai.bundle run --config_file`` takes them.
+
+    The common one comes first, unless the recipe says by itself what is to be run.
 
     Args:
         name: of a recipe, or the folder of one's own bundle.
@@ -49,7 +52,9 @@ def recipe_files(name: str) -> list[Path]:
         near = get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise InputError(f"There is no recipe {name!r}; known are {', '.join(known)}.{hint}")
-    return [recipes_folder() / COMMON / "train.json", own / "configs" / "train.json"]
+    file = own / "configs" / "train.json"
+    alone = "run" in json.loads(file.read_text(encoding="utf-8"))
+    return [file] if alone else [recipes_folder() / COMMON / "train.json", file]
 
 
 def change_settings(bundle: Any, known: Mapping[str, Any], changes: Mapping[str, Any]) -> None:

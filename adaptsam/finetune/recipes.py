@@ -5,20 +5,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 
-from adaptsam.errors import InputError, TrainingError, sentence_in
+from adaptsam.errors import AdaptSAMError, InputError, OutputError, TrainingError, sentence_in
 from adaptsam.finetune.recipe_files import change_settings, recipe_files
 from adaptsam.finetune.samples import sample_error
 from adaptsam.finetune.training_files import TrainingFiles
 
 #: What may be set: plain values of the common configuration, and what a recipe adds.
-_PARTS_OF_THE_BUNDLE = ("bundle_root", "imports", "settings", "parts", "base", "how", "torch_device", "network_def")
-_BUILT = ("network", "optimizer", "iterations", "lr_scheduler", "early_stop", "train", "validate", "initialize", "run")
+_PARTS_OF_THE_BUNDLE = (
+    *("bundle_root", "imports", "settings", "parts", "base", "how"),
+    *("processes", "torch_device", "network_def", "recipe"),
+)
+_BUILT = (
+    *("network", "optimizer", "iterations", "lr_scheduler", "early_stop", "train", "validate", "training"),
+    *("initialize", "run", "finalize"),
+)
+
+
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
 
 
 def read_recipe(name: str, changes: Mapping[str, Any] | None = None) -> ConfigParser:
@@ -49,26 +58,63 @@ def recipe_settings(parser: ConfigParser) -> dict[str, Any]:
     return {key: value for key, value in parser.get().items() if key not in (*_PARTS_OF_THE_BUNDLE, *_BUILT)}
 
 
-def run_recipe(parser: ConfigParser) -> TrainingFiles:
+def run_recipe(parser: ConfigParser) -> TrainingFiles | None:
     """Train as a recipe says; goes on where an earlier run of the same settings was stopped.
+
+    Returns:
+        What came out; None where the recipe is not one of fine-tuning.
 
     Raises:
         InputError: data, model or settings cannot be used.
         TrainingError: the loss is not finite, or the memory does not suffice.
         OutputError: the folder cannot be written.
     """
+    files: TrainingFiles | None = None
     try:
-        files: TrainingFiles = parser.get_parsed_content("train#files")
-        for number in range(len(parser["initialize"])):
-            parser.get_parsed_content(f"initialize#{number}")
-        parser.get_parsed_content("train#trainer").run()
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "The device has too little memory; raise accumulate, or set checkpointed=true, amp=true or a smaller batch."
-        ) from error
+        if "train" in parser:
+            files = parser.get_parsed_content("train#files")
+        for stage in ("initialize", "run", "finalize"):
+            for number in range(len(parser[stage])):
+                parser.get_parsed_content(f"{stage}#{number}")
     except Exception as error:
-        said = sentence_in(error) or sample_error(error)
+        said = _said(error)
         if said is None:
             raise
+        if isinstance(said, TrainingError) and files is not None:
+            files.save_models()
         raise said from error
     return files
+
+
+def _said(error: BaseException) -> AdaptSAMError | None:
+    """The sentence for the user inside an error that MONAI, ignite or a worker process has wrapped."""
+    told = sentence_in(error) or sample_error(error)
+    if told is not None:
+        return told
+    chain = list(_causes(error))
+    for cause in chain:
+        lacking = any(words in str(cause) for words in _OUT_OF_MEMORY)
+        if isinstance(cause, torch.OutOfMemoryError | MemoryError) or lacking:
+            return TrainingError(
+                "The device has too little memory; raise accumulate, or set checkpointed=true, amp=true or a smaller "
+                "batch."
+            )
+        if "DataLoader worker (pid" in str(cause):
+            return TrainingError(
+                "A process that reads samples was ended from outside, most often for want of memory; lower workers or "
+                "cache, and give the same command again."
+            )
+    for cause in chain:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            where = f" at {cause.filename}" if cause.filename else ""
+            return OutputError(
+                f"The training cannot go on: {cause.strerror}{where}; what was kept before is whole, and the same "
+                "command goes on from there."
+            )
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -17,12 +17,14 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import EarlyStopHandler
-from torch import distributed, nn
+from torch import nn
 
 from adaptsam.errors import InputError, OutputError
 from adaptsam.finetune.adapter_file import load_adapter, save_adapter
+from adaptsam.finetune.engine import not_finite
 from adaptsam.finetune.lora import trained_tensors
 from adaptsam.finetune.order import EpochOrder
+from adaptsam.finetune.processes import Processes
 from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import SamModel, save_checkpoint
 from adaptsam.sam.files import replacing
@@ -48,6 +50,7 @@ class TrainingFiles:
         settings: JSON; everything that decides what comes out. A state of other settings is refused.
         early_stop: its count is kept too.
         every: iterations after which the state is kept, beside each epoch's end; 0 for none.
+        processes: that train together; the first one writes.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class TrainingFiles:
         settings: Mapping[str, Any],
         early_stop: EarlyStopHandler | None = None,
         every: int = 0,
+        processes: Processes | None = None,
     ) -> None:
         self.folder, self.base, self.tuning = Path(folder), base, tuning
         self.sam = getattr(network, "module", network).sam
@@ -70,6 +74,7 @@ class TrainingFiles:
         self.order, self.early_stop, self.every = order, early_stop, every
         described = {**settings, "base": base.sha256, "tuning": tuning.to_dict()}
         self.settings: dict[str, Any] = json.loads(json.dumps(described, default=str))
+        self.writes = processes is None or processes.first
         self.losses: list[float] = []
         self.scores: list[dict[str, float]] = []
         self.finished = False
@@ -81,8 +86,12 @@ class TrainingFiles:
         trainer.add_event_handler(Events.COMPLETED, self._completed)
 
     def _resume(self, trainer: SupervisedTrainer) -> None:
+        if self.writes:
+            for left in self.folder.glob(".*.part"):  # of a process that was killed while it wrote
+                left.unlink()
         path = self.folder / STATE
         if not path.is_file():
+            self._measure_before(trainer)
             return
         try:
             state: Any = load_pickled(path)
@@ -104,6 +113,14 @@ class TrainingFiles:
         if self.finished:
             trainer.terminate()
 
+    def _measure_before(self, trainer: SupervisedTrainer) -> None:
+        """The score of the model as it is, for epoch 0: the best so far, with an adapter that changes nothing."""
+        evaluator = self.evaluator
+        # MONAI validates twice when it is asked to for epoch 0: from -1 up to the least number of epochs, 1.
+        evaluator.add_event_handler(Events.EPOCH_COMPLETED(once=1), evaluator.terminate)
+        evaluator.run(0)
+        self._score(trainer)
+
     def _check(self, state: Mapping[str, Any], path: Path) -> None:
         if not isinstance(state, Mapping) or state.get("version") != _VERSION:
             raise InputError(f"{path} was written by another version of AdaptSAM; give another output_dir.")
@@ -123,17 +140,21 @@ class TrainingFiles:
             self._keep(trainer)
 
     def _epoch(self, trainer: SupervisedTrainer) -> None:
+        self._score(trainer)
+        self.finished = bool(trainer.should_terminate) or trainer.state.epoch == trainer.state.max_epochs
+        self._keep(trainer)
+
+    def _score(self, trainer: SupervisedTrainer) -> None:
         measured = self.evaluator.state
         if measured.epoch == trainer.state.epoch:
             self.scores.append({"epoch": trainer.state.epoch, **{k: float(v) for k, v in measured.metrics.items()}})
             if measured.best_metric_epoch == trainer.state.epoch:
                 self._save_adapter(BEST, trainer)
-        self.finished = bool(trainer.should_terminate) or trainer.state.epoch == trainer.state.max_epochs
-        self._keep(trainer)
 
     def _keep(self, trainer: SupervisedTrainer) -> None:
-        if not _first_process():
+        if not self.writes:
             return
+        self._check_finite(trainer)
         stop = None if self.early_stop is None else self.early_stop._handler
         state = {
             "version": _VERSION,
@@ -157,15 +178,18 @@ class TrainingFiles:
                 temporary.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
         except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError on a full disk
             raise OutputError(
-                f"The state of the training cannot be written to {self.folder} ({error}); the one before is whole: "
-                "make room, and give the same command again."
+                f"The state of the training cannot be written to {self.folder} ({_reason(error)}); what was kept "
+                "before is whole: make room, and give the same command again."
             ) from error
 
     def _completed(self, trainer: SupervisedTrainer) -> None:
-        if not self.losses or not _first_process():
-            return
-        self._save_adapter(LAST, trainer)
-        for name in (BEST, LAST):
+        if self.losses and self.writes:
+            self._save_adapter(LAST, trainer)
+            self.save_models()
+
+    def save_models(self) -> None:
+        """Write the plain SAMs of the adapters that are kept, if the tuning can be merged into one."""
+        for name in (BEST, LAST) if self.writes else ():
             adapter = self.folder / f"{name}.adapter.safetensors"
             if not adapter.is_file():
                 continue
@@ -175,15 +199,21 @@ class TrainingFiles:
                 about = {"trained": self.settings, "scores": self.scores}
                 save_checkpoint(file, model.sam, model.config, kind=model.kind, dtype=torch.float32, metadata=about)
 
+    def _check_finite(self, trainer: SupervisedTrainer) -> None:
+        """A finite loss can have gradients that are not; what they leave must not replace the last good state."""
+        if not all(torch.isfinite(tensor).all() for tensor in trained_tensors(self.sam).values()):
+            raise not_finite("Weights are", trainer)
+
     def _save_adapter(self, name: str, trainer: SupervisedTrainer) -> None:
-        if _first_process():
+        if self.writes:
             about = {"settings": self.settings, "epoch": trainer.state.epoch, "scores": self.scores[-1:]}
             path = self.folder / f"{name}.adapter.safetensors"
             save_adapter(path, self.sam, self.tuning, self.base.sha256, about)
 
 
-def _first_process() -> bool:
-    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+def _reason(error: Exception) -> str:
+    """In words; PyTorch's writer only says at which byte it ended."""
+    return (isinstance(error, OSError) and error.strerror) or "the disk is full or gone"
 
 
 def _inside_epoch(trainer: SupervisedTrainer) -> int:

@@ -10,6 +10,7 @@ projections there are made once and kept (:class:`ImageSide`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -239,7 +240,7 @@ def _upscaled_product(decoder: MaskDecoder, image: torch.Tensor, hyper: torch.Te
         float32 (B, M, 4h, 4w).
     """
     first, norm, activation, second, last_activation = decoder.output_upscaling
-    side = round(image.shape[1] ** 0.5)
+    side = math.isqrt(image.shape[1])
     x = _upscale_twice(first, image)
     x = activation(functional.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
     x = last_activation(_upscale_twice(second, x))
