@@ -37,7 +37,8 @@ def draw(runs: list[Path], output: Path) -> None:
         for kind, marker in zip(("none", "point", "box"), "os^", strict=True):
             [values] = [values for tag, values in found.items() if tag.split("/")[-1].endswith(kind)]
             dice.plot(list(values), list(values.values()), marker=marker, label=f"{run.name}, {DICE[kind]}", **style)
-    losses.set(xlabel="iteration", ylabel="loss, mean of the rounds", yscale="log")
+    losses.set(xlabel="iteration", ylabel="loss, mean of the rounds")
+    dice.xaxis.get_major_locator().set_params(integer=True)
     dice.set(xlabel="epoch (0: before training)", ylabel="Dice in validation", ylim=(0, 1))
     losses.legend(fontsize=8)
     dice.legend(fontsize=6, ncols=2)
