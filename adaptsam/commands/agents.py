@@ -1,4 +1,4 @@
-"""``adaptsam agents``: the agents on this machine, and what is in an agent's file."""
+"""``adaptsam agents``: the agents on this machine, what is in an agent's file, and bringing one here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
-from adaptsam.errors import CheckpointError
+from adaptsam.commands.console import ProgressBars, add_talk_options, print_json, print_table, printable
+from adaptsam.errors import Cancelled, CheckpointError, InputError
 
 if TYPE_CHECKING:
     from adaptsam.alignsam import Package
@@ -18,10 +18,13 @@ Agents find one target each, with nobody clicking: what there is on this machine
   adaptsam agents list                    the agents that can be given by name
   adaptsam agents list --folder agents    those in a folder
   adaptsam agents inspect heart           target, SAM, settings, training and scores of one, by name or file
+  adaptsam agents fetch https://…/liver.agent.safetensors --sha256 …     from an address (or a file)
+  adaptsam agents fetch liver --catalogue https://…/agents.toml          by a catalogue of names and hashes
 
-An agent is one file, NAME.agent.safetensors; nothing in it is ever executed. Agents have a name when they lie in the
-platform's data folder of AdaptSAM, or where the environment variable ADAPTSAM_AGENTS says. Each one works with the SAM
-that it was trained with, which 'inspect' names.
+An agent is one file, NAME.agent.safetensors; nothing in it is ever executed. Agents have a name when they come with
+AdaptSAM, lie in its data folder of the platform, or where the environment variable ADAPTSAM_AGENTS says.
+ADAPTSAM_AGENT_CATALOGUE names a catalogue for everybody: TOML, a table with url and sha256 for each agent. Each agent
+works with the SAM that it was trained with, which 'inspect' names.
 """
 
 
@@ -39,7 +42,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     inspecting = actions.add_parser("inspect", help="what is in an agent's file")
     inspecting.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
     inspecting.set_defaults(run=run_inspect)
-    for action in (listing, inspecting):
+    fetching = actions.add_parser("fetch", help="bring an agent to this machine")
+    fetching.add_argument("agent", metavar="AGENT", help="an address, a file, or a name in the catalogue")
+    fetching.add_argument("--sha256", metavar="HEX", help="what an address's or file's hash must be")
+    fetching.add_argument("--catalogue", metavar="FILE", help="a file or an address; default: ADAPTSAM_AGENT_CATALOGUE")
+    fetching.add_argument("--overwrite", action="store_true", help="replace another agent of that name")
+    fetching.set_defaults(run=run_fetch)
+    for action in (listing, inspecting, fetching):
         add_talk_options(action)
 
 
@@ -68,6 +77,32 @@ def run_inspect(args: argparse.Namespace) -> None:
         print_json({"file": path.resolve(), "bytes": path.stat().st_size, **described})
     else:
         print_table([{"": key, "what": value} for key, value in _lines("", described)], path.name)
+
+
+def run_fetch(args: argparse.Namespace) -> None:
+    from adaptsam.alignsam.fetching import fetch_agent, is_address, offered, read_catalogue
+    from adaptsam.alignsam.shelf import agent_name
+
+    if is_address(args.agent) or Path(args.agent).is_file():
+        offer = offered(args.agent, args.sha256)
+    else:
+        if args.sha256:
+            raise InputError("--sha256 is for an address or a file; a catalogue has its own.")
+        offers = read_catalogue(args.catalogue)
+        if args.agent not in offers:
+            raise CheckpointError(f"The catalogue has no agent {args.agent!r}, only: {', '.join(offers) or 'none'}.")
+        offer = offers[args.agent]
+    with ProgressBars(args.quiet) as progress:
+        try:
+            path = fetch_agent(offer, overwrite=args.overwrite, progress=progress)
+        except KeyboardInterrupt:
+            raise Cancelled("stopped; what has arrived is kept, and the same command goes on from there.") from None
+    checked = "hash" if offer.fingerprint.is_exact else "its contents; no hash was given"
+    row = describe_row(agent_name(path), path) | {"checked by": checked}
+    if args.json:
+        print_json({"fetched": row})
+    else:
+        print(f"{row['name']}: {path} (finds {row['target']} with SAM {row['SAM']}; checked by {checked})")
 
 
 def describe_row(name: str, path: Path) -> dict[str, object]:
