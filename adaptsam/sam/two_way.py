@@ -19,6 +19,10 @@ from segment_anything.modeling.transformer import Attention, TwoWayAttentionBloc
 from torch.nn import functional
 
 
+# Of the upscaled features at a time, on the CPU: more does not stay in the cache, and is memory that the system clears.
+_UPSCALED_BYTES = 2 * 2**20
+
+
 @dataclass(frozen=True, eq=False)
 class Guidance:
     """PerSAM's two hints for a batch of requests (Zhang et al., 2023, Sec. 3.2).
@@ -239,6 +243,10 @@ def _upscaled_product(decoder: MaskDecoder, image: torch.Tensor, hyper: torch.Te
     Returns:
         float32 (B, M, 4h, 4w).
     """
+    together = max(1, _UPSCALED_BYTES // (8 * image.shape[1] * image.shape[2]))
+    if image.device.type == "cpu" and len(image) > together:
+        pieces = zip(image.split(together), hyper.split(together), strict=True)
+        return torch.cat([_upscaled_product(decoder, *piece) for piece in pieces])
     first, norm, activation, second, last_activation = decoder.output_upscaling
     side = math.isqrt(image.shape[1])
     x = _upscale_twice(first, image)
