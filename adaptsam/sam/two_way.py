@@ -18,7 +18,6 @@ from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch.nn import functional
 
-
 # Of the upscaled features at a time, on the CPU: more does not stay in the cache, and is memory that the system clears.
 _UPSCALED_BYTES = 2 * 2**20
 
