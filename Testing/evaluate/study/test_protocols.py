@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark_folders import (
+    drawn,
+    gray,
+    save,
     write_binary_task,
     write_coco_20i,
     write_fss_1000,
@@ -107,6 +110,20 @@ def test_kvasir_seg_splits_its_pictures(kvasir_folder, tiny, tmp_path):
     assert len(study.cases) == 1
     found = found_in(study, tiny, tmp_path, "direct-transfer", "fine-tune")
     assert found.figure("fine-tune", study.measures[0]).cases == 1
+
+
+def test_folders_of_frames_are_videos_whose_first_frame_is_outlined(tiny, tmp_path):
+    for video, frames in (("a", 3), ("b", 2), ("short", 1)):
+        for number in range(frames):
+            image, mask = drawn(number)
+            save(tmp_path / "videos" / video / "images" / f"{number:02d}.png", image)
+            save(tmp_path / "videos" / video / "masks" / f"{number:02d}.png", gray(mask))
+    study = open_protocol("frames", tmp_path / "videos")
+    assert [len(case.tasks.samples) for case in study.cases] == [2, 1]
+    assert "fewer than two pictures" in study.skipped["short"]
+    found = found_in(study, tiny, tmp_path / "out", "panet")
+    assert found.figure("panet", study.measures[0]).cases == 2
+    assert len(open_protocol("frames", tmp_path / "videos" / "a").cases) == 1
 
 
 def test_perseg_shows_the_first_picture_of_each_object(tiny, tmp_path):

@@ -63,7 +63,8 @@ class FineTunedOnPrior(PictureMethod):
         for structure in pair.structures.structures:
             work = SliceWork(bench, pair, structure)
             slices = work.paired()
-            answers = self._asked(bench, work.priors, [work.pair(k, prior_k) for k, prior_k in slices])
+            asked = [work.pair(k, prior_k) for k, prior_k in slices]
+            answers = self._asked(bench, work.priors, asked) if asked else []
             mask = np.zeros(pair.target.geometry.shape, bool)
             turned = pair.target_slices.orientation.apply(mask)
             for (k, _), answer in zip(slices, answers, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 
 from adaptsam.data.volume import Structure
 from adaptsam.evaluate.baselines import move_mask
-from adaptsam.evaluate.methods.method import BATCH, Found, Method, NotApplicable, Outlined, Pair, VolumePair, Workbench
+from adaptsam.evaluate.methods.method import BATCH, Found, Method, Outlined, Pair, VolumePair, Workbench
 from adaptsam.volumes.pairing import middle_pairs, nearest_slice
 from adaptsam.volumes.views import full_view
 from adaptsam.volumes.windows import choose_window
@@ -59,11 +59,10 @@ class SliceWork:
     def paired(self) -> list[tuple[int, int]]:
         """The target's and the prior's slices, canonical, that belong together.
 
-        Raises:
-            NotApplicable: no slice of the structure has a patch of the model's grid.
+        None where no slice of the structure has a patch of the model's grid: such a structure is not found.
         """
         if not self._usable:
-            raise NotApplicable(f"{self._structure.name} is too small for the patches of this model.")
+            return []
         known = self._pair.known_slices
         wanted = self._expected() if known is None else self._given(known.get(self._structure.name, ()))
         return [(k, nearest_slice(prior_k, self._usable)) for k, prior_k in wanted]

@@ -32,6 +32,7 @@ from adaptsam.sam.files import replacing
 
 _MORE_STYLE = """
 td.best { font-weight: 650; } td { white-space: normal; } figure.worst { margin: 0 0 14px; }
+small { color: var(--soft); font-weight: 400; white-space: nowrap; font-size: 11px; }
 .worst-grid { display: grid; grid-template-columns: repeat(2, 1fr); gap: 14px; }
 """
 _FEW = 3
@@ -209,7 +210,7 @@ def _html(table: Table) -> str:
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td class="best">{escape(text)}</td>' if (number, column) in table.best else f"<td>{escape(text)}</td>"
+            f'<td class="best">{_cell(text)}</td>' if (number, column) in table.best else f"<td>{_cell(text)}</td>"
             for column, text in enumerate(row)
         )
         + "</tr>"
@@ -217,6 +218,12 @@ def _html(table: Table) -> str:
     )
     note = f'<p class="legend">{escape(table.note)}</p>' if table.note else ""
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+
+
+def _cell(text: str) -> str:
+    """An interval stands small below its number."""
+    number, bracket, interval = text.partition(" [")
+    return f"{escape(number)}<br><small>[{escape(interval)}</small>" if bracket else escape(text)
 
 
 def _worst_section(found: Collected, results: Results, titles: Mapping[str, str]) -> str:

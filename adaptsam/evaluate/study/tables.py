@@ -68,6 +68,7 @@ def result_table(study: Study, found: Collected, titles: dict[str, str]) -> Tabl
     notes = [f"{titles[m]}: {why}" for m, why in found.not_applicable.items() if m not in found.shown]
     partial = {titles[m]: len(cases) for m, cases in found.failed.items() if cases}
     notes += [f"{title} failed on {count} cases and is scored on the others." for title, count in partial.items()]
+    notes.append("Embeddings and registrations are shared: their time counts for the method that asked first.")
     columns = ("Method", *(measure.title for measure in study.measures), "Cases", "s a case")
     return Table("results", study.title, columns, tuple(rows), frozenset(best), " ".join(notes))
 

@@ -159,7 +159,8 @@ class _Row:
         for name, one in (found or {}).items():
             item = volume_item(task, name, one)
             if item is not None:
-                self._add(item, item["dice"], partial(draw_volume, task, name, one.mask))
+                score = 1.0 if item["dice"] is None else item["dice"]
+                self._add(item, score, partial(draw_volume, task, name, one.mask))
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         if "not_applicable" in self.record or "failed" in self.record:
@@ -183,7 +184,8 @@ class _Row:
     def _add(self, item: Record, score: float, draw: Callable[[], bytes]) -> None:
         self.record["items"].append(item)
         if self.worst is None or score < self.worst[0]:
-            self.worst = (float(score), str(item["name"]), draw)
+            label = " ".join(str(item[key]) for key in ("name", "structure") if key in item)
+            self.worst = (float(score), label, draw)
 
 
 def picture_item(task: PictureTask, counts: Counts) -> Record:
@@ -208,10 +210,9 @@ def volume_item(task: VolumeTask, name: str, found: Found) -> Record | None:
         return None
     record: Record = {"name": task.pair.name, "group": task.pair.name, "structure": name}
     if task.scored_by_slice:
-        return {
-            **record,
-            "dice": slice_dice(np.moveaxis(found.mask, _axis(task), 0), np.moveaxis(truth, _axis(task), 0)),
-        }
+        axis = _axis(task)
+        value = slice_dice(np.moveaxis(found.mask, axis, 0), np.moveaxis(truth, axis, 0))
+        return {**record, "dice": value if math.isfinite(value) else None}
     agreement = compare(found.mask, truth, task.truth.geometry)
     record |= {key: value if math.isfinite(value) else None for key, value in asdict(agreement).items()}
     record["absolute_volume_error"] = abs(agreement.volume_error)

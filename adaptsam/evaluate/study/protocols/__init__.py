@@ -19,7 +19,7 @@ from adaptsam.evaluate.study.protocols.natural import (
     open_voc_study,
 )
 from adaptsam.evaluate.study.protocols.options import Options
-from adaptsam.evaluate.study.protocols.pictures import open_cvc, open_kvasir, open_nsclc
+from adaptsam.evaluate.study.protocols.pictures import open_cvc, open_frames, open_kvasir, open_nsclc
 from adaptsam.evaluate.study.protocols.volumes import (
     open_followups,
     open_four_d_lung,
@@ -33,6 +33,7 @@ PROTOCOLS: dict[str, Callable[[Path | None, Options], Study]] = {
     "phantom": open_phantom,
     "followups": open_followups,
     "own": open_own,
+    "frames": open_frames,
     "4d-lung": open_four_d_lung,
     "4d-lung-volumes": open_four_d_lung_volumes,
     "cvc-clinicdb": open_cvc,

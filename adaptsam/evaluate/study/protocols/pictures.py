@@ -8,6 +8,8 @@ from pathlib import Path
 
 from adaptsam.data.datasets import Case, DataSet, Sample, open_cvc_clinicdb, open_kvasir_seg, open_nsclc_radiomics
 from adaptsam.data.datasets.cvc_clinicdb import STARTS
+from adaptsam.data.datasets.folders import existing_folder, subfolders
+from adaptsam.data.datasets.image_mask_folder import holds_pairs, open_folder
 from adaptsam.errors import InputError
 from adaptsam.evaluate.methods.method import Domain, Outlined, Pair
 from adaptsam.evaluate.study.measures import IOU, SLICE_DICE
@@ -58,6 +60,31 @@ def open_cvc(data: Path | None, options: Options) -> Study:
         skipped=skipped,
         remarks=(*collection.problems, *collection.remarks),
         unit="video",
+    )
+
+
+def open_frames(data: Path | None, options: Options) -> Study:
+    """Folders of pictures with masks, for example videos: the first picture of each is outlined."""
+    root = existing_folder(given(data, "frames"))
+    folders = [root] if holds_pairs(root) else [folder for folder in subfolders(root) if holds_pairs(folder)]
+    cases, skipped = [], {}
+    for folder in folders:
+        collection = open_folder(folder)
+        problems = tuple(f"{case.name}: {text}" for case in collection.cases for text in case.problems)
+        samples = collection.samples
+        if len(samples) < 2:
+            skipped[folder.name] = " ".join(["It has fewer than two pictures with a mask.", *problems])
+        else:
+            cases.append(StudyCase(folder.name, PictureTasks(samples[0], samples[1:]), problems))
+    return Study(
+        "frames",
+        "Folders of pictures",
+        tuple(cases[: options.limit]),
+        (SLICE_DICE, IOU),
+        "The first picture of each folder is outlined, the others are scored: Dice of each, then the mean over the "
+        "pictures and over the folders.",
+        skipped=skipped,
+        unit="folder",
     )
 
 
