@@ -116,6 +116,11 @@ class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
         byName = {name: segmentId for segmentId, name in run.names.items()}
         return Correction(Engine.shared(), run, outcome, byName.get(segment, segment))
 
+    @staticmethod
+    def browserOf(sequenceNode):
+        """The sequence browser that plays a sequence, or None."""
+        return inputs.browserOf(sequenceNode)
+
     def asPrior(self, run, outcome):
         """A finished target as the prior of the next run: its volume and segmentation, as nodes of the scene.
 

@@ -60,7 +60,7 @@ def problem(prior, segmentation, chosen, targets) -> str:
     if prior in targets:
         return _("{name} is the prior and cannot be its own target; take the tick away.").format(name=prior.GetName())
     try:
-        for node in [prior, *(one.volumeNode for one in expand(targets))]:
+        for node in [prior, *(_firstImage(one) for one in targets)]:
             geometry.pixels(node)
             geometry.grid(node)
             if geometry.isColor(node) != geometry.isColor(prior):
@@ -70,6 +70,15 @@ def problem(prior, segmentation, chosen, targets) -> str:
     except InputProblem as error:
         return str(error)
     return ""
+
+
+def _firstImage(target):
+    """A volume, or the first one of a sequence, which stands for the others until the run looks at them."""
+    if not target.IsA("vtkMRMLSequenceNode"):
+        return target
+    if not target.GetNumberOfDataNodes():
+        raise InputProblem(_("{name} holds no image; choose another sequence.").format(name=target.GetName()))
+    return target.GetNthDataNode(0)
 
 
 def question(prior, segmentation, targets) -> str:

@@ -32,6 +32,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._updating = False
         self._problem = None
+        self._lacking = []
         self._reviews = []
         self._models = []
 
@@ -150,6 +151,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.update()
 
     def initializeParameterNode(self) -> None:
+        self._lacking = packages.missing()
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
 
@@ -287,7 +289,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def checkCanApply(self) -> None:
         """Apply works, or says why not; during a run it cancels."""
         node, ui = self._parameterNode, self.ui
-        lacking = packages.missing()
+        lacking = self._lacking
         ui.installButton.visible = bool(lacking)
         if self.run is not None:
             ui.applyButton.text, ui.applyButton.enabled = _("Cancel"), True
@@ -312,7 +314,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def askWorker(self) -> None:
         """What models and devices there are; starts the worker, so that Apply need not wait for it."""
-        if not packages.missing() and not self._models:
+        if not self._lacking and not self._models:
             Engine.shared().request("hello", self.onHello)
 
     def onHello(self, event: dict) -> None:
@@ -351,6 +353,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             packages.install(str(wheels or ""))
             Engine.shared().close()
             self._models = []
+        self._lacking = packages.missing()
         self.update()
         self.askWorker()
 

@@ -59,7 +59,9 @@ class Run:
         self.priorVolumes: dict = {}
         self.ended = None
         self._engine, self._number = engine, None
-        self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
+        # On frames, clean-up lowered the Dice: adaptsam.propagate_video leaves it out, too.
+        frames = {"cleanup": False} if geometry.isColor(prior) else {}
+        self._settings, self._checkpoint, self._device = {**frames, **(settings or {})}, checkpoint, device
         self._onProgress, self._onEnd, self._onOutcome = onProgress, onEnd, onOutcome
         self._prototypes = self._copiedSegments()
         self._partial: dict = {}
@@ -107,6 +109,13 @@ class Run:
                 yield
                 if self.ended is not None:
                     return
+            for one in self.targets:
+                if geometry.isColor(one.volumeNode) != geometry.isColor(self.prior):
+                    raise InputProblem(
+                        _("{name} and {prior} must both be in colour or both in gray values.").format(
+                            name=one.title, prior=self.prior.GetName()
+                        )
+                    )
             content = {
                 "run": self.key,
                 "prior": self._described(self.prior),

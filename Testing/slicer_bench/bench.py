@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import types
@@ -42,6 +43,7 @@ def start() -> Any:
     import slicer
     import slicer.util
 
+    _keepNone()
     application = widgets.application()
     _kept.append(application)
     slicer.app = application
@@ -55,6 +57,12 @@ def start() -> Any:
         sys.path.insert(0, str(MODULE))
     widgets.truthfulProperties(list(_moduleNames()))
     return application
+
+
+def _keepNone() -> None:
+    """PySide6 releases None once too often at every call of a slot; before Python 3.12 that ends the process one day."""
+    if sys.version_info < (3, 12):
+        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 def _moduleNames() -> Iterator[str]:

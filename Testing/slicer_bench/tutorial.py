@@ -45,6 +45,10 @@ class Heartbeat:
         now = time.perf_counter()
         self.longest, self._last = max(self.longest, now - self._last), now
 
+    def rest(self) -> None:
+        """Count anew from here."""
+        self._last = time.perf_counter()
+
     def _pumped(self, engine: Any) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
         engine.pump()
@@ -87,6 +91,7 @@ class Driver:
         for _ in range(5):
             self.application.processEvents()
         self.window.grab().save(str(self.output / f"{self.name}-{what}.png"))
+        self.heart.rest()  # a user takes no pictures
 
     def tickOnly(self, names: list[str]) -> None:
         node = self.panel._parameterNode
@@ -177,7 +182,7 @@ def visits(driver: Driver, _args: argparse.Namespace) -> None:
     samples.load("PersonalizedSAMVisits")
     driver.picture("empty")
     driver.panel.initializeParameterNode()
-    driver.tickOnly(["Tumour", "GTV", "Heart"])
+    driver.tickOnly(["GTV-1", "Heart"])
     if not driver.panel._parameterNode.segments:
         driver.tickOnly([driver.panel.ui.segmentList.item(0).text()])
     driver.picture("ready")
