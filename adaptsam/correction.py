@@ -174,7 +174,7 @@ def _follow(
             away = abs(k - drawn_k) * visit.images.geometry.spacing[2]
             evidence = Evidence(solid, method_odds(odds), np.zeros_like(odds))
             error = max(visit.error_mm, settings.drift * away)
-            odds = fuse(evidence, replace(plan.weights, appearance=0.0), visit.settings.fusing, error)
+            odds = fuse(evidence, replace(plan.weights, appearance=0.0), error, visit.settings.fusing.change)
         points = np.zeros((0, 2)) if result is None else view.to_slice(result.points)
         labels = np.zeros(0, int) if result is None else result.labels
         stored = visit.images.orientation.stored_points(points, visit.images.stored.shape)
@@ -200,7 +200,8 @@ def _restored(result: SliceResult | None, view: View, visit: TargetVisit) -> np.
 
 def _corrected(visit: TargetVisit, k: int, odds: np.ndarray, points: np.ndarray, labels: np.ndarray) -> CorrectedSlice:
     axis, index = visit.images.stored_slice(k)
-    return CorrectedSlice(axis, index, _stored(visit, odds > 0), points, labels, expected_dice(odds))
+    mask = odds > 0
+    return CorrectedSlice(axis, index, _stored(visit, mask), points, labels, expected_dice(odds, mask))
 
 
 def _stored(visit: TargetVisit, mask: np.ndarray) -> np.ndarray:

@@ -102,6 +102,8 @@ class Driver:
     def run(self) -> Any:
         """Click Apply, picture half-way, wait for the end."""
         assert self.panel.ui.applyButton.enabled, self.panel.ui.applyButton.toolTip
+        self.heart.longest = 0.0
+        self.heart.rest()
         start = time.monotonic()
         self.panel.ui.applyButton.click()
         self.until(lambda: self.panel.ui.progressBar.value > 500 or self.panel.run is None)

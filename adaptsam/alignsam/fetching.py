@@ -52,9 +52,7 @@ class Offer:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise InputError(
-                f"{self.name!a} cannot be the name of an agent; use letters, digits, blanks and dashes."
-            )
+            raise InputError(f"{self.name!a} cannot be the name of an agent; use letters, digits, blanks and dashes.")
 
 
 def offered(source: str, sha256: str | None = None) -> Offer:
