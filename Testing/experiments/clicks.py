@@ -2,6 +2,7 @@
 
     python Testing/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --structure GTV-1
     python Testing/experiments/clicks.py --image abdomen.nii.gz --mask labels.nii.gz --names labels.json --slices 12
+    python Testing/experiments/clicks.py --image frames --mask masks --pictures
 
 Slices are spread evenly over each structure. A click is placed where a person would: in the middle of the largest
 region that is still wrong, first of the structure itself. Beside the model stands region growing from the same first
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from adaptsam.data import StructureSet, Volume, read_structures, read_volume, select_structures
@@ -96,8 +98,25 @@ def figures(model: SamModel, volume: Volume, structures: StructureSet, slices: i
             rows.append(clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)})
             if image.ndim == 3:
                 rows[-1]["region growing"] = grown(image[k], truth)
-        means = {name: round(float(np.mean([row[name] for row in rows])), 3) for name in rows[0]}
-        print(json.dumps({"structure": structure.name, "slices": len(rows), **means}), flush=True)
+        report(structure.name, rows)
+
+
+def picture_figures(model: SamModel, images: Path, masks: Path) -> None:
+    """The same over pictures and their masks, files of one name in two folders."""
+    rows = []
+    for path in sorted(images.iterdir()):
+        [labelled] = masks.glob(f"{path.stem}.*")
+        picture, truth = np.array(Image.open(path).convert("RGB")), np.array(Image.open(labelled).convert("L")) > 0
+        if truth.any():
+            [embedding] = model.embed([picture])
+            rows.append(clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)})
+            rows[-1]["region growing"] = grown(picture.mean(2), truth)
+    report(images.parent.name, rows)
+
+
+def report(name: str, rows: list[dict[str, float]]) -> None:
+    means = {key: round(float(np.mean([row[key] for row in rows])), 3) for key in rows[0]}
+    print(json.dumps({"structure": name, "slices": len(rows), **means}), flush=True)
 
 
 def main() -> None:
@@ -108,7 +127,11 @@ def main() -> None:
     parser.add_argument("--names", type=Path, help="JSON with the names of a labelmap's values")
     parser.add_argument("--slices", type=int, default=8)
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--pictures", action="store_true", help="image and mask are folders of pictures")
     args = parser.parse_args()
+    if args.pictures:
+        picture_figures(load_sam(args.checkpoint, "cpu"), args.image, args.mask)
+        return
     volume = read_volume(args.image)
     structures = read_structures(args.mask, volume)
     if args.names:
