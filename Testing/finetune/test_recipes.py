@@ -56,6 +56,12 @@ def train(inputs: dict[str, Any], output: Path, recipe: str = "kvasir_lora", **c
     return run_recipe(read_recipe(recipe, {**inputs, **QUICK, "output_dir": str(output), **changes}))
 
 
+@pytest.fixture(scope="module")
+def finished(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> TrainingFiles:
+    """A training that came to its end; only to be read."""
+    return train(inputs, tmp_path_factory.mktemp("finished"))
+
+
 def test_every_recipe_is_a_bundle_with_metadata_and_published_numbers() -> None:
     assert recipe_names() == ["bundled_small_sam", *FINE_TUNING]
     for name in FINE_TUNING:
@@ -75,21 +81,21 @@ def test_every_recipe_is_a_bundle_with_metadata_and_published_numbers() -> None:
         assert name in (folder / "docs" / "README.md").read_text()
 
 
-def test_a_recipe_leaves_models_that_can_be_used_and_curves(inputs: dict[str, Any], tmp_path: Path) -> None:
-    files = train(inputs, tmp_path)
-    base, last = load_sam(inputs["checkpoint"], "cpu"), load_sam(tmp_path / "last.safetensors", "cpu")
-    merged = load_adapter(tmp_path / "last.adapter.safetensors", base).sam.state_dict()
+def test_a_recipe_leaves_models_that_can_be_used_and_curves(inputs: dict[str, Any], finished: TrainingFiles) -> None:
+    folder = finished.folder
+    base, last = load_sam(inputs["checkpoint"], "cpu"), load_sam(folder / "last.safetensors", "cpu")
+    merged = load_adapter(folder / "last.adapter.safetensors", base).sam.state_dict()
     assert all(torch.equal(merged[key], value) for key, value in last.sam.state_dict().items())
     assert any(not torch.equal(value, merged[key]) for key, value in base.sam.state_dict().items())
-    curves = json.loads((tmp_path / "curves.json").read_text())
+    curves = json.loads((folder / "curves.json").read_text())
     assert len(curves["losses"]) == 2 * 3
     assert [row["epoch"] for row in curves["scores"]] == [0, 1, 2]
     assert set(curves["scores"][0]) == {"epoch", "dice", "none", "point", "box"}
     row = curves["scores"][0]
     assert row["dice"] == pytest.approx((row["none"] + row["point"] + row["box"]) / 3, abs=1e-6)
-    assert inputs["dataset_dir"] not in (tmp_path / "curves.json").read_text()
-    assert files.finished
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert inputs["dataset_dir"] not in (folder / "curves.json").read_text()
+    assert finished.finished
+    assert list((folder / "tensorboard").iterdir())
 
 
 @pytest.mark.parametrize("recipe", ["kvasir_full", "nsclc_lora"])
@@ -119,20 +125,20 @@ def test_an_interrupted_training_goes_on_to_the_same_losses(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_a_finished_training_is_not_trained_further(inputs: dict[str, Any], tmp_path: Path) -> None:
-    first = train(inputs, tmp_path)
-    before = (tmp_path / "state.pt").read_bytes()
-    again = train(inputs, tmp_path)
-    assert again.losses == first.losses
-    assert (tmp_path / "state.pt").read_bytes() == before
+def test_a_finished_training_is_not_trained_further(inputs: dict[str, Any], finished: TrainingFiles) -> None:
+    before = (finished.folder / "state.pt").read_bytes()
+    again = train(inputs, finished.folder)
+    assert again.losses == finished.losses
+    assert (finished.folder / "state.pt").read_bytes() == before
 
 
-def test_other_settings_are_refused_and_the_difference_is_shown(inputs: dict[str, Any], tmp_path: Path) -> None:
-    train(inputs, tmp_path, epochs=1)
+def test_other_settings_are_refused_and_the_difference_is_shown(
+    inputs: dict[str, Any], finished: TrainingFiles
+) -> None:
     with pytest.raises(InputError, match=r"other settings \(augmentation kvasir-seg → None, rate 0.001 → 0.002\)"):
-        train(inputs, tmp_path, epochs=1, rate=2e-3, augmentation=None)
+        train(inputs, finished.folder, rate=2e-3, augmentation=None)
     with pytest.raises(InputError, match=r"seed 0 → 1"):
-        train(inputs, tmp_path, epochs=1, seed=1)
+        train(inputs, finished.folder, seed=1)
 
 
 def test_a_damaged_state_is_refused(inputs: dict[str, Any], tmp_path: Path) -> None:
@@ -341,7 +347,7 @@ def test_a_trained_model_is_what_the_metadata_say_and_can_be_exported(inputs: di
 
 
 def test_the_bundled_models_recipe_makes_a_model(tmp_path: Path) -> None:
-    short = "encoder_steps=1 pool=1 decoder_steps=1 joint_steps=0 batch=1 prompts=2 phantoms=0 workers=0 device=cpu"
+    short = "encoder_steps=0 pool=1 decoder_steps=1 joint_steps=0 batch=1 prompts=2 phantoms=0 workers=0 device=cpu"
     assert main(["train", "bundled_small_sam", *short.split(), f"output_dir={tmp_path / 'out'}"]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["adaptsam_small.safetensors"]
     assert load_sam(tmp_path / "out" / "adaptsam_small.safetensors", "cpu").image_size == 256
