@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +13,14 @@ import pytest
 
 from adaptsam.data.phantom import PhantomSettings, Scanner
 from adaptsam.data.phantom.endoscopy import EndoscopySettings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test leaves embeddings among the user's, or finds some there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADAPTSAM_CACHE", str(tmp_path_factory.mktemp("embeddings")))
+        yield
 
 
 @pytest.fixture(scope="session")

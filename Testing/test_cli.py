@@ -113,6 +113,33 @@ def test_a_propagation_writes_contours_report_and_summary(arguments, patient, tm
     assert "GTV-1" in capsys.readouterr().out
 
 
+def test_a_second_run_on_the_same_scans_encodes_nothing_and_gives_the_same(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ADAPTSAM_CACHE", str(tmp_path / "cache"))
+    told, contours = [], []
+    for number in range(3):
+        output = [f"--output={tmp_path / f'result-{number}'}", "--json"]
+        assert cli.main([*arguments, *output, *(["--no-cache"] if number == 2 else [])]) == 0
+        told.append(json.loads(capsys.readouterr().out)["targets"][0]["encoded_images"])
+        contours.append((tmp_path / f"result-{number}" / "target-1.seg.nrrd").read_bytes())
+    assert told[0] == told[2] > 0
+    assert told[1] == 0
+    assert contours[0] == contours[1] == contours[2]
+    assert cli.main(["cache", "info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["embeddings"] == told[0]
+    assert cli.main(["cache", "clear"]) == 0
+    assert f"{told[0]} embeddings removed" in capsys.readouterr().out
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_nothing_in_the_cache_names_the_patient(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADAPTSAM_CACHE", str(tmp_path / "cache"))
+    assert cli.main(arguments) == 0
+    for path in (tmp_path / "cache").iterdir():
+        content = path.read_bytes()
+        assert not any(word.encode() in content for word in (*NAME.split("^"), NUMBER, "19500401"))
+        assert re.fullmatch(r"[0-9a-f]{64}\.safetensors", path.name)
+
+
 def test_the_contours_name_the_model_and_are_unapproved(arguments, checkpoint, tmp_path):
     cli.main(arguments)
     dataset = pydicom.dcmread(tmp_path / "result" / "target-1.rtstruct.dcm")

@@ -19,6 +19,7 @@ from adaptsam.commands import (
     agents,
     autoprompt,
     bench,
+    cache,
     data,
     demo,
     evaluate,
@@ -47,7 +48,10 @@ Carry the contours of one visit to the next, with the Segment Anything Model.
 For research use only: nothing that comes out is approved by a clinician.
 """
 
-COMMANDS = (demo, propagate, autoprompt, track, info, data, phantom, followup, agents, train, evaluate, weights, bench)
+COMMANDS = (
+    *(demo, propagate, autoprompt, track, info, data, phantom, followup),
+    *(agents, train, evaluate, weights, cache, bench),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

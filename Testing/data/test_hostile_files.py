@@ -85,6 +85,18 @@ def test_no_memory_is_taken_for_voxels_that_the_file_cannot_hold(folder: Path, s
         read_volume(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38, 0.0])
+def test_axes_for_which_the_nifti_library_would_search_without_end_are_refused(folder: Path, value: float) -> None:
+    path = folder / "image.nii"
+    small = Volume(np.arange(24).reshape(2, 3, 4), Geometry((2, 3, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    write_volume(path, small)
+    content = bytearray(path.read_bytes())
+    content[280:284] = np.array(value, "<f4").tobytes()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"image\.nii is damaged"):
+        read_volume(path)
+
+
 def test_what_itk_prints_of_a_damaged_file_is_not_shown(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "image.mha").write_bytes(
         b"NDims = 3\nDimSize = 4 3 2\nElementType = MET_SHORT\nElementDataFile = LOCAL\n" + PIXELS[:9]

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from adaptsam.errors import InputError
 
 #: So many bytes of voxels are believed of any file, and of a larger image so many for each byte that it takes.
@@ -30,6 +32,8 @@ _NRRD_TYPES = {"float": 4, "double": 8} | {
         *(f"{name} int", f"signed {name} int", f"unsigned {name} int"),
     )
 }
+# Millimetres, for an origin or the side of a voxel.
+_FARTHEST = 1e6
 _NRRD_ENCODINGS = ("raw", "txt", "text", "ascii", "hex", "gz", "gzip", "bz2", "bzip2")
 _META_TYPES = {
     **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
@@ -130,14 +134,35 @@ def _check_nifti(path: Path) -> None:
     if struct.unpack(f"{order}i", header[:4])[0] == 540:
         (bits,) = struct.unpack(f"{order}h", header[14:16])
         count, *sizes = struct.unpack(f"{order}8q", header[16:80])
+        codes, quaternion, rows = (
+            struct.unpack(f"{order}{form}", header[start:end])
+            for form, start, end in (("2i", 344, 352), ("6d", 352, 400), ("12d", 400, 496))
+        )
     else:
         if struct.unpack(f"{order}i", header[:4])[0] != 348 or header[344:348] not in (b"n+1\0", b"ni1\0"):
             raise ValueError
         count, *sizes = struct.unpack(f"{order}8h", header[40:56])
         (bits,) = struct.unpack(f"{order}h", header[72:74])
+        codes, quaternion, rows = (
+            struct.unpack(f"{order}{form}", header[start:end])
+            for form, start, end in (("2h", 252, 256), ("6f", 256, 280), ("12f", 280, 328))
+        )
     if not 1 <= count <= 7 or min(sizes[:count]) < 1 or bits < 1:
         raise ValueError
+    # The NIfTI library looks for the nearest rotation without end where there is none.
+    if codes[0] > 0 and not all(abs(value) <= _FARTHEST for value in quaternion):
+        raise ValueError
+    if codes[1] > 0:
+        _check_axes(np.reshape(rows, (3, 4)))
     _check_size(path, prod(sizes[:count]) * bits // 8, [path])
+
+
+def _check_axes(rows: np.ndarray) -> None:
+    """Whether three axes and an origin (3, 4), in mm, are of an image."""
+    lengths = np.linalg.norm(rows[:, :3], axis=0)
+    sound = np.isfinite(rows).all() and np.abs(rows).max() <= _FARTHEST and lengths.min() >= 1 / _FARTHEST
+    if not sound or abs(np.linalg.det(rows[:, :3] / lengths)) < 1e-3:
+        raise ValueError
 
 
 def _lines(start: bytes) -> list[str]:

@@ -32,7 +32,9 @@ def read_seg_nrrd(path: Path, reference: Volume) -> StructureSet:
         GeometryError: it lies on another grid than ``reference``.
     """
     image = load_itk_image(path)
-    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("Segment")}
+    fields = {
+        key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()
+    }
     layers = sitk.GetArrayFromImage(image)
     layers = layers if layers.ndim == 4 else layers[..., None]
     geometry = itk_geometry(image)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,29 +10,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from adaptsam.progress import Progress, silent
 from adaptsam.sam.embedding import Embedding
-from adaptsam.sam.files import replacing
+from adaptsam.sam.embedding_folder import EmbeddingFolder
 from adaptsam.sam.model import SamModel
 from adaptsam.sam.preprocess import resized_shape, to_rgb
-
-_log = logging.getLogger(__name__)
 
 
 class EmbeddingStore:
     """Embeddings by content: the same pixels and the same weights give the same entry, whoever asks.
 
-    The newest entries stay in memory up to a bound. With a folder, every entry is also a file there, named by its key
-    alone; a damaged file is encoded anew. Nothing about the patient is kept but the features themselves.
+    The newest entries stay in memory up to a bound. With a folder, every entry is also a file there; see
+    :mod:`adaptsam.sam.embedding_folder`. Nothing about the patient is kept but the features themselves.
 
     Args:
         model: encodes what is not there yet.
         memory_bytes: bound of what the store keeps in memory; callers keep what they were given.
         folder: where entries outlive the process; it is made if missing.
         batch_size: images in one pass of the encoder; None for 1 on the CPU and 8 elsewhere.
+        disk_bytes: bound of what the folder holds; None for none.
 
     Attributes:
         encoded: how many images the model has encoded for this store.
@@ -49,11 +45,12 @@ class EmbeddingStore:
         memory_bytes: int = 256 * 2**20,
         folder: str | Path | None = None,
         batch_size: int | None = None,
+        disk_bytes: int | None = None,
     ) -> None:
         self.model = model
         self.encoded = 0
         self._memory_bytes = memory_bytes
-        self._folder = None if folder is None else Path(folder)
+        self._folder = None if folder is None else EmbeddingFolder(folder, disk_bytes)
         self._batch_size = batch_size or (1 if model.device.type == "cpu" else 8)
         self._entries: OrderedDict[str, Embedding] = OrderedDict()
         self._held_bytes = 0
@@ -87,7 +84,8 @@ class EmbeddingStore:
             for key, embedding in zip(batch, embeddings, strict=True):
                 found[key] = embedding
                 self._remember(key, embedding)
-                self._write(key, embedding)
+                if self._folder is not None:
+                    self._folder.write(key, embedding.features)
             progress("encode", len(found), len(wanted))
         return [found[key] for key in keys]
 
@@ -97,9 +95,8 @@ class EmbeddingStore:
             entry = self._entries.pop(key, None)
             if entry is not None:
                 self._held_bytes -= entry.nbytes
-            path = self._path(key)
-            if path is not None:
-                path.unlink(missing_ok=True)
+            if self._folder is not None:
+                self._folder.forget(key)
 
     def key(self, image: NDArray[np.uint8]) -> str:
         """What an image is stored under: a hash of pixels, shape, weights, how they are used, and precision."""
@@ -129,17 +126,8 @@ class EmbeddingStore:
             self._held_bytes -= oldest.nbytes
 
     def _read(self, key: str, image: NDArray[np.uint8]) -> Embedding | None:
-        path = self._path(key)
-        if path is None or not path.is_file():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                features = file.get_tensor("features")
-                digest = (file.metadata() or {}).get("sha256")
-            if not self._fits(features) or digest != _digest(features):
-                raise ValueError("its contents are not what was written")
-        except (SafetensorError, OSError, ValueError) as error:
-            _log.warning("A stored embedding is damaged and is computed anew: %s (%s)", path.name, error)
+        features = None if self._folder is None else self._folder.read(key)
+        if features is None or not self._fits(features):
             return None
         size = (image.shape[0], image.shape[1])
         return Embedding(features, resized_shape(size, self.model.image_size), size)
@@ -148,25 +136,3 @@ class EmbeddingStore:
         config = self.model.config
         shape = (config.embed_dim, config.grid_size, config.grid_size)
         return features.shape == shape and features.dtype == torch.float32 and bool(features.isfinite().all())
-
-    def _write(self, key: str, embedding: Embedding) -> None:
-        path = self._path(key)
-        if path is None:
-            return
-        features = embedding.features.contiguous()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
-                save_file({"features": features}, temporary, {"sha256": _digest(features)})
-        except (OSError, SafetensorError) as error:
-            # A full disk costs time, not the result.
-            _log.warning("Embeddings are not kept on disk any more: %s", error)
-            self._folder = None
-
-    def _path(self, key: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{key}.safetensors"
-
-
-def _digest(features: torch.Tensor) -> str:
-    """Of the numbers, so that a damaged digit is not taken for an embedding."""
-    return hashlib.sha256(features.numpy().tobytes()).hexdigest()

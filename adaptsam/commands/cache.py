@@ -1,0 +1,54 @@
+"""``adaptsam cache``: the embeddings that are kept between runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from adaptsam.commands.console import add_talk_options, print_json
+
+DESCRIPTION = """\
+What SAM said of a slice is kept on this machine, so that a second run on the same scan encodes nothing.
+
+  adaptsam cache info       where, how much, and the bound
+  adaptsam cache clear      remove all of it
+
+A file holds the features of one slice under one model, and is named by a hash of both: no patient is named in it. The
+folder is the platform's for caches, or what ADAPTSAM_CACHE says; its bound is 4 GB, or what ADAPTSAM_CACHE_GB says (0
+keeps nothing). What was used longest ago goes first.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "cache",
+        help="the embeddings that are kept between runs",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    telling = actions.add_parser("info", help="where, how much, and the bound")
+    telling.set_defaults(run=run_info)
+    clearing = actions.add_parser("clear", help="remove all of it")
+    clearing.set_defaults(run=run_clear)
+    for action in (telling, clearing):
+        add_talk_options(action)
+
+
+def run_info(args: argparse.Namespace) -> None:
+    from adaptsam.sam.embedding_folder import EmbeddingFolder, cache_bytes, cache_folder
+
+    kept, most = EmbeddingFolder(cache_folder()).kept(), cache_bytes()
+    if args.json:
+        print_json({"folder": cache_folder(), "embeddings": kept.files, "bytes": kept.size, "most_bytes": most})
+        return
+    print(f"{kept.files} embeddings, {kept.size / 1e6:.0f} MB of at most {most / 1e6:.0f} MB\nFolder: {cache_folder()}")
+
+
+def run_clear(args: argparse.Namespace) -> None:
+    from adaptsam.sam.embedding_folder import EmbeddingFolder, cache_folder
+
+    gone = EmbeddingFolder(cache_folder()).clear()
+    if args.json:
+        print_json({"removed": gone.files, "bytes": gone.size})
+        return
+    print(f"{gone.files} embeddings removed, {gone.size / 1e6:.0f} MB freed")
