@@ -6,7 +6,8 @@ what is beyond the noise, divided by the squared gradient of the image, is the s
 
     excess = max(0, ⟨(target − prior)²⟩ − 2 n²)
     error  = 2 · √(excess / (⟨|∇prior|²⟩ + n² / mm²)), not below ``least_error_mm``
-    change = ``change`` · excess / (excess + 4 n²)
+    beyond = max(0, excess − (usual error)² · ⟨|∇prior|²⟩)                 what no usual shift explains
+    change = ``change`` · beyond / (beyond + 4 n²)
 
 n² is the median of the averaged squares near the structure, since most of it fits.
 """
@@ -23,7 +24,7 @@ from adaptsam.volumes.settings import MisfitSettings
 #: Added to n²: gray values are whole numbers.
 ROUNDING = 0.5
 
-#: An excess of so many times the noise raises half of the doubt.
+#: What lies so many times the noise beyond raises half of the doubt.
 DOUBTED = 4.0
 
 #: A doubt is never so small that it cannot be told from none.
@@ -69,7 +70,8 @@ def misfit(
     noise = float(np.median(left[near] if near.any() else left)) + ROUNDING
     excess = np.maximum(0.0, left - settings.noise_factor * noise)
     error = settings.error_factor * np.sqrt(excess / (slope + noise))
+    beyond = np.maximum(0.0, excess - usual_error_mm**2 * slope)
     return Misfit(
         np.clip(error, settings.least_error_mm, settings.largest * usual_error_mm),
-        np.maximum(LEAST_CHANGE, settings.change * excess / (excess + DOUBTED * noise)),
+        np.maximum(LEAST_CHANGE, settings.change * beyond / (beyond + DOUBTED * noise)),
     )
