@@ -89,6 +89,21 @@ def test_a_frame_too_unlike_the_outline_comes_out_empty(model: SamModel) -> None
             assert report.area == 0
 
 
+def test_a_mask_much_larger_or_smaller_than_the_outlined_one_is_trusted_less(model: SamModel) -> None:
+    without = follow(model, replace(EVERYTHING, area_share=0.0))
+    drawn = without[2].reports["disc"].area
+    some = 0
+    for plain, weighed in zip(without, follow(model), strict=True):
+        one, other = plain.reports["disc"], weighed.reports["disc"]
+        if one.area and not one.drawn:
+            some += 1
+            ratio = min(one.area, drawn) / max(one.area, drawn)
+            assert other.confidence == pytest.approx(one.confidence ** (2 / 3) * ratio ** (1 / 3))
+    assert some >= 4
+    with pytest.raises(InputError, match="area_share"):
+        VideoSettings(area_share=2.0)
+
+
 def test_a_picture_of_another_size_can_be_the_outlined_one(model: SamModel) -> None:
     frames, masks = scene()
     picture, outline = np.repeat(np.repeat(frames[0], 2, 0), 2, 1), np.repeat(np.repeat(masks[0], 2, 0), 2, 1)
