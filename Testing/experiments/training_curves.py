@@ -57,15 +57,11 @@ def main() -> None:
         for name, row in (("before", scores[0]), ("best", best), ("last", scores[-1])):
             told = {word: round(row[key], 3) for key, word in DICE.items()}
             print(json.dumps({"run": run.name, "model": name, "epoch": row["epoch"], **told}))
-    first = json.loads((args.runs[0] / "curves.json").read_text())["losses"]
-    for run in args.runs[1:]:
-        other = json.loads((run / "curves.json").read_text())["losses"]
-        if len(other) == len(first):
-            print(
-                json.dumps(
-                    {"run": run.name, "largest difference of losses": float(np.abs(np.subtract(other, first)).max())}
-                )
-            )
+    first, *others = (json.loads((run / "curves.json").read_text()) for run in args.runs)
+    for run, other in zip(args.runs[1:], others, strict=True):
+        if other["settings"] == first["settings"]:
+            difference = np.abs(np.subtract(other["losses"], first["losses"])).max()
+            print(json.dumps({"run": run.name, "largest difference of losses": float(difference)}))
     draw(args.runs, args.output)
 
 

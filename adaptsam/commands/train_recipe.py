@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> None:
         print_json({"output": folder.resolve(), "scores": files.scores, "losses": files.losses})
         return
     print_table([{key: round(value, 4) for key, value in row.items()} for row in files.scores], "Dice in validation")
+    if max(files.scores, key=lambda row: row["dice"])["epoch"] == 0:
+        print("\nNo epoch was better than the model before the training: that one is the best.")
     print(f"\nThe models are in {folder}; use one with --checkpoint {folder / 'best.safetensors'}.")
 
 
