@@ -171,6 +171,7 @@ def test_use_that_means_nothing_is_refused(values: dict[str, float]) -> None:
         UseSettings(**values)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_using_an_agent_needs_neither_torchrl_nor_gymnasium_nor_monai() -> None:
     code = (
         "import sys; sys.modules.update(torchrl=None, tensordict=None, gymnasium=None, tensorboard=None, monai=None)\n"

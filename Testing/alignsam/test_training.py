@@ -63,7 +63,7 @@ def test_the_agent_learns_where_the_target_is(
 ) -> None:
     settings = Settings(
         environment=EnvironmentSettings(canvas=60, patch=10, steps=5),
-        training=TrainingSettings(episodes=25, epochs=10, batch=8, learning_rate=3e-3),
+        training=TrainingSettings(episodes=14, epochs=8, batch=8, learning_rate=5e-3),
     )
     trained = train(store, [make_picture(seed) for seed in range(8)], settings)
     first, last = (np.mean([one.mean_return for one in part]) for part in (trained.history[:3], trained.history[-3:]))
