@@ -33,6 +33,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updating = False
         self._problem = None
         self._lacking = []
+        self._items = {}
         self._reviews = []
         self._models = []
 
@@ -246,11 +247,11 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         blocked = widget.blockSignals(True)
         widget.clear()
-        for value, text, on in wanted:
-            item = qt.QListWidgetItem(text)
+        for number, (value, text, on) in enumerate(wanted):
+            widget.addItem(text)
+            item = widget.item(number)
             item.setData(qt.Qt.UserRole, value)
             item.setCheckState(qt.Qt.Checked if on else qt.Qt.Unchecked)
-            widget.addItem(item)
         widget.blockSignals(blocked)
 
     @staticmethod
@@ -361,8 +362,8 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onApply(self) -> None:
         if self.run is not None:
-            self.run.cancel()
             self.ui.statusLabel.text = _("Stopping")
+            self.run.cancel()  # may end it at once
             return
         node = self._parameterNode
         question = inputs.question(node.priorVolume, node.priorSegmentation, node.targets)
@@ -449,14 +450,16 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._fill(ui.correctionSegmentComboBox, [(name, segmentId) for segmentId, name in names.items()])
         self.onCorrectionSegment()
 
-    @staticmethod
-    def _table(table, titles, rows) -> None:
+    def _table(self, table, titles, rows) -> None:
         table.clear()
+        # Qt does not keep Python's items alive in every version of PythonQt.
+        kept = self._items[table.objectName] = []
         table.columnCount, table.rowCount = len(titles), len(rows)
         table.setHorizontalHeaderLabels(titles)
         for number, row in enumerate(rows):
             for column, text in enumerate(row):
-                table.setItem(number, column, qt.QTableWidgetItem(text))
+                kept.append(qt.QTableWidgetItem(text))
+                table.setItem(number, column, kept[-1])
         table.resizeColumnsToContents()
 
     def onPlot(self) -> None:
