@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 
 from adaptsam.agent_slices import AgentSlices
+from adaptsam.agent_steps import Watch, played
 from adaptsam.alignsam import Case, Package, Prompted, UseSettings, prompt_cases
 from adaptsam.data.frames import check_frame
 from adaptsam.data.volume import Structure, StructureSet, Volume
@@ -108,6 +109,8 @@ def autoprompt(
     model: SamModel | None = None,
     settings: AutoPromptSettings | None = None,
     text_maps: TextMaps | None = None,
+    within: np.ndarray | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
     store: EmbeddingStore | None = None,
 ) -> AutoPrompt:
@@ -119,6 +122,9 @@ def autoprompt(
         model: the SAM that the agents were trained with; the bundled one by default.
         settings: see :class:`AutoPromptSettings`.
         text_maps: makes the attention maps of agents of the explicit branch.
+        within: bool on the image's grid, where the targets may be; slices beyond it are not looked at, and how thick
+            a target is is not judged then. See :func:`adaptsam.volumes.region.region`.
+        watch: told of each slice that was played, with the mask after each step.
         progress: told "prompt" with slices done and in all; cancels by raising Cancelled.
         store: embeddings to reuse and add to (its model is used). By default none outlives its slices.
 
@@ -142,9 +148,9 @@ def autoprompt(
             kind = "colour pictures" if package.shown.color else "gray values"
             raise InputError(f"The agent for {package.target.name} was trained on {kind}, and this image has others.")
     before = store.encoded
-    tracks = [_Track(package, target, number, store.model, options) for number, package in enumerate(agents)]
+    tracks = [_Track(package, target, number, store.model, options, within) for number, package in enumerate(agents)]
     warnings = [text for track in tracks for text in track.doubts(target)]
-    _play(tracks, store, options, text_maps, progress)
+    _play(tracks, store, options, text_maps, watch, progress)
     finished = [track.finish() for track in tracks]
     structures = tuple(track.structure for track in tracks)
     warnings += [text for _, texts in finished for text in texts]
@@ -216,7 +222,7 @@ def _frames(
                 mask = one.mask if accepted else np.zeros_like(one.mask)
                 earlier = before.get(name)
                 alike = continuity(mask, [earlier]) if accepted and earlier is not None and earlier.any() else None
-                trust = _confidence(one, mask, limit, alike, Continuity(), options.confidence)
+                trust = slice_confidence(one, mask, limit, alike, Continuity(), options.confidence)
                 masks[name], before[name] = mask, mask
                 reports[name] = frame_report(mask, accepted, distance, limit.limit, trust, one.points, one.labels)
             yield FrameResult(done + number, image, masks, reports)
@@ -228,7 +234,13 @@ class _Track:
     """One agent on its way through a volume."""
 
     def __init__(
-        self, package: Package, target: Volume, number: int, model: SamModel, options: AutoPromptSettings
+        self,
+        package: Package,
+        target: Volume,
+        number: int,
+        model: SamModel,
+        options: AutoPromptSettings,
+        within: np.ndarray | None,
     ) -> None:
         self.package, self._options = package, options
         self.slices = AgentSlices(target, package.shown, model.image_size, options.window, options.body_margin)
@@ -238,6 +250,7 @@ class _Track:
         mask = np.zeros(target.geometry.shape, bool)
         self.structure = Structure(package.target.name, mask, COLORS[number % len(COLORS)], tags=tags)
         self._mask = self.slices.images.orientation.apply(mask)
+        self._within = None if within is None else self.slices.images.orientation.apply(within)
         self._results: dict[int, _Outcome] = {}
 
     def doubts(self, target: Volume) -> list[str]:
@@ -252,22 +265,29 @@ class _Track:
         """The canonical slices to look at, ascending."""
         images, given = self.slices.images, self._options.slices
         depth = images.geometry.shape[0]
-        if given is None:
-            return list(range(depth))
-        for k in given:
+        for k in given or ():
             if not 0 <= int(k) < depth:
                 raise InputError(f"Slice {k} was asked for, but slices are numbered 0 to {depth - 1}.")
-        return sorted({images.orientation.stored_slice(int(k), images.stored.shape) for k in given})
+        chosen = range(depth) if given is None else given
+        canonical = {images.orientation.stored_slice(int(k), images.stored.shape) for k in chosen}
+        return sorted(k for k in canonical if self._within is None or self._within[k].any())
 
-    def take(self, k: int, result: Prompted) -> None:
+    def take(self, k: int, result: Prompted, watch: Watch | None) -> None:
         """Judge what the agent made of slice ``k``."""
-        logits = self.slices.restore(result.logits)
+        mask = self.slices.restore(result.logits) > 0
+        allowed = None if self._within is None else self._within[k]
+        if allowed is not None:
+            mask &= allowed
         distance = 1.0 - result.evidence.total
-        accepted = self.limit.accepts(distance) and bool((logits > 0).any())
+        accepted = self.limit.accepts(distance) and bool(mask.any())
         if accepted:
-            self._mask[k] = logits > 0
+            self._mask[k] = mask
         points = self.slices.view.to_slice(result.points)
         self._results[k] = _Outcome(accepted, distance, result.evidence.predicted_iou, points, result.labels)
+        if watch is not None:
+            shown = mask if accepted else np.zeros_like(mask)
+            trust = slice_confidence(result, shown, self.limit, None, Continuity(), self._options.confidence)
+            watch(played(self.package.target.name, self.slices, k, result, allowed, accepted, trust))
 
     def finish(self) -> tuple[StructureReport, list[str]]:
         """Make the slices one object, and report."""
@@ -300,7 +320,8 @@ class _Track:
     def _is_judged(self) -> bool:
         """Whether the target as a whole is: where all slices were looked at, and there is more than one."""
         options = self._options
-        return options.acceptance != "off" and options.slices is None and not self.slices.images.is_flat
+        whole = options.slices is None and self._within is None
+        return options.acceptance != "off" and whole and not self.slices.images.is_flat
 
     def _clean(self) -> list[int]:
         rules, target = self._options.cleaning, self.package.target
@@ -309,6 +330,8 @@ class _Track:
             rejected = [k for k, outcome in self._results.items() if not outcome.accepted]
             bridged = bridge(self._mask, sorted(rejected), self.slices.images.geometry.spacing[1::-1])
         clean(self._mask, Shape(target.components, rules.minimum_share, float(target.holes)), rules)
+        if self._within is not None:
+            self._mask &= self._within
         return bridged
 
     def _report(self, k: int, usual: Continuity, bridged: bool) -> SliceReport:
@@ -316,7 +339,7 @@ class _Track:
         there = bool(mask[k].any())
         neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask) and mask[n].any()]
         alike = continuity(mask[k], neighbours) if neighbours else None
-        trust = _confidence(outcome, mask[k], self.limit, alike, usual, rules)
+        trust = slice_confidence(outcome, mask[k], self.limit, alike, usual, rules)
         orientation, shape = self.slices.images.orientation, self.slices.images.stored.shape
         return SliceReport(
             index=orientation.stored_slice(k, shape),
@@ -343,7 +366,7 @@ class _Outcome:
     labels: np.ndarray
 
 
-def _confidence(
+def slice_confidence(
     found: _Outcome | Prompted,
     mask: np.ndarray,
     limit: Threshold,
@@ -351,6 +374,7 @@ def _confidence(
     usual: Continuity,
     rules: ConfidenceSettings,
 ) -> float:
+    """How far a slice can be trusted, 0 to 1; an empty one by how clearly it was rejected."""
     if isinstance(found, Prompted):
         distance, predicted = 1.0 - found.evidence.total, found.evidence.predicted_iou
     else:
@@ -365,6 +389,7 @@ def _play(
     store: EmbeddingStore,
     options: AutoPromptSettings,
     text_maps: TextMaps | None,
+    watch: Watch | None,
     progress: Progress,
 ) -> None:
     """All agents on a few slices, then on the next: what they see alike is encoded once."""
@@ -382,9 +407,12 @@ def _play(
                 seen = [k for k in batch if images[k].min() < images[k].max()]
                 shown = [images[k] for k in seen]
                 embeddings = store.get(shown, _tick(progress, done, total)) if seen else []
-                results = _prompted(store.model, track.package, shown, embeddings, options, text_maps) if seen else []
+                results: list[Prompted] = []
+                if seen:
+                    keep = watch is not None
+                    results = _prompted(store.model, track.package, shown, embeddings, options, text_maps, keep)
                 for k, result in zip(seen, results, strict=True):
-                    track.take(k, result)
+                    track.take(k, result, watch)
             done += len(batch)
             progress("prompt", done, total)
 
@@ -396,12 +424,13 @@ def _prompted(
     embeddings: Sequence[Embedding],
     options: AutoPromptSettings,
     text_maps: TextMaps | None,
+    keep_steps: bool = False,
 ) -> list[Prompted]:
     maps: Sequence[np.ndarray | None] = [None] * len(images)
     if package.text and text_maps is not None:
         maps = [np.asarray(one) for one in text_maps(package.text, images)]
     cases = [Case(embedding, attention=one) for embedding, one in zip(embeddings, maps, strict=True)]
-    return prompt_cases(model, package.agent, cases, options.use)
+    return prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
 
 
 def _tick(progress: Progress, done: int, total: int) -> Progress:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from adaptsam.alignsam.agent import Agent
 from adaptsam.alignsam.environment import Case, Environment, Scorer
 from adaptsam.alignsam.package import Package, Shown, Target, load_agent, save_agent
-from adaptsam.alignsam.prompting import PAPER_USE, Evidence, Prompted, UseSettings, prompt, prompt_cases
+from adaptsam.alignsam.prompting import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
 from adaptsam.alignsam.scoring import Scores, score
 from adaptsam.alignsam.settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 
@@ -51,6 +51,7 @@ __all__ = [
     "TrainingSettings",
     "UseSettings",
     "ablation_settings",
+    "go_on",
     "load_agent",
     "prompt",
     "prompt_cases",

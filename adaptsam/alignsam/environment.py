@@ -158,7 +158,29 @@ class Environment:
         rewards = None
         if self._hits is not None:
             rewards = torch.where(self._hits[rows, chosen], 1.0, -1.0).to(self.model.device)
-        return Step(self.state, rewards, self._step >= self.settings.steps)
+        return Step(self.state, rewards, self.over)
+
+    def give(self, points: NDArray[np.float64], labels: NDArray[np.int64], steps: int) -> State:
+        """Prompts that somebody else chose, before the agent goes on from them.
+
+        Args:
+            points: (B, n, 2), x then y in pixels of each image.
+            labels: (B, n), 1 for foreground and 0 for background.
+            steps: how many of T they count for.
+        """
+        self._prompt(points, labels)
+        self._step += steps
+        if self.settings.mask_taken:
+            for row, case in enumerate(self.cases):
+                centres = self.actions.points(case.embedding.original_size)
+                near = np.abs(centres[:, None] - points[row][None]).max(axis=-1) < 0.5
+                self._available[row, torch.from_numpy(near.any(axis=1))] = False
+        return self.state
+
+    @property
+    def over(self) -> bool:
+        """Whether all T steps were made."""
+        return self._step >= self.settings.steps
 
     @property
     def predicted_iou(self) -> Tensor | None:
@@ -231,7 +253,7 @@ class Environment:
 
     def _checked_actions(self, actions: Tensor | ArrayLike) -> NDArray[np.int64]:
         chosen = np.asarray(actions.cpu() if isinstance(actions, Tensor) else actions)
-        if self._step >= self.settings.steps:
+        if self.over:
             raise InputError("The episode is over; call reset.")
         if chosen.shape != (len(self),) or not np.issubdtype(chosen.dtype, np.integer):
             raise InputError(f"Give one action, a whole number, to each of the {len(self)} images.")

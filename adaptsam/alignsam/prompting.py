@@ -30,6 +30,7 @@ class UseSettings:
         patience: for so many steps.
         batch: images that are prompted together.
         seed: of drawn actions.
+        steps: T, the points after the first pair; None for as many as the agent's own settings say.
     """
 
     greedy: bool = True
@@ -39,8 +40,11 @@ class UseSettings:
     patience: int = 2
     batch: int = 16
     seed: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
+        if self.steps is not None and (type(self.steps) is not int or self.steps < 1):
+            raise InputError(f"An agent makes a whole number of steps, 1 at least, not {self.steps!r}.")
         if self.patience < 1 or self.batch < 1 or not 0 < self.unchanged <= 1:
             raise InputError("Patience and batch must be at least 1, and 'unchanged' between 0 and 1.")
 
@@ -147,40 +151,90 @@ def prompt_cases(
 ) -> list[Prompted]:
     """As :func:`prompt`, for images that are encoded, all of them in one batch. No truth is looked at."""
     settings = settings or UseSettings()
+    environment = _environment(model, agent, cases, settings)
+    return _play(environment, agent, settings, keep_steps)
+
+
+def go_on(
+    model: SamModel,
+    agent: Agent,
+    case: Case,
+    points: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    settings: UseSettings | None = None,
+    *,
+    play: bool = True,
+) -> Prompted:
+    """One image from prompts that a person has changed: the agent adds points until T steps are made.
+
+    Args:
+        model: the SAM that the agent was trained with.
+        agent: as it came out of a training.
+        case: the image, encoded.
+        points: (n, 2), x then y in pixels of the image. The first two count as the first pair, where the agent begins
+            with one; each further one counts as a step.
+        labels: (n,), 1 for foreground and 0 for background.
+        settings: None for the defaults.
+        play: False only decodes the prompts that are given.
+
+    Returns:
+        As :func:`prompt_cases`, with the mask after each step.
+
+    Raises:
+        InputError: there is no point, points and labels do not match, or the agent is for a SAM of another shape.
+    """
+    settings = settings or UseSettings()
+    points, labels = np.asarray(points, float).reshape(-1, 2), np.asarray(labels, np.int64).ravel()
+    if not len(points) or len(points) != len(labels) or not np.isin(labels, (0, 1)).all():
+        raise InputError("An agent goes on from at least one prompt, each with its label, 1 or 0.")
+    environment = _environment(model, agent, [case], settings)
+    return _play(environment, agent, settings, True, (points, labels), play)[0]
+
+
+def _environment(model: SamModel, agent: Agent, cases: Sequence[Case], settings: UseSettings) -> Environment:
+    """The game as it is played in use, on images whose truth is not looked at."""
     if agent.channels != model.embed_dim:
         raise InputError(
             f"The agent reads features of {agent.channels} channels, but this SAM makes {model.embed_dim}; "
             "load the SAM that the agent was trained with."
         )
     game = agent.settings.in_use
+    if settings.steps is not None:
+        game = replace(game, steps=settings.steps, mask_taken=game.mask_taken and settings.steps <= game.side**2)
     if settings.mask_taken is not None:
         # There may be more steps than actions, in small grids; then an action must come twice.
         game = replace(game, mask_taken=settings.mask_taken and game.steps <= game.side**2)
     scorer = agent.score if agent.settings.labels == "recalibration" else None
     blind = [replace(case, truth=None) for case in cases]
-    environment = Environment(model, blind, game, scorer=scorer)
-    generator = None if settings.greedy and agent.settings.policy == "agent" else _generator(settings.seed)
-    return _play(environment, agent, settings, generator, keep_steps)
+    return Environment(model, blind, game, scorer=scorer)
 
 
 def _play(
     environment: Environment,
     agent: Agent,
     settings: UseSettings,
-    generator: torch.Generator | None,
     keep_steps: bool,
+    given: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None,
+    play: bool = True,
 ) -> list[Prompted]:
+    generator = None if settings.greedy and agent.settings.policy == "agent" else _generator(settings.seed)
     records = [_Record(case.embedding, keep_steps) for case in environment.cases]
     rows = list(range(len(records)))
-    state, truncated = environment.reset(), False
-    first = environment.points.shape[1]
     seen = _seen(environment, agent)
-    _note(records, environment, seen, rows)
-    while rows and not truncated:
-        step = environment.step(agent.choose(state, generator).actions)
-        state, truncated = step.state, step.truncated
+    if given is None:
+        state = environment.reset()
+        first = environment.points.shape[1]
         _note(records, environment, seen, rows)
-        if settings.stop_early and not truncated:
+    else:
+        first = min(len(given[0]), 2 if agent.settings.labels == "recalibration" else 0)
+        for start, stop in _pieces(len(given[0]), first):
+            counted = 0 if stop == first else 1
+            state = environment.give(given[0][None, start:stop], given[1][None, start:stop], counted)
+            _note(records, environment, seen, rows)
+    while play and rows and not environment.over:
+        state = environment.step(agent.choose(state, generator).actions).state
+        _note(records, environment, seen, rows)
+        if settings.stop_early and not environment.over:
             going = [place for place, row in enumerate(rows) if not records[row].settled(settings)]
             if len(going) < len(rows):
                 rows = [rows[place] for place in going]
@@ -188,6 +242,12 @@ def _play(
                     environment.keep(going)
                     state = environment.state
     return [record.result(environment.model, first) for record in records]
+
+
+def _pieces(count: int, first: int) -> list[tuple[int, int]]:
+    """Prompts as they are given: the first ones together, then one by one."""
+    head = [(0, first)] if first else []
+    return head + [(number, number + 1) for number in range(first, count)]
 
 
 class _Record:
