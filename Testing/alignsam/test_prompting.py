@@ -17,6 +17,7 @@ from adaptsam.alignsam import (
     TrainingImage,
     UseSettings,
     ablation_settings,
+    go_on,
     prompt,
     prompt_cases,
     score,
@@ -215,3 +216,34 @@ def test_without_recalibration_the_score_says_nothing(store: EmbeddingStore, pic
     agent.settings = replace(agent.settings, labels="positive")
     for result in prompt(store, agent, images(pictures)):
         assert result.evidence.score == (pytest.approx(1) if result.mask.any() else 0)
+
+
+def test_an_agent_goes_on_from_prompts_to_the_masks_that_it_would_have_made(
+    store: EmbeddingStore, pictures: Pictures, agent: Agent
+) -> None:
+    [whole] = prompt(store, agent, images(pictures)[:1])
+    [embedding] = store.get(images(pictures)[:1])
+    model, case = store.model, Case(embedding)
+    again = go_on(model, agent, case, whole.points[:3], whole.labels[:3])
+    assert np.allclose(again.points, whole.points)
+    assert np.array_equal(again.labels, whole.labels)
+    assert again.step_masks is not None
+    assert whole.step_masks is not None
+    assert (again.step_masks != whole.step_masks).mean() < 1e-3
+    flipped = go_on(model, agent, case, whole.points[:3], 1 - whole.labels[:3], play=False)
+    assert flipped.labels.tolist() == (1 - whole.labels[:3]).tolist()
+    assert flipped.step_masks is not None
+    assert len(flipped.step_masks) == 2
+    single = go_on(model, agent, case, whole.points[:1], [1], UseSettings(steps=1))
+    assert len(single.points) == 2
+    with pytest.raises(InputError, match="at least one prompt"):
+        go_on(model, agent, case, np.zeros((0, 2)), [])
+
+
+def test_the_number_of_steps_can_be_chosen(store: EmbeddingStore, pictures: Pictures, agent: Agent) -> None:
+    [longer] = prompt(store, agent, images(pictures)[:1], UseSettings(steps=5))
+    [shorter] = prompt(store, agent, images(pictures)[:1], UseSettings(steps=1))
+    assert (len(longer.points), len(shorter.points)) == (7, 3)
+    assert np.array_equal(longer.points[:3], shorter.points)
+    with pytest.raises(InputError, match="whole number of steps"):
+        UseSettings(steps=0)

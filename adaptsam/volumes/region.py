@@ -34,5 +34,7 @@ def region(
             at = [matrix[row, 0] * i + matrix[row, 1] * j + (matrix[row, 2] * k + matrix[row, 3]) for row in range(3)]
             inside[k] = (np.abs(at) <= 1 + 1e-9).all(axis=0)
         if not inside.any():
-            raise InputError("The region of interest lies outside of the image or holds no voxel; move it or take it away.")
+            raise InputError(
+                "The region of interest lies outside of the image or holds no voxel; move it or take it away."
+            )
     return inside

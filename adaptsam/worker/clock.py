@@ -13,7 +13,7 @@ _EARLIEST = 0.03
 
 
 class Clock:
-    """Counts the stages of a propagation.
+    """Counts the stages of a propagation, or of agents at work, which have one stage.
 
     Args:
         targets: how many there are.
@@ -27,6 +27,8 @@ class Clock:
     def share(self, stage: str, target: int, done: int, total: int) -> float:
         """How much of all the work is done, 0 to 1, at a stage of the target of that number, from 0."""
         part = done / total if total else 0.0
+        if stage == "prompt":
+            return min(1.0, (target + part) / self._targets)
         if stage == "prior":
             units = _PRIOR * part
         elif stage == "register":

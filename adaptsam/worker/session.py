@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +16,19 @@ from adaptsam.commands.settings import change
 from adaptsam.correction import CorrectedSlice, correct_slice, follow_slice
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
-from adaptsam.propagate import Propagation, PropagationSettings, Propagator
+from adaptsam.propagate import PropagationSettings, Propagator
 from adaptsam.sam import EmbeddingStore, load_sam
 from adaptsam.sam.catalogue import catalogue
 from adaptsam.sam.checkpoint import bundled_checkpoint
-from adaptsam.volumes.report import StructureReport
 from adaptsam.volumes.target import TargetVisit
-from adaptsam.worker import memory, wire
-from adaptsam.worker.clock import Clock
+from adaptsam.worker import memory, messages, wire
+from adaptsam.worker.agents import AgentRequests
+from adaptsam.worker.messages import Emit
 from adaptsam.worker.samples import sample
-
-#: Seconds between two views of a growing result.
-PARTIAL_EVERY = 0.5
+from adaptsam.worker.steps import Steps
 
 #: Runs that can still be corrected, and bytes of embeddings that are kept on disk between runs.
 KEPT_RUNS, KEPT_BYTES = 3, 6 * 10**9
-
-
-class Emit(Protocol):
-    def __call__(self, event: str, **content: Any) -> None: ...
 
 
 @dataclass(eq=False)
@@ -63,6 +56,8 @@ class Session:
             "follow": self._follow,
             "sample": self._sample,
         }
+        agents = AgentRequests(self)
+        self._jobs |= {"agents": agents.agents, "autoprompt": agents.autoprompt, "go_on": agents.go_on}
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Do what is asked; ``check`` raises Cancelled where it was cancelled."""
@@ -80,14 +75,14 @@ class Session:
     def _propagate(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Carry structures; tells "progress", "partial" and, for each target, "result"."""
         settings = settings_of(request.get("settings", {}))
-        prior = self._volume(request["prior"])
+        prior = self.volume(request["prior"])
         structures = StructureSet(
             tuple(Structure(one["name"], wire.unpack_mask(one["mask"])) for one in request["structures"]),
             prior.geometry,
         )
         targets = request["targets"]
-        steps = _Steps(emit, check, len(targets))
-        store = self._store(request.get("checkpoint"), request.get("device", "auto"), prior.array.nbytes)
+        steps = Steps(emit, check, len(targets))
+        store = self.store(request.get("checkpoint"), request.get("device", "auto"), prior.array.nbytes)
         emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
         propagator = Propagator(prior, structures, store=store, settings=settings, progress=steps)
         run = self._runs[request["run"]] = Run()
@@ -95,11 +90,11 @@ class Session:
             self._runs.popitem(last=False)
         for number, target in enumerate(targets):
             steps.begin(number)
-            volume = self._volume(target)
+            volume = self.volume(target)
             propagation, visit = propagator.carry(volume, watch=steps.watch)
             run.visits[target["key"]] = visit
-            emit("result", target=target["key"], **result_of(propagation))
-        self._prune()
+            emit("result", target=target["key"], **messages.result_of(propagation))
+        self.prune()
 
     def _correct(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One slice from other prompts."""
@@ -146,7 +141,8 @@ class Session:
             raise InputError("The worker does not remember this run any more; press Apply again, then correct.")
         return run.visits[request["target"]]
 
-    def _volume(self, described: wire.Message) -> Volume:
+    def volume(self, described: wire.Message) -> Volume:
+        """An image that the client described; its pixels are mapped, not read."""
         array = wire.read_array(self._folder, described["array"])
         grid = described["geometry"]
         geometry = Geometry(
@@ -157,7 +153,7 @@ class Session:
         )
         return Volume(array, geometry, described.get("modality", ""))
 
-    def _store(self, checkpoint: str | None, device: str, images_bytes: int) -> EmbeddingStore:
+    def store(self, checkpoint: str | None, device: str, images_bytes: int) -> EmbeddingStore:
         """The store of a model, which is loaded where it is not here; one model at a time is kept."""
         key = (checkpoint, device)
         if key not in self._stores:
@@ -166,7 +162,7 @@ class Session:
             self._stores[key] = EmbeddingStore(load_sam(checkpoint, device), folder=self._folder / "embeddings")
         return self._stores[key]
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
         """Forget the oldest embeddings on disk where there are too many."""
         with os.scandir(self._folder / "embeddings") as entries:
             files = sorted(((one.stat().st_mtime, one.stat().st_size, one.path) for one in entries), reverse=True)
@@ -177,95 +173,12 @@ class Session:
                 os.unlink(path)
 
 
-class _Steps:
-    """Progress and partial results as events, at most one of a kind per moment."""
-
-    def __init__(self, emit: Emit, check: Callable[[], None], targets: int) -> None:
-        self._emit, self._check = emit, check
-        self._clock = Clock(targets)
-        self._target = 0
-        self._partial: dict[tuple[str, int], wire.Message] = {}
-        self._told = 0.0
-        self._last: tuple[object, ...] = ()
-
-    def begin(self, target: int) -> None:
-        self._flush()
-        self._target = target
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        self._check()
-        if time.monotonic() - self._told > PARTIAL_EVERY:
-            self._flush()
-        if (stage, self._target, done, total) == self._last:
-            return
-        self._last = (stage, self._target, done, total)
-        share = self._clock.share(stage, self._target, done, total)
-        self._emit(
-            "progress",
-            stage=stage,
-            target=self._target,
-            done=done,
-            total=total,
-            share=share,
-            remaining=self._clock.remaining(share),
-        )
-
-    def watch(self, structure: str, axis: int, index: int, mask: np.ndarray) -> None:
-        self._partial[structure, index] = {
-            "structure": structure,
-            "axis": axis,
-            "index": index,
-            "mask": wire.pack_mask(mask),
-        }
-
-    def _flush(self) -> None:
-        self._told = time.monotonic()
-        if self._partial:
-            self._emit("partial", target=self._target, slices=list(self._partial.values()))
-            self._partial.clear()
-
-
 def settings_of(changes: Mapping[str, Any]) -> PropagationSettings:
     """The default with some settings changed, by dotted names; lists stand for tuples, as JSON has none."""
     settings = PropagationSettings()
     for name, value in changes.items():
         settings = change(settings, name, tuple(value) if isinstance(value, list) else value)
     return settings
-
-
-def result_of(propagation: Propagation) -> wire.Message:
-    """One target's structures and reports as a message."""
-    masks = [wire.pack_mask(one.mask) for one in propagation.structures.structures]
-    return {
-        "structures": [
-            {"name": report.name, "mask": mask, "report": _report_of(report)}
-            for mask, report in zip(masks, propagation.reports, strict=True)
-        ],
-        "warnings": list(propagation.warnings),
-        "encoded": propagation.encoded,
-    }
-
-
-def _report_of(report: StructureReport) -> wire.Message:
-    return {
-        "status": report.status,
-        "volume_cm3": report.volume_cm3,
-        "prior_volume_cm3": report.prior_volume_cm3,
-        "centroid_shift_mm": report.centroid_shift_mm,
-        "slice_axis": report.slice_axis,
-        "slices": [
-            {
-                "index": one.index,
-                "accepted": one.accepted,
-                "interpolated": one.interpolated,
-                "touches_limit": one.touches_limit,
-                "confidence": float(one.confidence),
-                "points": np.asarray(one.points, float).round(3).tolist(),
-                "labels": np.asarray(one.labels, int).tolist(),
-            }
-            for one in report.slices
-        ],
-    }
 
 
 def _slice_of(made: CorrectedSlice) -> wire.Message:

@@ -1,0 +1,180 @@
+"""What the worker does with agents: tells which are here, lets them find targets, and go on from changed prompts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from adaptsam.agent_correction import replay_from
+from adaptsam.agent_slices import AgentSlices
+from adaptsam.agent_steps import PlayedSlice
+from adaptsam.alignsam import Package, load_agent
+from adaptsam.alignsam.shelf import agent_files, find_agent
+from adaptsam.autoprompt import AutoPromptSettings, TextMaps, autoprompt
+from adaptsam.commands.settings import change
+from adaptsam.data.volume import Volume
+from adaptsam.errors import AdaptSAMError, InputError
+from adaptsam.sam import EmbeddingStore
+from adaptsam.text_maps import text_maps
+from adaptsam.volumes.region import region
+from adaptsam.worker import messages, wire
+from adaptsam.worker.messages import Emit
+from adaptsam.worker.steps import Steps
+
+#: Runs whose slices can still be changed.
+KEPT_RUNS = 3
+
+
+class Home(Protocol):
+    """What the session gives: images that arrived, and models with their embeddings."""
+
+    def volume(self, described: wire.Message) -> Volume: ...
+
+    def store(self, checkpoint: str | None, device: str, images_bytes: int) -> EmbeddingStore: ...
+
+    def prune(self) -> None: ...
+
+
+@dataclass(eq=False)
+class _Image:
+    """An image of a run, and how each agent was shown it (made when it is first needed)."""
+
+    volume: Volume
+    within: np.ndarray | None
+    shown: dict[str, AgentSlices] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Run:
+    packages: dict[str, Package]
+    settings: AutoPromptSettings
+    maps: TextMaps | None
+    store: EmbeddingStore
+    images: dict[str, _Image] = field(default_factory=dict)
+
+
+class AgentRequests:
+    """The worker's answers about agents; the last runs are remembered."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._runs: OrderedDict[str, _Run] = OrderedDict()
+
+    def agents(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
+        """Which agents are on this machine: "agents" with their names, files and descriptions."""
+        emit("agents", agents=list(_known()))
+
+    def autoprompt(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
+        """Find the agents' targets: tells "progress", "partial" with what they did, and "result" for each image."""
+        settings = AutoPromptSettings()
+        for name, value in request.get("settings", {}).items():
+            settings = change(settings, name, value)
+        targets = request["targets"]
+        steps = Steps(emit, check, len(targets))
+        volumes = [self._home.volume(one) for one in targets]
+        packages = [_reworded(load_agent(find_agent(one)), request.get("texts", {})) for one in request["agents"]]
+        withins = [_within(one, volume) for one, volume in zip(targets, volumes, strict=True)]
+        device = request.get("device", "auto")
+        store = self._home.store(request.get("checkpoint"), device, max(one.array.nbytes for one in volumes))
+        emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
+        for package in packages:
+            package.check_model(store.model)
+            package.agent.to(store.model.device)
+        maps = text_maps(request.get("clip"), packages, device)
+        run = _Run({one.target.name: one for one in packages}, settings, maps, store)
+        self._remember(request["run"], run)
+        for number, (target, volume, within) in enumerate(zip(targets, volumes, withins, strict=True)):
+            steps.begin(number)
+            run.images[target["key"]] = _Image(volume, within)
+            found = autoprompt(
+                packages,
+                volume,
+                settings=settings,
+                text_maps=maps,
+                within=within,
+                watch=lambda one: steps.add(one.name, one.index, played_message(one)),
+                progress=steps,
+                store=store,
+            )
+            steps.flush()
+            emit("result", target=target["key"], **messages.result_of(found))
+        self._home.prune()
+
+    def go_on(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
+        """One slice from changed prompts: tells "slice", as in "partial". With ``play`` off, only decodes."""
+        run = self._runs.get(request["run"])
+        if run is None or request["target"] not in run.images or request["structure"] not in run.packages:
+            raise InputError("The worker does not remember this run any more; press Apply again, then change prompts.")
+        image, package = run.images[request["target"]], run.packages[request["structure"]]
+        name = package.target.name
+        if name not in image.shown:
+            size, options = run.store.model.image_size, run.settings
+            image.shown[name] = AgentSlices(image.volume, package.shown, size, options.window, options.body_margin)
+        made = replay_from(
+            package,
+            image.shown[name],
+            int(request["index"]),
+            np.array(request["points"], float).reshape(-1, 2),
+            np.array(request["labels"], int),
+            store=run.store,
+            settings=run.settings,
+            text_maps=run.maps,
+            within=image.within,
+            play=bool(request.get("play", True)),
+        )
+        emit("slice", **played_message(made))
+
+    def _remember(self, key: str, run: _Run) -> None:
+        self._runs[key] = run
+        while len(self._runs) > KEPT_RUNS:
+            self._runs.popitem(last=False)
+
+
+def played_message(one: PlayedSlice) -> wire.Message:
+    """A slice with the mask after each step."""
+    return {
+        "structure": one.name,
+        "axis": one.axis,
+        "index": one.index,
+        "mask": wire.pack_mask(one.mask),
+        "points": np.asarray(one.points, float).round(3).tolist(),
+        "labels": np.asarray(one.labels, int).tolist(),
+        "first": one.first,
+        "steps": [wire.pack_mask(mask) for mask in one.masks],
+        "accepted": one.accepted,
+        "confidence": float(one.confidence),
+    }
+
+
+def _known() -> Iterator[Mapping[str, Any]]:
+    for name, path in agent_files().items():
+        yield described(name, path)
+
+
+def described(name: str, path: Path) -> Mapping[str, Any]:
+    """What a window shows of an agent; ``problem`` where its file cannot be used."""
+    try:
+        return {"name": name, "path": str(path), "problem": "", **load_agent(path).describe()}
+    except AdaptSAMError as error:
+        return {"name": name, "path": str(path), "problem": str(error)}
+
+
+def _within(target: wire.Message, volume: Volume) -> np.ndarray | None:
+    box, slices = target.get("box"), target.get("slices")
+    matrix = None if box is None else np.array(box, float).reshape(4, 4)
+    return region(volume.geometry.shape, matrix, None if slices is None else (int(slices[0]), int(slices[1])))
+
+
+def _reworded(package: Package, texts: Mapping[str, str]) -> Package:
+    """An agent of the explicit branch with another text than it was trained with."""
+    text = texts.get(package.target.name, "").strip()
+    if not text:
+        return package
+    if not package.text:
+        raise InputError(f"The agent for {package.target.name} was trained without a text; leave the text empty.")
+    return replace(package, text=text)
