@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +133,57 @@ def test_every_writer_refuses_to_overwrite_unless_asked(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
     write_volume(tmp_path / "a.nrrd", volume, overwrite=True)
     write_dicom_series(tmp_path / "ct", volume, overwrite=True)
+
+
+def killed_while(code: str, folder: Path) -> None:
+    """Run code in a process of its own that ends as by kill -9."""
+    begun = f"import os\nfrom pathlib import Path\nfrom adaptsam.data import staging\nfolder = Path({str(folder)!r})\n"
+    done = subprocess.run([sys.executable, "-c", begun + code], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+KILL = "os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks on folders")
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    killed_while(f"with staging.staged_output(folder) as place: (place / 'half').write_text('h'); {KILL}", tmp_path)
+    assert [path.name[:10] for path in tmp_path.iterdir()] == [".adaptsam-"]
+    with staged_output(tmp_path) as place:
+        (place / "whole").write_text("w")
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks on folders")
+def test_a_move_that_was_killed_in_its_middle_is_ended_by_the_next_process(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text("old")
+    killed_while(
+        f"""
+replace, moved = os.replace, []
+def replacing(source, target):
+    moved.append(source)
+    if len(moved) == 2:
+        {KILL}
+    replace(source, target)
+os.replace = replacing
+with staging.staged_output(folder, overwrite=True) as place:
+    for name in "abc":
+        (place / name).write_text("new")
+""",
+        tmp_path,
+    )
+    assert sorted(path.read_text() for path in tmp_path.iterdir() if path.is_file()) == ["new", "old", "old"]
+    with staged_output(tmp_path) as place:
+        (place / "d").write_text("more")
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"a": "new", "b": "new", "c": "new", "d": "more"}
+
+
+def test_a_process_that_is_still_writing_is_left_alone(tmp_path: Path) -> None:
+    with staged_output(tmp_path) as first:
+        (first / "a").write_text("a")
+        with staged_output(tmp_path) as second:
+            (second / "b").write_text("b")
+        assert (first / "a").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -82,7 +82,7 @@ class Shown:
         if isinstance(self.window, str):
             _check_text(self.window, "window")
         elif len(self.window) != 2 or not all(_is_number(v) for v in self.window) or self.window[0] >= self.window[1]:
-            raise InputError(f"An intensity window is a name or two rising numbers, not {self.window!r}.")
+            raise InputError(f"An intensity window is a name or two rising numbers, not {str(self.window)[:40]}.")
         if self.view not in _VIEWS or self.plane not in (0, 1, 2) or type(self.color) is not bool:
             raise InputError(f"An agent looks at one of the views {', '.join(_VIEWS)} in one of the planes 0, 1, 2.")
         if self.modality:

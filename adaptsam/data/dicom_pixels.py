@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from adaptsam.data.dicom_files import quiet_pydicom
+from adaptsam.data.quiet import quiet_libraries
 from adaptsam.errors import InputError
 
 # Bytes of pixels that are believed of a file; a larger one must take a hundredth of its pixels' at least.
@@ -112,7 +113,7 @@ def _unpack(dataset: FileDataset, path: Path, count: int) -> np.ndarray:
 def _decode(dataset: FileDataset) -> np.ndarray | None:
     """The stored values, or None where pydicom or its plug-ins cannot give them."""
     try:
-        with quiet_pydicom():
+        with quiet_pydicom(), quiet_libraries():
             return dataset.pixel_array
     except Exception:
         return None
@@ -131,7 +132,7 @@ def _decode_with_gdcm(dataset: FileDataset, path: Path, count: int) -> np.ndarra
     """SimpleITK brings GDCM's decoders, for JPEG lossless for instance; it gets a frame and nothing of the patient."""
     try:
         frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
-        with tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
+        with quiet_libraries(), tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
             values = [_gdcm_values(_bare(dataset, frame), Path(folder) / "frame.dcm") for frame in frames]
         return np.stack(values).reshape(count, int(dataset.Rows), int(dataset.Columns))
     except Exception:

@@ -145,7 +145,9 @@ def read_picture(path: str | Path) -> np.ndarray:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path.name} has more than 8 bits per pixel; save it with 8 bits (0 to 255).")
         try:
-            upright = ImageOps.exif_transpose(image)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                upright = ImageOps.exif_transpose(image)
         except Exception:  # damaged EXIF data; the pixels are whole
             upright = image
         return np.array((upright if upright is not None else image).convert("RGB"))

@@ -94,7 +94,9 @@ def read_gray(path: Path) -> np.ndarray:
             raise InputError(f"{path.name} has label values above 255; save them with 8 bits.")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         channels = np.array(Image.alpha_composite(black, image.convert("RGBA")))[..., :3]
-    if np.ptp(channels.astype(np.int16), axis=2).max() > _CLEAR_VALUES:
+    red, green, blue = np.moveaxis(channels, 2, 0)
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    if spread.max() > _CLEAR_VALUES:
         raise InputError(f"{path.name} is in colour; save the mask as gray values or with a palette.")
     return channels[..., 1]
 

@@ -12,6 +12,12 @@ from pathlib import Path
 
 from adaptsam.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX, _REPLACED = ".adaptsam-", ".replaced"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 
@@ -19,7 +25,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into, whose files move to ``folder`` together when the block ends well.
 
-    When the block raises, also by Ctrl-C, nothing of it remains, and ``folder`` is as it was before.
+    When the block raises, also by Ctrl-C, nothing of it remains, and ``folder`` is as it was before. What a process
+    that was killed left there is put right by the next one: a move that had begun is ended, anything else is removed.
 
     Args:
         folder: where the outputs shall be; it is made where it does not exist.
@@ -42,21 +49,28 @@ def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: b
     try:
         _refuse_existing(folder, names, overwrite)
         made = _make_folders(folder)
-        staging = folder / f".adaptsam-{uuid.uuid4().hex}"
+        _settle_leftovers(folder)
+        staging = folder / f"{_PREFIX}{uuid.uuid4().hex}"
         staging.mkdir()
+        alive = _lock(staging, wait=False)
     except OSError as error:
         _remove_empty(made)
         raise _cannot_write(folder, error) from None
     try:
         yield staging
-        _refuse_existing(folder, _files_in(staging), overwrite)
-        _move_into_place(staging, folder, made)
+        lock = _lock(folder, wait=True)  # two processes with one output: the second finds the first one's files
+        try:
+            _refuse_existing(folder, _files_in(staging), overwrite)
+            _move_into_place(staging, folder, made)
+        finally:
+            _unlock(lock)
     except OSError as error:
         if error.errno in _NO_ROOM or str(staging) in str(error.filename):
             raise _cannot_write(folder, error) from None
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        _unlock(alive)
         _remove_empty(made)
 
 
@@ -66,6 +80,43 @@ def staged_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = Path(path)
     with staged_output(path.parent, [path.name], overwrite=overwrite) as staging:
         yield staging / path.name
+
+
+def _settle_leftovers(folder: Path) -> None:
+    """End or undo what processes that are no more had begun in this folder."""
+    for staging in folder.glob(f"{_PREFIX}*"):
+        lock = _lock(staging, wait=False)
+        if lock is None:  # its process lives, or nobody can tell here
+            continue
+        try:
+            if (staging / _REPLACED).is_dir():  # everything was written, and some of it had moved
+                for name in (name for name in _files_in(staging) if not name.startswith(_REPLACED)):
+                    _make_folders((folder / name).parent)
+                    os.replace(staging / name, folder / name)
+            shutil.rmtree(staging, ignore_errors=True)
+        finally:
+            _unlock(lock)
+
+
+def _lock(folder: Path, *, wait: bool) -> int | None:
+    """A lock on a folder that ends with the process; None where another one has it, or the disk knows no locks."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def _files_in(folder: Path) -> list[str]:
@@ -107,10 +158,12 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 def _move_into_place(staging: Path, folder: Path, made: list[Path]) -> None:
     """Move every file; when one cannot be moved, put everything back as it was."""
-    kept = staging / ".replaced"
+    kept = staging / _REPLACED
     moved: list[str] = []
+    names = _files_in(staging)
     try:
-        for name in _files_in(staging):
+        kept.mkdir()
+        for name in names:
             made[:0] = _make_folders((folder / name).parent)
             if (folder / name).exists():
                 _keep(folder / name, kept / name)

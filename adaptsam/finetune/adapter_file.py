@@ -117,7 +117,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if not isinstance(described["tuning"], dict) or not isinstance(described["base_sha256"], str):
         raise CheckpointError(f"{path} does not say as it should how it was trained; get it again.")
     if described["format_version"] != _VERSION:
-        raise CheckpointError(
-            f"{path} was written by a newer AdaptSAM (format {described['format_version']}, this reads {_VERSION})."
-        )
+        version = str(described["format_version"])[:20]
+        raise CheckpointError(f"{path} was written by a newer AdaptSAM (format {version}, this reads {_VERSION}).")
     return described, tensors

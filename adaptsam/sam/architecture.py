@@ -97,7 +97,7 @@ class SamConfig:
             fields["tiny_vit"] = TinyVitConfig(**_tuples(stages))  # type: ignore[arg-type]
         config = cls(**fields)  # type: ignore[arg-type]
         if config.scaling not in SCALINGS:
-            raise ValueError(f"the scaling is {config.scaling!r}, known are {' and '.join(SCALINGS)}")
+            raise ValueError(f"the scaling is {str(config.scaling)[:40]!r}, known are {' and '.join(SCALINGS)}")
         return config
 
 
