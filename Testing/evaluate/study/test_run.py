@@ -187,3 +187,18 @@ def test_alignsam_learns_and_is_used_and_its_ablations_too(make_study, tiny, tmp
     assert rows["alignsam"]["items"]
     assert rows["alignsam-no-rl"]["items"]
     assert "--clip" in rows["alignsam-explicit-branch"]["not_applicable"]
+
+
+def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(make_study, tiny, tmp_path):
+    pytest.importorskip("torchrl")
+    pytest.importorskip("open_clip")
+    from adaptsam import alignsam
+    from adaptsam.alignsam.clip.sources import BUNDLED_NAME
+    from adaptsam.evaluate.methods import Extras
+
+    settings = alignsam.Settings()
+    settings = replace(settings, training=replace(settings.training, episodes=1, epochs=1, recalibration_updates=1))
+    results = Results(tmp_path, identity_of("drawn", {}, tiny))
+    setting = Setting(("alignsam-explicit-branch",), Extras(alignsam=settings), text="heart", clip=BUNDLED_NAME)
+    run_study(make_study(1), tiny, setting, results)
+    assert results.read("case-0")["methods"]["alignsam-explicit-branch"]["items"]

@@ -131,8 +131,8 @@ def under(model: SamModel, mask: np.ndarray) -> Tensor:
     side = model.image_size // model.grid_size
     if mask.all():
         return torch.ones(model.grid_size**2, dtype=torch.bool)
-    framed = (model.resize_mask(mask) > model.resize_mask(mask).min()).float()
-    return (functional.avg_pool2d(framed, side) > 0).flatten()
+    framed = model.resize_mask(mask)
+    return (functional.avg_pool2d((framed > framed.min()).float(), side) > 0).flatten()
 
 
 def match(similarity: Tensor, inside: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptsam.alignsam import Shown
 from adaptsam.errors import AdaptSAMError, Cancelled
 from adaptsam.evaluate.methods import Domain, Extras, Found, Method, NotApplicable, Workbench, fingerprint, make_methods
 from adaptsam.evaluate.metrics import compare, slice_dice
@@ -22,6 +23,7 @@ from adaptsam.evaluate.picture_metrics import Counts
 from adaptsam.evaluate.study.task import PictureTask, StudyCase, VolumeTask
 from adaptsam.evaluate.study.worst import draw_picture, draw_volume
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
+from adaptsam.text_maps import attention_of, clip_record
 
 _log = logging.getLogger(__name__)
 
@@ -232,16 +234,11 @@ def _axis(task: VolumeTask) -> int:
 
 
 def _attention(setting: Setting, model: SamModel) -> tuple[Any, str]:
-    """M_c of images by the given CLIP and the protocol's text."""
+    """M_c of images by the given CLIP and the protocol's text, and how an agent's package names that CLIP."""
     if setting.clip is None or not setting.text:
         return None, ""
-    from adaptsam.alignsam.clip import SurgerySettings, TextAttention, load_clip
+    from adaptsam.alignsam.clip import load_clip
 
     clip = load_clip(setting.clip, device=model.device)
-    modality = "natural" if setting.domain == "natural" else "ct"
-    attention = TextAttention(clip, SurgerySettings(modality=modality))
-
-    def maps(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [attention.maps(image[None], [setting.text])[0, 0].cpu().numpy() for image in images]
-
-    return maps, f"{clip.name} {clip.sha256}"
+    shown = Shown(color=True) if setting.domain == "natural" else Shown(modality="CT")
+    return attention_of(clip, shown, setting.text), clip_record(clip)
