@@ -11,6 +11,7 @@ All three speak in log-odds that a pixel belongs to the structure:
 The method's and the appearance's weights are not negative and make the truth of the prior's own slices most likely,
 when each is segmented from a neighbouring one whose contour is moved by ``error_mm`` (logistic regression with the
 registration's log-odds as offset). So it is known before any target is seen how much a model is to be listened to.
+The prior's slices hold no replaced tissue, though: where a target does, the appearance weighs up to ``largest_weight``.
 """
 
 from __future__ import annotations
@@ -59,10 +60,20 @@ class Evidence:
     appearance: np.ndarray
 
 
-def fuse(evidence: Evidence, weights: Weights, error_mm: float | np.ndarray, change: float | np.ndarray) -> np.ndarray:
-    """The log-odds that each pixel belongs to the structure; error and change are for all pixels or one each."""
+def fuse(
+    evidence: Evidence,
+    weights: Weights,
+    error_mm: float | np.ndarray,
+    change: float | np.ndarray,
+    appearance: float | np.ndarray | None = None,
+) -> np.ndarray:
+    """The log-odds that each pixel belongs to the structure.
+
+    Error, change and another weight of the ``appearance`` are for all pixels or one each.
+    """
     prior = registration_odds(evidence.distance, error_mm, change)
-    return prior + weights.method * evidence.method + weights.appearance * evidence.appearance
+    heard = weights.appearance if appearance is None else appearance
+    return np.asarray(prior + weights.method * evidence.method + heard * evidence.appearance)
 
 
 @dataclass(frozen=True, eq=False)

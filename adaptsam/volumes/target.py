@@ -144,17 +144,19 @@ class TargetVisit:
         gray = self.window(plan).rgb(self.images.volume.array[k])[..., 0][box]
         seen = plan.window.rgb(self.prior.images.sample(here.index))[..., 0] if gray.size else gray
         look = np.zeros(here.solid.shape)
-        if settings.appearance and plan.weights.appearance > 0 and look.size:
+        if settings.appearance and look.size:
             look = look_alike(gray, seen, here.solid, self.images.pixel, settings.search_mm)
         error: float | np.ndarray = self.error_mm
         change: float | np.ndarray = settings.change
+        heard: float | np.ndarray = plan.weights.appearance
         if settings.misfit is not None and gray.size:
             near = here.distance[box] <= self.margin_mm
             doubt = misfit(gray, seen, near, self.images.pixel, self.error_mm, settings.misfit)
             error, change = doubt.error_mm, doubt.change
+            heard = heard + change * (settings.largest_weight - heard)
         odds = np.full(logits.shape, UNSEEN, np.float32)
         evidence = Evidence(here.solid, method_odds(logits[box]), look)
-        odds[box] = fuse(evidence, plan.weights, error, change)
+        odds[box] = fuse(evidence, plan.weights, error, change, heard)
         mask = odds[box] > 0
         usual = fuse(evidence, plan.weights, self.error_mm, settings.change)
         return Fused(odds, support(evidence, plan.weights, mask), expected_dice(usual, mask))
