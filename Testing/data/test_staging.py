@@ -180,6 +180,12 @@ with staging.staged_output(folder, overwrite=True) as place:
     assert found == {"a": "new", "b": "new", "c": "new", "d": "more"}
 
 
+def test_an_output_may_be_staged_inside_another(tmp_path: Path) -> None:
+    with staged_output(tmp_path) as outer, staged_output(outer) as inner:
+        (inner / "a").write_text("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_process_that_is_still_writing_is_left_alone(tmp_path: Path) -> None:
     with staged_output(tmp_path) as first:
         (first / "a").write_text("a")

@@ -58,7 +58,9 @@ def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: b
         raise _cannot_write(folder, error) from None
     try:
         yield staging
-        lock = _lock(folder, wait=True)  # two processes with one output: the second finds the first one's files
+        # Two processes with one output: the second finds the first one's files. A staging folder is this process's own,
+        # and locked by it already.
+        lock = None if folder.name.startswith(_PREFIX) else _lock(folder, wait=True)
         try:
             _refuse_existing(folder, _files_in(staging), overwrite)
             _move_into_place(staging, folder, made)
