@@ -31,7 +31,7 @@ def test_the_bundled_agents_are_listed_by_name(tmp_path, monkeypatch, capsys) ->
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert main(["agents", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["agents"]}
-    assert {"heart"} <= set(rows)
+    assert {"heart", "heart_by_text"} <= set(rows)
     assert not any(row["note"] for row in rows.values())
 
 
