@@ -112,7 +112,9 @@ class Settings:
         for name, choices in (("branch", Branch), ("policy", Policy), ("labels", Labels)):
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
-                raise InputError(f"The AlignSAM setting '{name}' is {getattr(self, name)!r}; choose one of {known}.")
+                raise InputError(
+                    f"The AlignSAM setting '{name}' is {str(getattr(self, name))[:40]!r}; choose one of {known}."
+                )
         if self.steps_in_use is not None:
             _check_whole(self, "steps_in_use")
 
@@ -172,4 +174,4 @@ def _check_whole(settings: object, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if type(value) is not int or value < 1:
-            raise InputError(f"The AlignSAM setting '{name}' is {value!r}; give a whole number from 1.")
+            raise InputError(f"The AlignSAM setting '{name}' is {str(value)[:40]}; give a whole number from 1.")

@@ -218,8 +218,9 @@ def _described(text: str, path: Path) -> tuple[SamConfig, str, dict[str, Any]]:
         described = json.loads(text)
         version = described.pop("format_version")
         if version != FORMAT_VERSION:
+            told = str(version)[:20]
             raise CheckpointError(
-                f"{path} was written by a newer AdaptSAM (format {version}, this reads {FORMAT_VERSION}); update it."
+                f"{path} was written by a newer AdaptSAM (format {told}, this reads {FORMAT_VERSION}); update it."
             )
         return SamConfig.from_dict(described.pop("config")), str(described.pop("kind")), described
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
