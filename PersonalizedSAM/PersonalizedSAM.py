@@ -1,6 +1,7 @@
 """PersonalizedSAM in 3D Slicer: contours of one visit, carried to the next. The method is in the package `adaptsam`."""
 
 import slicer
+from AdaptSAMLib import images
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from PersonalizedSAMLib import inputs, samples
@@ -119,7 +120,7 @@ class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def browserOf(sequenceNode):
         """The sequence browser that plays a sequence, or None."""
-        return inputs.browserOf(sequenceNode)
+        return images.browserOf(sequenceNode)
 
     def asPrior(self, run, outcome):
         """A finished target as the prior of the next run: its volume and segmentation, as nodes of the scene.

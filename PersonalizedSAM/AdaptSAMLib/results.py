@@ -91,7 +91,7 @@ def summary(report: dict) -> dict:
     shift = report["centroid_shift_mm"]
     return {
         "volume": volume,
-        "change": 100 * (volume - before) / before if before else None,
+        "change": 100 * (volume - before) / before if before and np.isfinite(before) else None,
         "shift": shift if np.isfinite(shift) else None,
         "confidence": float(np.mean(kept)) if kept else None,
         "review": sum(bool(_reason(one)) for one in report["slices"]),
@@ -99,8 +99,8 @@ def summary(report: dict) -> dict:
     }
 
 
-def makeTable(outcomes, names: dict, title: str):
-    """A table node with one row for each structure of each target."""
+def makeTable(outcomes, names: dict, title: str, prior: bool = True):
+    """A table node with one row for each structure of each target; with changes where there is a prior."""
     columns = {
         _("Target"): [],
         _("Structure"): [],
@@ -124,6 +124,8 @@ def makeTable(outcomes, names: dict, title: str):
             ]
             for column, value in zip(columns.values(), values):
                 column.append(value)
+    if not prior:
+        del columns[_("Change from prior (%)")], columns[_("Centroid shift (mm)")]
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(title))
     modifying = node.StartModify()
     for name, values in columns.items():
@@ -142,14 +144,15 @@ def _text(value, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def makePlot(outcomes, names: dict, priorVolumes: dict, segmentation, title: str) -> list:
-    """Volumes over the prior and all targets, one line a structure in its colour; returns the nodes it made."""
+def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None) -> list:
+    """Volumes over the prior (if there is one) and all targets, one line a structure; returns the nodes it made."""
     scene = slicer.mrmlScene
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(title + " " + _("data")))
+    first = [_("prior")] if priorVolumes else []
     labels, numbers = vtk.vtkStringArray(), vtk.vtkDoubleArray()
     labels.SetName(_("Image"))
     numbers.SetName(_("Number"))
-    for number, label in enumerate([_("prior"), *(one.target.title for one in outcomes)]):
+    for number, label in enumerate([*first, *(one.target.title for one in outcomes)]):
         labels.InsertNextValue(label)
         numbers.InsertNextValue(number)
     table.AddColumn(labels)
@@ -162,7 +165,8 @@ def makePlot(outcomes, names: dict, priorVolumes: dict, segmentation, title: str
     for segmentId, name in names.items():
         values = vtk.vtkDoubleArray()
         values.SetName(name)
-        values.InsertNextValue(priorVolumes[segmentId])
+        if priorVolumes:
+            values.InsertNextValue(priorVolumes[segmentId])
         for outcome in outcomes:
             report = outcome.reports.get(segmentId)
             values.InsertNextValue(report["volume_cm3"] if report else float("nan"))
@@ -173,7 +177,7 @@ def makePlot(outcomes, names: dict, priorVolumes: dict, segmentation, title: str
         series.SetYColumnName(name)
         series.SetLabelColumnName(labels.GetName())
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetColor(segmentation.GetSegment(segmentId).GetColor())
+        series.SetColor(colors[segmentId])
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
         made.append(series)
     return made

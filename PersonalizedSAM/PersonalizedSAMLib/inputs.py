@@ -1,41 +1,8 @@
 """Whether a run can start, and why not: one sentence for the Apply button and for scripts."""
 
-import slicer
-from AdaptSAMLib import geometry, patients, segments
+from AdaptSAMLib import geometry, images, patients, segments
 from AdaptSAMLib.geometry import InputProblem
-from AdaptSAMLib.results import Target
 from slicer.i18n import tr as _
-
-
-def expand(targets) -> list:
-    """Volumes and sequences of volumes as single images."""
-    found = []
-    for node in targets:
-        if node.IsA("vtkMRMLSequenceNode"):
-            browser = browserOf(node)
-            for item in range(node.GetNumberOfDataNodes()):
-                title = f"{node.GetName()} {node.GetNthIndexValue(item)}"
-                found.append(Target(f"{node.GetID()}:{item}", title, node.GetNthDataNode(item), node, browser, item))
-        else:
-            found.append(Target(node.GetID(), node.GetName(), node))
-    return found
-
-
-def browserOf(sequenceNode):
-    """The browser that plays a sequence, or None."""
-    for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
-        browser = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
-        if browser.IsSynchronizedSequenceNodeID(sequenceNode.GetID(), True):
-            return browser
-    return None
-
-
-def itemOf(volumeNode, sequenceNode) -> int:
-    """Which item of a sequence a volume shows now; -1 if it is not one of its browser's volumes."""
-    browser = browserOf(sequenceNode)
-    if browser is None or browser.GetProxyNode(sequenceNode) is not volumeNode:
-        return -1
-    return browser.GetSelectedItemNumber()
 
 
 def segmentIds(segmentationNode) -> list:
@@ -60,7 +27,7 @@ def problem(prior, segmentation, chosen, targets) -> str:
     if prior in targets:
         return _("{name} is the prior and cannot be its own target; take the tick away.").format(name=prior.GetName())
     try:
-        for node in [prior, *(_firstImage(one) for one in targets)]:
+        for node in [prior, *(images.firstImage(one) for one in targets)]:
             geometry.pixels(node)
             geometry.grid(node)
             if geometry.isColor(node) != geometry.isColor(prior):
@@ -70,15 +37,6 @@ def problem(prior, segmentation, chosen, targets) -> str:
     except InputProblem as error:
         return str(error)
     return ""
-
-
-def _firstImage(target):
-    """A volume, or the first one of a sequence, which stands for the others until the run looks at them."""
-    if not target.IsA("vtkMRMLSequenceNode"):
-        return target
-    if not target.GetNumberOfDataNodes():
-        raise InputProblem(_("{name} holds no image; choose another sequence.").format(name=target.GetName()))
-    return target.GetNthDataNode(0)
 
 
 def question(prior, segmentation, targets) -> str:

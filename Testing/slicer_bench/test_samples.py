@@ -64,7 +64,8 @@ def test_a_clip_is_loaded_as_a_sequence_with_its_contour(
     assert sequence.GetNumberOfDataNodes() == browser.GetNumberOfItems() == 25
     assert browser.GetProxyNode(sequence) is volume
     assert segments.readMask(contours, "segment-1", volume).any()
+    from AdaptSAMLib import images
     from PersonalizedSAMLib import inputs
 
     assert inputs.problem(volume, contours, inputs.segmentIds(contours), [sequence]) == ""
-    assert inputs.itemOf(volume, sequence) == 0
+    assert images.itemOf(volume, sequence) == 0

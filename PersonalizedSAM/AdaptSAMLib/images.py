@@ -1,0 +1,61 @@
+"""Volumes and sequences of volumes as the images that a run goes through."""
+
+import slicer
+from slicer.i18n import tr as _
+
+from AdaptSAMLib import geometry, patients
+from AdaptSAMLib.results import Target
+
+
+def expand(targets) -> list:
+    """Volumes and sequences of volumes as single images."""
+    found = []
+    for node in targets:
+        if node.IsA("vtkMRMLSequenceNode"):
+            browser = browserOf(node)
+            for item in range(node.GetNumberOfDataNodes()):
+                title = f"{node.GetName()} {node.GetNthIndexValue(item)}"
+                found.append(Target(f"{node.GetID()}:{item}", title, node.GetNthDataNode(item), node, browser, item))
+        else:
+            found.append(Target(node.GetID(), node.GetName(), node))
+    return found
+
+
+def browserOf(sequenceNode):
+    """The browser that plays a sequence, or None."""
+    for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
+        if browser.IsSynchronizedSequenceNodeID(sequenceNode.GetID(), True):
+            return browser
+    return None
+
+
+def itemOf(volumeNode, sequenceNode) -> int:
+    """Which item of a sequence a volume shows now; -1 if it is not one of its browser's volumes."""
+    browser = browserOf(sequenceNode)
+    if browser is None or browser.GetProxyNode(sequenceNode) is not volumeNode:
+        return -1
+    return browser.GetSelectedItemNumber()
+
+
+def firstImage(node):
+    """A volume, or the first one of a sequence, which stands for the others until a run looks at them."""
+    if not node.IsA("vtkMRMLSequenceNode"):
+        return node
+    if not node.GetNumberOfDataNodes():
+        raise geometry.InputProblem(_("{name} holds no image; choose another sequence.").format(name=node.GetName()))
+    return node.GetNthDataNode(0)
+
+
+def described(volumeNode, kind: str = "") -> dict:
+    """A volume as the worker wants it; ``kind`` is the modality where the volume does not say."""
+    kind = patients.modality(volumeNode) or kind
+    if not kind and looksLikeCT(volumeNode):
+        kind = "CT"
+    return {"array": geometry.pixels(volumeNode), "geometry": geometry.grid(volumeNode), "modality": kind}
+
+
+def looksLikeCT(volumeNode) -> bool:
+    """Whether values reach down to air in Hounsfield units, which nobody else's do."""
+    low, high = volumeNode.GetImageData().GetScalarRange()
+    return not geometry.isColor(volumeNode) and low <= -500 and high <= 32767
