@@ -10,8 +10,9 @@ import numpy as np
 
 from adaptsam.agent_slices import AgentSlices
 from adaptsam.agent_steps import Watch, played
-from adaptsam.alignsam import Case, Package, Prompted, UseSettings, prompt_cases
+from adaptsam.alignsam import Case, Package, Prompted, Target, UseSettings, prompt_cases
 from adaptsam.data.frames import check_frame
+from adaptsam.data.terminology import CODE_KEYS
 from adaptsam.data.volume import Structure, StructureSet, Volume
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress, silent
@@ -245,10 +246,8 @@ class _Track:
         self.package, self._options = package, options
         self.slices = AgentSlices(target, package.shown, model.image_size, options.window, options.body_margin)
         self.limit = options.threshold(package)
-        code = package.target.code
-        tags = dict(zip(("CodeValue", "CodingSchemeDesignator", "CodeMeaning"), code, strict=True)) if code else {}
         mask = np.zeros(target.geometry.shape, bool)
-        self.structure = Structure(package.target.name, mask, COLORS[number % len(COLORS)], tags=tags)
+        self.structure = structure_of(package.target, mask, number)
         self._mask = self.slices.images.orientation.apply(mask)
         self._within = None if within is None else self.slices.images.orientation.apply(within)
         self._results: dict[int, _Outcome] = {}
@@ -353,6 +352,12 @@ class _Track:
             predicted_iou=outcome.predicted_iou,
             interpolated=bridged and there,
         )
+
+
+def structure_of(target: Target, mask: np.ndarray, number: int = 0) -> Structure:
+    """An agent's target as a structure with its name, code and, as the agent of that number, its colour."""
+    tags = dict(zip(CODE_KEYS, target.code, strict=True)) if target.code else {}
+    return Structure(target.name, mask, COLORS[number % len(COLORS)], tags=tags)
 
 
 @dataclass(frozen=True, eq=False)

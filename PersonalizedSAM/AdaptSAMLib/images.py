@@ -59,3 +59,29 @@ def looksLikeCT(volumeNode) -> bool:
     """Whether values reach down to air in Hounsfield units, which nobody else's do."""
     low, high = volumeNode.GetImageData().GetScalarRange()
     return not geometry.isColor(volumeNode) and low <= -500 and high <= 32767
+
+
+#: What an image can be.
+VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
+
+
+def nodesOf(kinds) -> list:
+    """The nodes of some classes that users see; labelmaps are no images."""
+    found = []
+    for kind in kinds:
+        for number in range(slicer.mrmlScene.GetNumberOfNodesByClass(kind)):
+            node = slicer.mrmlScene.GetNthNodeByClass(number, kind)
+            if node not in found and not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode"):
+                found.append(node)
+    return found
+
+
+def candidates() -> list:
+    """What can be a target: sequences of volumes, and volumes that no sequence shows."""
+    sequences = [
+        one
+        for one in nodesOf(["vtkMRMLSequenceNode"])
+        if one.GetNumberOfDataNodes() and one.GetNthDataNode(0).IsA("vtkMRMLVolumeNode")
+    ]
+    shown = [browserOf(one).GetProxyNode(one) for one in sequences if browserOf(one) is not None]
+    return sequences + [one for one in nodesOf(VOLUMES) if one not in shown]

@@ -10,11 +10,9 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from AdaptSAMLib import images, packages, patients, results
+from AdaptSAMLib import packages, patients, results
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
-
-VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
 
 
 class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -171,25 +169,6 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @staticmethod
     def _chosen(combo) -> str:
         return combo.itemData(combo.currentIndex)
-
-    def _nodes(self, kinds) -> list:
-        found = []
-        for kind in kinds:
-            for number in range(slicer.mrmlScene.GetNumberOfNodesByClass(kind)):
-                node = slicer.mrmlScene.GetNthNodeByClass(number, kind)
-                if node not in found and not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode"):
-                    found.append(node)
-        return found
-
-    def _candidates(self) -> list:
-        """What can be a target: sequences of volumes, and volumes that no sequence shows."""
-        sequences = [
-            one
-            for one in self._nodes(["vtkMRMLSequenceNode"])
-            if one.GetNumberOfDataNodes() and one.GetNthDataNode(0).IsA("vtkMRMLVolumeNode")
-        ]
-        shown = [images.browserOf(one).GetProxyNode(one) for one in sequences if images.browserOf(one) is not None]
-        return sequences + [one for one in self._nodes(VOLUMES) if one not in shown]
 
     @staticmethod
     def _titled(node) -> str:

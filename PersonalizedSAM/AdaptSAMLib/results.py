@@ -52,6 +52,16 @@ class Review:
     ras: tuple
 
 
+def setSlice(report: dict, event: dict, accepted: bool) -> None:
+    """What the worker told of a slice that was made anew, into the report of its structure."""
+    known = next((one for one in report["slices"] if one["index"] == event["index"]), None)
+    if known is None:
+        known = {"index": event["index"]}
+        report["slices"].append(known)
+    known.update(accepted=accepted, interpolated=False, touches_limit=False, confidence=event["confidence"])
+    known.update(points=event["points"], labels=event["labels"])
+
+
 def reviews(outcomes, names: dict) -> list:
     """The slices to review of all targets, the least trusted first."""
     found = []

@@ -90,6 +90,15 @@ class BaseRun:
         """The sequence of segmentations that a target's result is kept in; None for a volume of the scene."""
         return self._sequences.get(target.sequenceNode.GetID()) if target.sequenceNode is not None else None
 
+    def keepItem(self, outcome) -> None:
+        """Put what was changed in a segmentation back into its sequence, if it comes from one."""
+        target, sequence = outcome.target, self.sequenceOf(outcome.target)
+        if sequence is None:
+            return
+        sequence.UpdateDataNodeAtValue(outcome.segmentationNode, target.sequenceNode.GetNthIndexValue(target.item))
+        if target.browserNode is not None:
+            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
+
     def _handle(self, event: dict) -> None:
         if self.ended is not None:
             return

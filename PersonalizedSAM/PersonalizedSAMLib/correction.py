@@ -2,7 +2,7 @@
 
 import numpy as np
 import slicer
-from AdaptSAMLib import geometry, segments
+from AdaptSAMLib import geometry, results, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -103,7 +103,7 @@ class Correction:
             segments.replaceSlice(
                 self.outcome.segmentationNode, self.segmentId, self.volumeNode, self._axis, index, before
             )
-        self._store()
+        self._run.keepItem(self.outcome)
         return True
 
     def _ask(self, do: str, onEnd, **content) -> "Correction":
@@ -116,7 +116,7 @@ class Correction:
             elif kind in ("done", "cancelled", "error", "lost"):
                 if step:
                     self._undo.append(step)
-                    self._store()
+                    self._run.keepItem(self.outcome)
                 self.ended = ("done", "") if kind == "done" else ("error", event.get("message", _("Cancelled.")))
                 if onEnd is not None:
                     onEnd(*self.ended)
@@ -131,19 +131,7 @@ class Correction:
         index, mask = event["index"], wire.unpack_mask(event["mask"])
         node = self.outcome.segmentationNode
         before = segments.replaceSlice(node, self.segmentId, self.volumeNode, self._axis, index, mask)
-        slices = self.outcome.reports[self.segmentId]["slices"]
-        known = next((one for one in slices if one["index"] == index), None)
-        if known is None:
-            known = {"index": index}
-            slices.append(known)
-        known.update(
-            accepted=bool(mask.any()),
-            interpolated=False,
-            touches_limit=False,
-            confidence=event["confidence"],
-            points=event["points"],
-            labels=event["labels"],
-        )
+        results.setSlice(self.outcome.reports[self.segmentId], event, bool(mask.any()))
         if self.prompts:
             self._clear(index)
             self._add(index, event["points"], event["labels"])
@@ -200,13 +188,3 @@ class Correction:
         return (
             target.browserNode.GetProxyNode(sequence) if shown and sequence is not None else None
         ) or self.outcome.segmentationNode
-
-    def _store(self) -> None:
-        """Of a sequence, the corrected item back into it."""
-        target = self.outcome.target
-        sequence = self._run.sequenceOf(target)
-        if sequence is None:
-            return
-        sequence.UpdateDataNodeAtValue(self.outcome.segmentationNode, target.sequenceNode.GetNthIndexValue(target.item))
-        if target.browserNode is not None:
-            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)

@@ -2,7 +2,7 @@
 
 import slicer
 import slicer.util
-from AdaptSAMLib import geometry, patients, segments
+from AdaptSAMLib import geometry, images, patients, segments
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel
 from slicer.i18n import tr as _
@@ -64,14 +64,14 @@ class Panel(BasePanel):
         """The earliest volume that has contours, all its segments, and the patient's later volumes."""
         node = self._parameterNode
         if node.priorSegmentation is None:
-            drawn = [(self._imageOf(one), one) for one in self._nodes(["vtkMRMLSegmentationNode"])]
+            drawn = [(self._imageOf(one), one) for one in images.nodesOf(["vtkMRMLSegmentationNode"])]
             drawn = [pair for pair in drawn if pair[0] is not None]
             order = patients.byDate([volume for volume, _segmentation in drawn])
             if drawn and node.priorVolume in (None, order[0]):
                 node.priorVolume = order[0]
                 node.priorSegmentation = next(one for volume, one in drawn if volume is order[0])
                 node.segments = inputs.segmentIds(node.priorSegmentation)
-                node.targets = patients.laterThan(order[0], self._candidates())
+                node.targets = patients.laterThan(order[0], images.candidates())
 
     @staticmethod
     def _imageOf(segmentation):
@@ -87,7 +87,7 @@ class Panel(BasePanel):
         segmentation = node.priorSegmentation
         names = segments.segmentNames(segmentation) if segmentation is not None else {}
         self._list(ui.segmentList, list(names.items()), node.segments)
-        candidates = [one for one in self._candidates() if one is not node.priorVolume]
+        candidates = [one for one in images.candidates() if one is not node.priorVolume]
         texts = [(one.GetID(), self._titled(one)) for one in candidates]
         self._list(ui.targetList, texts, [one.GetID() for one in node.targets])
         for combo, value in (
@@ -109,7 +109,7 @@ class Panel(BasePanel):
     def onLater(self) -> None:
         node = self._parameterNode
         if node.priorVolume is not None:
-            node.targets = patients.laterThan(node.priorVolume, self._candidates())
+            node.targets = patients.laterThan(node.priorVolume, images.candidates())
 
     def onChosen(self) -> None:
         node, ui = self._parameterNode, self.ui
@@ -239,5 +239,5 @@ class Panel(BasePanel):
         modifying = node.StartModify()
         node.priorVolume, node.priorSegmentation = volume, segmentation
         node.segments = inputs.segmentIds(segmentation)
-        node.targets = patients.laterThan(volume, [one for one in self._candidates() if one is not node.priorVolume])
+        node.targets = patients.laterThan(volume, [one for one in images.candidates() if one is not node.priorVolume])
         node.EndModify(modifying)

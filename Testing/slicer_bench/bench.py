@@ -14,7 +14,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "Agg")  # or it would take the Qt that is running here
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULE = REPOSITORY / "PersonalizedSAM"
+MODULES = (REPOSITORY / "PersonalizedSAM", REPOSITORY / "AutoPromptSAM")
 
 LOGICS = {
     "terminologies": "vtkSlicerTerminologiesModuleLogic",
@@ -53,8 +53,7 @@ def start() -> Any:
     scene = slicer.mrmlScene
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     _first.update(scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes()))
-    if str(MODULE) not in sys.path:
-        sys.path.insert(0, str(MODULE))
+    sys.path[:0] = [str(one) for one in MODULES if str(one) not in sys.path]
     widgets.truthfulProperties(list(_moduleNames()))
     return application
 
@@ -67,9 +66,10 @@ def _keepNone() -> None:
 
 def _moduleNames() -> Iterator[str]:
     """The modules under test, and those of the bench, under the names that they may be imported by."""
-    for path in MODULE.rglob("*.py"):
-        parts = path.relative_to(MODULE).with_suffix("").parts
-        yield ".".join(parts).removesuffix(".__init__")
+    for module in MODULES:
+        for path in module.rglob("*.py"):
+            parts = path.relative_to(module).with_suffix("").parts
+            yield ".".join(parts).removesuffix(".__init__")
     for path in Path(__file__).parent.glob("*.py"):
         for prefix in ("", "slicer_bench.", "Testing.slicer_bench."):
             yield prefix + path.stem

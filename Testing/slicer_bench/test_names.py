@@ -7,8 +7,9 @@ MRML, VTK and Qt classes are asked themselves. ctkCollapsibleButton and PyTorchU
 from __future__ import annotations
 
 import ast
+import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,7 +18,7 @@ import pytest
 from slicer_bench import bench
 
 KEPT = json.loads((Path(__file__).parent / "slicer_names.json").read_text(encoding="utf-8"))
-FILES = sorted(one for one in bench.MODULE.rglob("*.py"))
+FILES = sorted(one for module in bench.MODULES for one in module.rglob("*.py"))
 STANDINS = ("ctkCollapsibleButton", "qMRMLNodeComboBox")
 
 
@@ -30,9 +31,9 @@ def chain(node: ast.AST) -> list[str]:
     return [node.id, *parts] if isinstance(node, ast.Name) else []
 
 
-def used(root: str) -> Iterator[tuple[str, list[str], ast.Call | None]]:
+def used(root: str, files: Sequence[Path] = FILES) -> Iterator[tuple[str, list[str], ast.Call | None]]:
     """Where, what, and the call if it is one, of every name below a root."""
-    for path in FILES:
+    for path in files:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
         inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -93,10 +94,11 @@ def test_qt_and_vtk_have_what_is_asked_of_them(application: Any) -> None:
                 target = getattr(target, part)
 
 
-def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any) -> None:
+@pytest.mark.parametrize("module", bench.MODULES, ids=lambda one: one.name)
+def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any, module: Path) -> None:
     import sys
 
-    path = bench.MODULE / "Resources" / "UI" / "PersonalizedSAM.ui"
+    path = module / "Resources" / "UI" / f"{module.name}.ui"
     qt = sys.modules["qt"]
     for widget in ET.parse(path).iter("widget"):
         name = widget.attrib["class"]
@@ -110,16 +112,22 @@ def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any) ->
             assert set(properties) <= known, f"{widget.attrib['name']}: {set(properties) - known}"
 
 
-def test_the_ui_file_binds_parameters_that_exist_and_the_panel_uses_its_widgets(application: Any) -> None:
-    from PersonalizedSAMLib.parameters import PersonalizedSAMParameterNode
-
-    tree = ET.parse(bench.MODULE / "Resources" / "UI" / "PersonalizedSAM.ui")
+@pytest.mark.parametrize(
+    ("module", "count"), list(zip(bench.MODULES, (7, 6), strict=True)), ids=("Personalized", "AutoPrompt")
+)
+def test_the_ui_file_binds_parameters_that_exist_and_the_panel_uses_its_widgets(
+    application: Any, module: Path, count: int
+) -> None:
+    parameters = importlib.import_module(f"{module.name}Lib.parameters")
+    known = getattr(parameters, f"{module.name}ParameterNode")
+    tree = ET.parse(module / "Resources" / "UI" / f"{module.name}.ui")
     bound = [one.findtext("string") for one in tree.iter("property") if one.attrib["name"] == "SlicerParameterName"]
-    assert len(bound) == len(set(bound)) == 7
-    assert all(hasattr(PersonalizedSAMParameterNode, one) for one in bound)
+    assert len(bound) == len(set(bound)) == count
+    assert all(hasattr(known, str(one)) for one in bound)
     there = {one.attrib["name"] for one in tree.iter("widget")}
-    wanted = {parts[2] for _, parts, _ in used("self") if parts[1] == "ui" and len(parts) > 2}
-    wanted |= {parts[1] for _, parts, _ in used("ui")}
+    own = [one for one in FILES if module in one.parents or "AdaptSAMLib" in one.parts]
+    wanted = {parts[2] for _, parts, _ in used("self", own) if parts[1] == "ui" and len(parts) > 2}
+    wanted |= {parts[1] for _, parts, _ in used("ui", own)}
     assert wanted <= there
 
 
@@ -134,9 +142,9 @@ def test_other_signatures_of_slicers_are_kept_to(application: Any) -> None:
     assert fits(call, samples), where
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda one: str(one.relative_to(bench.MODULE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda one: str(one.relative_to(bench.REPOSITORY)))
 def test_nothing_heavy_is_imported_at_file_scope(path: Path) -> None:
-    allowed = {"slicer", "vtk", "qt", "ctk", "numpy", "AdaptSAMLib", "PersonalizedSAMLib"}
+    allowed = {"slicer", "vtk", "qt", "ctk", "numpy", "AdaptSAMLib", "PersonalizedSAMLib", "AutoPromptSAMLib"}
     standard = {"dataclasses", "importlib", "logging", "os", "shutil", "sys", "time", "typing", "unittest"}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
@@ -144,12 +152,13 @@ def test_nothing_heavy_is_imported_at_file_scope(path: Path) -> None:
         assert {name.partition(".")[0] for name in names} <= allowed | standard
 
 
-def test_every_python_file_is_listed_for_installation() -> None:
-    text = (bench.MODULE / "CMakeLists.txt").read_text(encoding="utf-8").replace("${MODULE_NAME}", "PersonalizedSAM")
+@pytest.mark.parametrize("module", bench.MODULES, ids=lambda one: one.name)
+def test_every_python_file_is_listed_for_installation(module: Path) -> None:
+    text = (module / "CMakeLists.txt").read_text(encoding="utf-8").replace("${MODULE_NAME}", module.name)
     listed = {line.strip() for line in text.splitlines() if line.strip().endswith((".py", ".ui", ".png", ".txt"))}
-    there = {str(one.relative_to(bench.MODULE)) for one in FILES if "Testing" not in one.parts}
-    assert {one for one in listed if one.endswith(".py")} == there
-    assert all((bench.MODULE / one).is_file() for one in listed)
+    own = [one.relative_to(module) for one in FILES if module in one.parents]
+    assert {one for one in listed if one.endswith(".py")} == {str(one) for one in own if "Testing" not in one.parts}
+    assert all((module / one).is_file() for one in listed)
 
 
 def test_the_stand_ins_have_slicers_own_methods(application: Any) -> None:

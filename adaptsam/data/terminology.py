@@ -92,6 +92,17 @@ def term_of(structure: Structure) -> Term:
     return Term(_category(named), named, side) if named else Term(_SCT.Tissue, _SCT.Tissue)
 
 
+def slicer_entry(term: Term) -> str:
+    """A term as 3D Slicer writes it into a segment's tag "TerminologyEntry"."""
+    side = _slicer_text(term.side) if term.side else "^^"
+    kinds = f"{_slicer_text(term.category)}~{_slicer_text(term.kind)}~{side}"
+    return f"Segmentation category and type - 3D Slicer General Anatomy list~{kinds}~~^^~^^"
+
+
+def _slicer_text(code: Code) -> str:
+    return f"{code.scheme_designator}^{code.value}^{code.meaning}"
+
+
 def _category(kind: Code) -> Code:
     if kind.value in _ABNORMAL:
         return _SCT.MorphologicallyAbnormalStructure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +14,10 @@ from adaptsam.agent_correction import replay_from
 from adaptsam.agent_slices import AgentSlices
 from adaptsam.agent_steps import PlayedSlice
 from adaptsam.alignsam import Package, load_agent
-from adaptsam.alignsam.shelf import agent_files, find_agent
-from adaptsam.autoprompt import AutoPromptSettings, TextMaps, autoprompt
+from adaptsam.alignsam.shelf import agent_files, agent_name, find_agent
+from adaptsam.autoprompt import AutoPromptSettings, TextMaps, autoprompt, structure_of
 from adaptsam.commands.settings import change
+from adaptsam.data.terminology import slicer_entry, term_of
 from adaptsam.data.volume import Volume
 from adaptsam.errors import AdaptSAMError, InputError
 from adaptsam.sam import EmbeddingStore
@@ -66,8 +67,10 @@ class AgentRequests:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
 
     def agents(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Which agents are on this machine: "agents" with their names, files and descriptions."""
-        emit("agents", agents=list(_known()))
+        """Which agents are on this machine, and in ``files``: "agents" with names, files and descriptions."""
+        files = [(agent_name(Path(one)), Path(one)) for one in request.get("files", [])]
+        known = [*agent_files().items(), *files]
+        emit("agents", agents=[described(name, path, number) for number, (name, path) in enumerate(known)])
 
     def autoprompt(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Find the agents' targets: tells "progress", "partial" with what they did, and "result" for each image."""
@@ -151,17 +154,15 @@ def played_message(one: PlayedSlice) -> wire.Message:
     }
 
 
-def _known() -> Iterator[Mapping[str, Any]]:
-    for name, path in agent_files().items():
-        yield described(name, path)
-
-
-def described(name: str, path: Path) -> Mapping[str, Any]:
+def described(name: str, path: Path, number: int) -> Mapping[str, Any]:
     """What a window shows of an agent; ``problem`` where its file cannot be used."""
     try:
-        return {"name": name, "path": str(path), "problem": "", **load_agent(path).describe()}
+        package = load_agent(path)
     except AdaptSAMError as error:
         return {"name": name, "path": str(path), "problem": str(error)}
+    structure = structure_of(package.target, np.zeros((0, 0, 0), bool), number)
+    shown = {"color": structure.color, "terminology": slicer_entry(term_of(structure))}
+    return {"name": name, "path": str(path), "problem": "", **shown, **package.describe()}
 
 
 def _within(target: wire.Message, volume: Volume) -> np.ndarray | None:

@@ -1,0 +1,190 @@
+"""AutoPromptSAM in 3D Slicer: trained agents find their targets with nobody clicking. The method is in `adaptsam`."""
+
+import slicer.util
+from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.geometry import InputProblem
+from AutoPromptSAMLib import inputs
+from AutoPromptSAMLib.panel import Panel
+from AutoPromptSAMLib.parameters import AutoPromptSAMParameterNode
+from AutoPromptSAMLib.replay import Replay
+from AutoPromptSAMLib.run import Run
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+)
+
+
+class AutoPromptSAM(ScriptedLoadableModule):
+    """What Slicer shows of the module."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "AutoPromptSAM"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["PersonalizedSAM"]
+        parent.contributors = ["AdaptSAM's authors"]
+        parent.helpText = _(
+            "Finds the targets that agents were trained for with the Segment Anything Model; nobody clicks, and every step can be watched and changed. "
+            "For research use only: nothing that comes out of it is approved by a clinician."
+        )
+        parent.acknowledgementText = _(
+            "After D. Huang and others, AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning, CVPR 2024."
+        )
+
+
+class AutoPromptSAMWidget(Panel):
+    """The panel, with this module's logic."""
+
+    def makeLogic(self):
+        return AutoPromptSAMLogic()
+
+
+class AutoPromptSAMLogic(ScriptedLoadableModuleLogic):
+    """For scripts: ``slicer.util.getModuleLogic("AutoPromptSAM").segment([volume], ["heart"])``."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.runs: list[Run] = []
+
+    def getParameterNode(self):
+        return AutoPromptSAMParameterNode(super().getParameterNode())
+
+    def agents(self, files=()) -> list:
+        """Descriptions of the agents on this machine and in files; waits for the worker with the window alive."""
+        found = []
+
+        def handle(event: dict) -> None:
+            if event["event"] == "agents":
+                found.extend(event["agents"])
+            elif event["event"] in ("error", "lost"):
+                found.append(event["message"])
+
+        engine = Engine.shared()
+        engine.waitFor(engine.request("agents", handle, files=[str(one) for one in files]))
+        if found and isinstance(found[-1], str):
+            raise InputProblem(found[-1])
+        return found
+
+    def segment(
+        self,
+        targets,
+        agents=None,
+        roi=None,
+        slices=None,
+        text="",
+        settings=None,
+        checkpoint=None,
+        device="auto",
+        wait=True,
+        allowOtherModality=False,
+        onProgress=None,
+        onOutcome=None,
+        onEnd=None,
+    ):
+        """Find the targets of agents in images.
+
+        Args:
+            targets: a volume node, or a list of volume nodes and sequence nodes of volumes.
+            agents: names, files or descriptions (see :meth:`agents`); all that are on this machine by default.
+            roi: vtkMRMLMarkupsROINode; nothing is found outside of it.
+            slices: first and last slice along k, both included; -1 as the last is the last there is.
+            text: for agents of the explicit branch, in place of their own.
+            settings: of `adaptsam.autoprompt`, by dotted names: {"use.steps": 5, "use.stop_early": True}.
+            checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
+            device: "auto", "cpu", "cuda", ….
+            wait: return when it is done (the window stays alive), or at once.
+            allowOtherModality: go on although an agent was trained on another modality.
+            onProgress: called with the share done, seconds to go or None, and a text.
+            onOutcome: called with each finished target, an AdaptSAMLib.results.Outcome.
+            onEnd: called with "done", "cancelled" or "error", and a sentence.
+
+        Returns:
+            An AutoPromptSAMLib.run.Run; its ``outcomes`` hold segmentation nodes and reports, ``cancel()`` stops it.
+
+        Raises:
+            InputProblem: something cannot be used; the message says what and what to do. Cancelling gives no error.
+        """
+        targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
+        chosen = self._chosen(agents)
+        message = inputs.problem(targets, chosen)
+        if message:
+            raise InputProblem(message)
+        question = inputs.question(targets, chosen)
+        if question and not allowOtherModality:
+            raise InputProblem(question + " " + _("Say so with allowOtherModality."))
+        run = Run(
+            Engine.shared(),
+            targets,
+            chosen,
+            roi,
+            slices,
+            text,
+            settings,
+            checkpoint,
+            device,
+            onProgress,
+            onEnd,
+            onOutcome,
+        )
+        self.runs = [one for one in self.runs if one.ended is None] + [run]
+        run.start()
+        return run.wait() if wait else run
+
+    def replay(self, run, outcome, segment):
+        """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""
+        return Replay(Engine.shared(), run, outcome, segment)
+
+    def useAsPrior(self, run, outcome):
+        """A finished target as the prior of PersonalizedSAM, with the patient's later images as its targets.
+
+        Returns:
+            PersonalizedSAM's parameter node.
+        """
+        other = slicer.util.getModuleLogic("PersonalizedSAM")
+        volume, segmentation = other.asPrior(run, outcome)
+        node = other.getParameterNode()
+        found = [key for key, report in outcome.reports.items() if report["volume_cm3"] > 0]
+        modifying = node.StartModify()
+        node.priorVolume, node.priorSegmentation = volume, segmentation
+        node.segments, node.targets = found, inputs.later(volume)
+        node.EndModify(modifying)
+        return node
+
+    def abandon(self) -> None:
+        """The scene is being closed: stop what runs, and touch no node any more."""
+        for run in self.runs:
+            run.abandon()
+        self.runs.clear()
+
+    def _chosen(self, agents) -> list:
+        if agents is None:
+            return [one for one in self.agents() if not one["problem"]]
+        if all(isinstance(one, dict) for one in agents):
+            return list(agents)
+        import os
+
+        wanted = [str(one) for one in agents]
+        known = self.agents([one for one in wanted if os.path.isfile(one)])
+        byName = {one["name"]: one for one in known} | {one["path"]: one for one in known}
+        for one in wanted:
+            if one not in byName:
+                names = ", ".join(entry["name"] for entry in known) or _("none yet")
+                raise InputProblem(_("There is no agent {name}; there are {known}.").format(name=one, known=names))
+        return [byName[one] for one in wanted]
+
+
+class AutoPromptSAMTest(ScriptedLoadableModuleTest):
+    """Reload and Test runs what CTest runs."""
+
+    def runTest(self):
+        import unittest
+
+        from AutoPromptSAMLib.selftest import AutoPromptSAMTests
+
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(AutoPromptSAMTests)
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        if not result.wasSuccessful():
+            raise AssertionError(_("Some tests of AutoPromptSAM failed; the console has the details."))

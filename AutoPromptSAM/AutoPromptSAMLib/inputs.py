@@ -1,0 +1,68 @@
+"""Whether agents can be used on images, and why not: one sentence for the Apply button and for scripts."""
+
+import numpy as np
+import slicer.util
+import vtk
+from AdaptSAMLib import geometry, images, patients
+from AdaptSAMLib.geometry import InputProblem
+from slicer.i18n import tr as _
+
+
+def problem(targets, agents) -> str:
+    """Why a run cannot start, or "". ``agents`` are descriptions, as the worker gives them."""
+    if not targets:
+        return _("Tick at least one image.")
+    if not agents:
+        return _("Tick at least one structure to find.")
+    for agent in agents:
+        if agent["problem"]:
+            return agent["problem"]
+    names = [agent["target"]["name"] for agent in agents]
+    for name in names:
+        if names.count(name) > 1:
+            return _("Two agents find {name}; tick one of them.").format(name=name)
+    try:
+        for node in map(images.firstImage, targets):
+            geometry.pixels(node)
+            geometry.grid(node)
+            for agent in agents:
+                if agent["shown"]["color"] != geometry.isColor(node):
+                    kind = _("colour pictures") if agent["shown"]["color"] else _("gray values")
+                    return _("The agent for {name} was trained on {kind}, and {image} has others.").format(
+                        name=agent["target"]["name"], kind=kind, image=node.GetName()
+                    )
+    except InputProblem as error:
+        return str(error)
+    return ""
+
+
+def question(targets, agents) -> str:
+    """What the user should confirm before a run, or ""."""
+    for node in targets:
+        image = images.firstImage(node)
+        here = patients.modality(image) or ("CT" if images.looksLikeCT(image) else "")
+        for agent in agents:
+            trained = agent["shown"]["modality"]
+            if trained and here and trained.upper() != here.upper():
+                return _(
+                    "The agent for {name} was trained on {trained}, and {image} is {here}. Use it all the same?"
+                ).format(name=agent["target"]["name"], trained=trained, image=node.GetName(), here=here)
+    return ""
+
+
+def box(roiNode, volumeNode) -> list:
+    """The 4×4 matrix from voxels (i, j, k, 1) to the ROI's own axes, along which it reaches from -1 to 1."""
+    size = roiNode.GetSize()
+    if min(size) <= 0:
+        raise InputProblem(
+            _("The region {name} has no size; draw it again, or choose none.").format(name=roiNode.GetName())
+        )
+    toWorld = vtk.vtkMatrix4x4()
+    toWorld.DeepCopy(roiNode.GetObjectToWorldMatrix())
+    toRoi = np.linalg.inv(slicer.util.arrayFromVTKMatrix(toWorld)) @ geometry.ijkToWorld(volumeNode)
+    return (np.diag([2 / size[0], 2 / size[1], 2 / size[2], 1.0]) @ toRoi).tolist()
+
+
+def later(volumeNode) -> list:
+    """Where a found structure can be carried: the later studies of the patient."""
+    return patients.laterThan(volumeNode, images.candidates())

@@ -1,0 +1,296 @@
+"""The module's panel: what the user sees and touches. All work is the logic's."""
+
+import slicer
+import slicer.util
+from AdaptSAMLib import images, patients
+from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.panel import BasePanel
+from slicer.i18n import tr as _
+
+from AutoPromptSAMLib import inputs, parameters
+
+
+class Panel(BasePanel):
+    """Base of AutoPromptSAMWidget, which names the logic."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.replay = None
+        self._agents = []
+
+    def prepare(self) -> None:
+        ui = self.ui
+        ui.targetList.itemChanged.connect(lambda item: self.onTicked())
+        ui.agentList.itemChanged.connect(lambda item: self.onTicked())
+        ui.searchLineEdit.textChanged.connect(lambda text: self.update())
+        ui.textLineEdit.textChanged.connect(lambda text: self.onText(text))
+        for combo in (ui.modelComboBox, ui.deviceComboBox):
+            combo.currentTextChanged.connect(lambda text: self.onChosen())
+        for combo in (ui.replayTargetComboBox, ui.replaySegmentComboBox):
+            combo.currentTextChanged.connect(lambda text: self.onReplayOf())
+        ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(value))
+        ui.stepSlider.valueChanged.connect(lambda value: self.onStep(value))
+        ui.replayButton.clicked.connect(lambda checked=False: self.onReplay())
+        ui.flipButton.clicked.connect(lambda checked=False: self.replay.flip())
+        ui.removeButton.clicked.connect(lambda checked=False: self.replay.remove())
+        ui.goOnButton.clicked.connect(lambda checked=False: self.onGoOn(True))
+        ui.decodeButton.clicked.connect(lambda checked=False: self.onGoOn(False))
+        ui.useMaskButton.clicked.connect(lambda checked=False: self.onUseMask())
+        ui.undoButton.clicked.connect(lambda checked=False: self.onUndo())
+        ui.priorButton.clicked.connect(lambda checked=False: self.onPrior())
+        self.onReplayOf()
+
+    def forget(self) -> None:
+        self.replay = None
+
+    # -- agents
+
+    def askWorker(self) -> None:
+        """The agents of this machine as well; an agent that was trained meanwhile appears."""
+        super().askWorker()
+        if not self._lacking:
+            Engine.shared().request("agents", self.onAgents)
+
+    def onAgents(self, event: dict) -> None:
+        if event["event"] != "agents":
+            return
+        self._agents = event["agents"]
+        self.fillDefaults()
+        self.update()
+
+    def agents(self) -> list:
+        """The descriptions of those that are ticked."""
+        return [one for one in self._agents if one["path"] in self._parameterNode.agents]
+
+    def agentTitle(self, agent: dict) -> str:
+        """One line of the list."""
+        if agent["problem"]:
+            return _("{name}: cannot be used").format(name=agent["name"])
+        code = agent["target"]["code"]
+        term = f" ({code[1]} {code[0]})" if code else ""
+        return f"{agent['target']['name']}{term}, {agent['shown']['modality'] or _('any modality')}"
+
+    def _matching(self) -> list:
+        """The agents that the search finds, and those that are ticked."""
+        words = self.ui.searchLineEdit.text.lower().split()
+        ticked = self._parameterNode.agents
+        return [
+            one
+            for one in self._agents
+            if one["path"] in ticked or all(word in f"{one['name']} {self.agentTitle(one)}".lower() for word in words)
+        ]
+
+    def _showAgents(self) -> None:
+        chosen = self.agents()
+        lines = [self._card(one) for one in chosen]
+        if not self._agents and self._models:
+            lines = [_("There is no agent on this machine; 'adaptsam train alignsam' makes one.")]
+        self.ui.agentCardLabel.text = "\n".join(lines)
+        self.ui.textLineEdit.enabled = any(one.get("text") for one in chosen)
+
+    @staticmethod
+    def _card(agent: dict) -> str:
+        if agent["problem"]:
+            return agent["problem"]
+        figures = [f"{key} {value:.2f}" for key, value in agent["scores"].items() if isinstance(value, float)]
+        text = _("{name}: for {model}, {count} steps").format(
+            name=agent["target"]["name"],
+            model=agent["sam"]["kind"],
+            count=agent["settings"]["steps_in_use"] or agent["settings"]["environment"]["steps"],
+        )
+        return text + (", " + ", ".join(figures[:4]) if figures else "") + "."
+
+    # -- what is shown
+
+    def fillDefaults(self) -> None:
+        """The earliest volume, and the only agent if there is one alone."""
+        node = self._parameterNode
+        if node is None:
+            return
+        volumes = images.candidates()
+        if not node.targets and volumes:
+            node.targets = patients.byDate(volumes)[:1]
+        usable = [one for one in self._agents if not one["problem"]]
+        if not node.agents and len(usable) == 1:
+            node.agents = [usable[0]["path"]]
+
+    def update(self) -> None:
+        """Lists, choices and buttons as the parameters and the scene are now."""
+        if self._parameterNode is None:
+            return
+        node, ui = self._parameterNode, self.ui
+        texts = [(one.GetID(), self._titled(one)) for one in images.candidates()]
+        self._list(ui.targetList, texts, [one.GetID() for one in node.targets])
+        self._list(ui.agentList, [(one["path"], self.agentTitle(one)) for one in self._matching()], node.agents)
+        if ui.textLineEdit.text != node.text:
+            ui.textLineEdit.text = node.text
+        self._choose(ui.modelComboBox, node.model)
+        self._choose(ui.deviceComboBox, node.device)
+        self._showAgents()
+        self._showCard()
+        self.checkCanApply()
+
+    def onTicked(self) -> None:
+        node = self._parameterNode
+        node.agents = self._ticked(self.ui.agentList)
+        node.targets = [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
+
+    def onText(self, text: str) -> None:
+        if self._parameterNode is not None and self._parameterNode.text != text:
+            self._parameterNode.text = text
+
+    def onChosen(self) -> None:
+        node = self._parameterNode
+        if node is None:
+            return
+        modifying = node.StartModify()
+        node.model, node.device = self._chosen(self.ui.modelComboBox), self._chosen(self.ui.deviceComboBox)
+        node.EndModify(modifying)
+
+    # -- a run
+
+    def inputProblem(self) -> str:
+        return inputs.problem(self._parameterNode.targets, self.agents())
+
+    def inputQuestion(self) -> str:
+        return inputs.question(self._parameterNode.targets, self.agents())
+
+    def applyTip(self) -> str:
+        return _("Finds the ticked structures in the ticked images. The window stays free meanwhile.")
+
+    def startRun(self):
+        node = self._parameterNode
+        return self.logic.segment(
+            node.targets,
+            self.agents(),
+            roi=node.roi,
+            slices=parameters.slicesOf(node),
+            text=node.text.strip(),
+            settings=parameters.settingsOf(node),
+            checkpoint=node.model or None,
+            device=node.device,
+            wait=False,
+            allowOtherModality=True,
+            onProgress=self.onProgress,
+            onOutcome=self.onOutcome,
+            onEnd=self.onEnd,
+        )
+
+    # -- results
+
+    def showResults(self, run=None) -> None:
+        super().showResults(run)
+        outcomes = run.outcomes if run is not None else []
+        names = run.names if run is not None else {}
+        titles = [(one.target.title, str(number)) for number, one in enumerate(outcomes)]
+        self._fill(self.ui.replayTargetComboBox, titles)
+        self._fill(self.ui.replaySegmentComboBox, [(name, segmentId) for segmentId, name in names.items()])
+        self.onReplayOf()
+
+    def onReview(self, row: int) -> None:
+        review = self._reviews[row]
+        targets = [one.target for one in self._shown().outcomes]
+        self._choose(self.ui.replayTargetComboBox, str(targets.index(review.target)))
+        self._choose(self.ui.replaySegmentComboBox, review.segmentId)
+        super().onReview(row)
+        if self.ui.replayButton.enabled:
+            self.onReplay()
+            if review.index in self.replay.slices:
+                self.ui.replaySliceSpinBox.value = review.index
+
+    # -- replay
+
+    def _outcome(self):
+        return self.finished.outcomes[int(self._chosen(self.ui.replayTargetComboBox))]
+
+    def onReplayOf(self) -> None:
+        """Another structure or target: it is not replayed yet."""
+        if self.replay is not None:
+            self.replay.hide()
+        self.replay = None
+        ready = self.run is None and self.finished is not None and bool(self.finished.outcomes)
+        self.ui.replayButton.enabled = self.ui.priorButton.enabled = ready
+        self._enableReplay(False)
+        self.ui.stepLabel.text = ""
+
+    def _enableReplay(self, on: bool) -> None:
+        ui = self.ui
+        for widget in (
+            ui.replaySliceSpinBox,
+            ui.stepSlider,
+            ui.flipButton,
+            ui.removeButton,
+            ui.goOnButton,
+            ui.decodeButton,
+            ui.useMaskButton,
+            ui.undoButton,
+        ):
+            widget.enabled = on
+
+    def onReplay(self) -> None:
+        """Replay the slice on which the agent was surest."""
+        segmentId = self._chosen(self.ui.replaySegmentComboBox)
+        if self.replay is not None:
+            self.replay.hide()
+        self.replay = self.logic.replay(self.finished, self._outcome(), segmentId)
+        if not self.replay.slices:
+            self.ui.statusLabel.text = _("The agent was asked on no slice: there is nothing on them.")
+            self.replay = None
+            return
+        self._enableReplay(True)
+        spin, best = self.ui.replaySliceSpinBox, self.replay.best()
+        blocked = spin.blockSignals(True)
+        spin.minimum, spin.maximum = self.replay.slices[0], self.replay.slices[-1]
+        spin.value = best
+        spin.blockSignals(blocked)
+        self.onReplaySlice(best)
+
+    def onReplaySlice(self, index: int) -> None:
+        if self.replay is None:
+            return
+        try:
+            self.replay.show(index)
+        except InputProblem as error:
+            self.ui.statusLabel.text = str(error)
+            return
+        slider = self.ui.stepSlider
+        blocked = slider.blockSignals(True)
+        slider.minimum, slider.maximum = 0, self.replay.steps - 1
+        slider.value = self.replay.step
+        slider.blockSignals(blocked)
+        self._showStep()
+
+    def onStep(self, step: int) -> None:
+        if self.replay is not None:
+            self.replay.show(self.replay.index, step)
+            self._showStep()
+
+    def _showStep(self) -> None:
+        self.ui.stepLabel.text = _("step {step} of {last}, {count} pixels").format(
+            step=self.replay.step, last=self.replay.steps - 1, count=int(self.replay.mask().sum())
+        )
+
+    def onGoOn(self, play: bool) -> None:
+        try:
+            self.replay.goOn(play, self.onWentOn)
+            self.ui.statusLabel.text = _("The agent goes on") if play else _("Decoding")
+        except InputProblem as error:
+            self.ui.statusLabel.text = str(error)
+
+    def onWentOn(self, kind: str, message: str) -> None:
+        self.ui.statusLabel.text = message if kind == "error" else _("The slice was changed.")
+        if kind == "done" and self.replay is not None:
+            self.onReplaySlice(self.replay.index)
+
+    def onUseMask(self) -> None:
+        self.replay.accept()
+        self.ui.statusLabel.text = _("The slice was changed.")
+
+    def onUndo(self) -> None:
+        self.ui.statusLabel.text = _("Taken back.") if self.replay.undo() else _("There is nothing to take back.")
+
+    def onPrior(self) -> None:
+        """What was found is the prior of PersonalizedSAM, which is opened."""
+        self.logic.useAsPrior(self.finished, self._outcome())
+        slicer.util.selectModule("PersonalizedSAM")

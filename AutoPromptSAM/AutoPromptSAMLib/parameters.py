@@ -1,0 +1,49 @@
+"""What the panel remembers with the scene, and the settings of `adaptsam` that follow from it."""
+
+from typing import Annotated
+
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLNode
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+
+@parameterNodeWrapper
+class AutoPromptSAMParameterNode:
+    """Every choice of the panel.
+
+    targets - volumes and sequences that are looked at.
+    agents - files of the agents that are used.
+    text - for agents of the explicit branch, in place of their own.
+    roi, firstSlice, lastSlice - where targets may be; a last slice of -1 is the last there is.
+    steps - T, the points after the first pair; 0 for as many as each agent was trained with.
+    model - "" for the bundled model, a name of `adaptsam weights list`, or a file.
+    """
+
+    targets: list[vtkMRMLNode]
+    agents: list[str]
+    text: str = ""
+    roi: vtkMRMLMarkupsROINode
+    firstSlice: Annotated[int, WithinRange(0, 99999)] = 0
+    lastSlice: Annotated[int, WithinRange(-1, 99999)] = -1
+    steps: Annotated[int, WithinRange(0, 100)] = 0
+    stopEarly: bool = False
+    acceptance: bool = True
+    model: str = ""
+    device: str = "auto"
+
+
+def settingsOf(parameters) -> dict:
+    """The settings that differ from `adaptsam`'s defaults, by dotted names."""
+    settings: dict = {}
+    if parameters.steps:
+        settings["use.steps"] = parameters.steps
+    if parameters.stopEarly:
+        settings["use.stop_early"] = True
+    if not parameters.acceptance:
+        settings["acceptance"] = "off"
+    return settings
+
+
+def slicesOf(parameters):
+    """First and last slice, or None for all."""
+    whole = parameters.firstSlice == 0 and parameters.lastSlice == -1
+    return None if whole else (parameters.firstSlice, parameters.lastSlice)

@@ -1,0 +1,118 @@
+"""A run of AutoPromptSAM: agents find their targets in images, and everything that they did is kept for the replay."""
+
+import slicer
+from AdaptSAMLib import images, results
+from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.run import BaseRun
+from slicer.i18n import tr as _
+
+from AutoPromptSAMLib import inputs
+
+
+class Run(BaseRun):
+    """Lets agents find their targets, in the worker.
+
+    Args:
+        engine: AdaptSAMLib.engine.Engine.
+        targets: volume nodes and sequence nodes.
+        agents: descriptions, as the worker gives them.
+        roi: vtkMRMLMarkupsROINode that bounds the result, or None.
+        slices: first and last slice along k, both included, or None for all; a last one of -1 is the last there is.
+        text: for agents of the explicit branch, in place of their own; "" for their own.
+        settings: of `adaptsam.autoprompt`, by dotted names, as {"use.steps": 5}.
+        checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
+        device: "auto", "cpu", "cuda", ….
+        onProgress, onEnd, onOutcome: see AdaptSAMLib.run.BaseRun.
+
+    Attributes:
+        played: (target's key, segment ID) to slice index to what the agent did there, as the worker tells it.
+    """
+
+    stages = {"prompt": _("{title}: slice {done} of {total}")}
+
+    def __init__(
+        self,
+        engine,
+        targets,
+        agents,
+        roi=None,
+        slices=None,
+        text="",
+        settings=None,
+        checkpoint=None,
+        device="auto",
+        onProgress=None,
+        onEnd=None,
+        onOutcome=None,
+    ):
+        message = inputs.problem(targets, agents)
+        if message:
+            raise InputProblem(message)
+        names = {one["target"]["name"]: one["target"]["name"] for one in agents}
+        prototypes = {one["target"]["name"]: _segment(one) for one in agents}
+        title = _("Found")
+        super().__init__(engine, images.expand(targets), title, names, prototypes, onProgress, onEnd, onOutcome)
+        self.played: dict = {}
+        self._agents, self._roi, self._slices = list(agents), roi, slices
+        self._texts = {one["target"]["name"]: text for one in agents if text and one["text"]}
+        self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
+
+    def _begin(self):
+        """Describes one image a step, then asks the worker."""
+        described = []
+        try:
+            for one in self.targets:
+                described.append({**images.described(one.volumeNode), **self._bounds(one.volumeNode), "key": one.key})
+                yield
+                if self.ended is not None:
+                    return
+        except InputProblem as error:
+            self._end("error", str(error))
+            return
+        self._progress(0.0, None, _("Starting"))
+        self._number = self._engine.request(
+            "autoprompt",
+            self._handle,
+            run=self.key,
+            targets=described,
+            agents=[one["path"] for one in self._agents],
+            texts=self._texts,
+            settings=self._settings,
+            checkpoint=self._checkpoint,
+            device=self._device,
+        )
+
+    def _bounds(self, volumeNode) -> dict:
+        bounds = {}
+        if self._roi is not None:
+            bounds["box"] = inputs.box(self._roi, volumeNode)
+        if self._slices is not None:
+            first, last = self._slices
+            bounds["slices"] = [first, volumeNode.GetImageData().GetDimensions()[2] - 1 if last == -1 else last]
+        return bounds
+
+    def _show(self, event: dict) -> None:
+        key = self.targets[event["target"]].key
+        for one in event["slices"]:
+            self.keep(key, one)
+        super()._show(event)
+
+    def keep(self, key: str, played: dict) -> None:
+        """What an agent did on a slice, in place of what it did before."""
+        self.played.setdefault((key, played["structure"]), {})[played["index"]] = played
+
+    def _summarise(self) -> None:
+        title = _("Found by agents")
+        self.made.append(results.makeTable(self.outcomes, self.names, title, prior=False))
+        if len(self.outcomes) > 1:
+            colors = {key: one.GetColor() for key, one in self._prototypes.items()}
+            self.made += results.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"))
+
+
+def _segment(agent: dict):
+    """A segment with the name, colour and terminology of an agent's target."""
+    segment = slicer.vtkSegment()
+    segment.SetName(agent["target"]["name"])
+    segment.SetColor(*(value / 255 for value in agent["color"]))
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), agent["terminology"])
+    return segment
