@@ -69,7 +69,8 @@ class Panel(BasePanel):
             return _("{name}: cannot be used").format(name=agent["name"])
         code = agent["target"]["code"]
         term = f" ({code[1]} {code[0]})" if code else ""
-        return f"{agent['target']['name']}{term}, {agent['shown']['modality'] or _('any modality')}"
+        kind = agent["shown"]["modality"] or _("any modality")
+        return f"{agent['target']['name']}{term}, {kind}: {agent['name']}"
 
     def _matching(self) -> list:
         """The agents that the search finds, and those that are ticked."""
@@ -78,7 +79,7 @@ class Panel(BasePanel):
         return [
             one
             for one in self._agents
-            if one["path"] in ticked or all(word in f"{one['name']} {self.agentTitle(one)}".lower() for word in words)
+            if one["path"] in ticked or all(word in self.agentTitle(one).lower() for word in words)
         ]
 
     def _showAgents(self) -> None:
@@ -99,6 +100,8 @@ class Panel(BasePanel):
             model=agent["sam"]["kind"],
             count=agent["settings"]["steps_in_use"] or agent["settings"]["environment"]["steps"],
         )
+        if agent["text"]:
+            text += _(', looks for "{words}"').format(words=agent["text"])
         return text + (", " + ", ".join(figures[:4]) if figures else "") + "."
 
     # -- what is shown

@@ -275,7 +275,7 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     engine.request("agents", panel.onAgents, files=[str(one) for one in sorted(shelf.iterdir())])
     until(lambda: any(one["name"] == "blob" for one in panel._agents))
     texts = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
-    assert "blob (SCT 4147007), CT" in texts
+    assert "blob (SCT 4147007), CT: blob" in texts
     panel.ui.searchLineEdit.text = "mr bra"
     ticked = panel._parameterNode.agents
     shown = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
@@ -322,3 +322,46 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
         until(lambda: panel.ui.priorButton.visible)
         panel.parent.grab().save(str(Path(os.environ["ADAPTSAM_PICTURES"]) / "autoprompt-panel.png"))
     assert slicer.mrmlScene.GetNodeByID(node.GetID()) is node
+
+
+def test_items_of_a_sequence_come_out_as_a_sequence_and_are_changed_one_by_one(
+    logic: Any, scene: Any, volume: Any, files: Callable[..., list[str]]
+) -> None:
+    import slicer
+    from AdaptSAMLib import segments
+
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "4D")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Phases")
+    array = slicer.util.arrayFromVolume(volume)
+    for number in range(2):
+        slicer.util.updateVolumeFromArray(volume, np.roll(array, 3 * number, axis=2)[2:5])
+        sequence.SetDataNodeAtValue(volume, str(10 * number))
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    run = logic.segment(sequence, files("blob"), settings=QUICK)
+    assert [one.target.item for one in run.outcomes] == [0, 1]
+    assert scene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 1
+    outcome = run.outcomes[1]
+    result = run.sequenceOf(outcome.target)
+    assert [result.GetNthIndexValue(n) for n in range(result.GetNumberOfDataNodes())] == ["0", "10"]
+    replay = logic.replay(run, outcome, "blob")
+    replay.show(1, 0)
+    replay.accept()
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    shown = segments.readMask(browser.GetProxyNode(result), "blob", browser.GetProxyNode(sequence))
+    assert np.array_equal(shown[1], replay.mask())
+
+
+def test_an_agent_of_the_explicit_branch_takes_other_words(logic: Any, volume: Any, until: Callable[..., None]) -> None:
+    known = {one["name"]: one for one in logic.agents()}
+    explicit = [one for one in known.values() if one["text"]]
+    if not explicit:
+        pytest.skip("no agent of the explicit branch comes with AdaptSAM")
+    own = logic.segment(volume, explicit[:1], settings=QUICK)
+    same = logic.segment(volume, explicit[:1], settings=QUICK, text=explicit[0]["text"])
+    other = logic.segment(volume, explicit[:1], settings=QUICK, text="a lung tumour")
+    [key] = own.names
+    points = [run.played[volume.GetID(), key][3]["points"] for run in (own, same, other)]
+    assert points[0] == points[1]
+    assert points[0] != points[2]

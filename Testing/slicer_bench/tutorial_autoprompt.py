@@ -101,7 +101,8 @@ def main() -> None:
     print(f"replay: {1000 * (time.monotonic() - start) / count:.0f} ms a step")
     for box in (panel.ui.whereCollapsibleButton, panel.ui.replayCollapsibleButton):
         box.collapsed = False
-    until(lambda: panel.ui.priorButton.visible)
+    settled = time.monotonic() + 0.5
+    until(lambda: time.monotonic() > settled)
     window.grab().save(str(args.output / "autoprompt-panel.png"))
     steps_picture(panel.replay, args.output / "autoprompt-steps.png")
     panel.ui.priorButton.click()
