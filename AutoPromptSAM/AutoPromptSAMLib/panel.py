@@ -136,7 +136,8 @@ class Panel(BasePanel):
 
     def onTicked(self) -> None:
         node = self._parameterNode
-        node.agents = self._ticked(self.ui.agentList)
+        listed = {one["path"] for one in self._agents}  # what a scene brings may not be listed yet
+        node.agents = self._ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
         node.targets = [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
 
     def onText(self, text: str) -> None:

@@ -89,6 +89,8 @@ class Replay:
     def flip(self) -> None:
         """The last prompt that is shown: positive becomes negative, and the other way round."""
         last = self.markups.GetNumberOfControlPoints() - 1
+        if last < 0:
+            return
         self.markups.SetNthControlPointSelected(last, not self.markups.GetNthControlPointSelected(last))
 
     def remove(self) -> None:

@@ -365,3 +365,38 @@ def test_an_agent_of_the_explicit_branch_takes_other_words(logic: Any, volume: A
     points = [run.played[volume.GetID(), key][3]["points"] for run in (own, same, other)]
     assert points[0] == points[1]
     assert points[0] != points[2]
+
+
+def test_choices_are_saved_with_the_scene_even_before_the_agents_are_listed(panel: Any, volume: Any) -> None:
+    from AutoPromptSAMLib import parameters
+    from PySide6.QtCore import Qt
+
+    from AutoPromptSAM import AutoPromptSAMLogic
+
+    node = panel._parameterNode
+    node.agents, node.targets = ["/somewhere/liver.agent.safetensors"], [volume]
+    panel.ui.targetList.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert panel._parameterNode.agents == ["/somewhere/liver.agent.safetensors"]
+    panel.ui.firstSliceSpinBox.value = 2
+    panel.ui.stopEarlyCheckBox.checked = True
+    panel.ui.textLineEdit.text = "a liver"
+    again = AutoPromptSAMLogic().getParameterNode()
+    assert parameters.slicesOf(again) == (2, -1)
+    assert again.text == "a liver"
+    assert parameters.settingsOf(again)["use.stop_early"] is True
+
+
+def test_closing_the_scene_during_a_run_stops_it(
+    panel: Any, volume: Any, files: Callable[..., list[str]], engine: Any, until: Callable[..., None]
+) -> None:
+    from slicer_bench import bench
+
+    run = panel.logic.segment(volume, files("blob"), settings={"use.steps": 100, "batch_slices": 1}, wait=False)
+    until(lambda: bool(run.played))
+    panel.onSceneStartClose()
+    bench.clear()
+    panel.onSceneEndClose()
+    assert run.ended[0] == "cancelled"
+    until(lambda: not engine.busy)
+    assert panel.ui.targetList.count == 0
+    assert panel.ui.statusLabel.text == "Tick at least one image."
