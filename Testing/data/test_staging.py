@@ -193,3 +193,23 @@ def test_a_process_that_is_still_writing_is_left_alone(tmp_path: Path) -> None:
             (second / "b").write_text("b")
         assert (first / "a").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_a_disk_that_fills_up_while_pydicom_writes_gives_a_sentence(tmp_path: Path) -> None:
+    program = """
+import resource, signal, sys
+import numpy as np
+from adaptsam.data import Geometry, Volume, write_dicom_series
+from adaptsam.errors import OutputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+volume = Volume(np.zeros((2, 64, 64), np.int16), Geometry((2, 64, 64), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), np.eye(3)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    write_dicom_series(sys.argv[1], volume)
+except OutputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "scan")], capture_output=True, text=True)
+    assert "The output folder scan cannot be written (File too large)" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -139,8 +139,8 @@ def _signalled(bench: _Bench, rng: Random, number: int, expected: tuple[int, ...
 
 
 def _full(bench: _Bench, rng: Random) -> str:
-    """No file may grow over a random size: what a full disk does to a write, at a random file."""
-    code = bench.finish(bench.start(partial(_limit_files, int(10 ** rng.uniform(2, 6)))))
+    """No file may grow over a random size (the sentence itself has room): what a full disk does to a random file."""
+    code = bench.finish(bench.start(partial(_limit_files, int(10 ** rng.uniform(2.7, 6)))))
     return _refused_well(bench, code)
 
 

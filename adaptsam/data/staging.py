@@ -67,8 +67,9 @@ def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: b
         finally:
             _unlock(lock)
     except OSError as error:
-        if error.errno in _NO_ROOM or str(staging) in str(error.filename):
-            raise _cannot_write(folder, error) from None
+        first = _first(error)
+        if first.errno in _NO_ROOM or str(staging) in str(first.filename):
+            raise _cannot_write(folder, first) from None
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -192,6 +193,14 @@ def _put_back(path: Path, kept: Path, arrived: bool) -> None:
         path.unlink(missing_ok=True)
 
 
+def _first(error: OSError) -> OSError:
+    """What the system said: pydicom raises an error of the same kind anew, without its number."""
+    while isinstance(error.__cause__, OSError):
+        error = error.__cause__
+    return error
+
+
 def _cannot_write(folder: Path, error: OSError) -> OutputError:
     reason = error.strerror or type(error).__name__
-    return OutputError(f"The output folder {folder.name} cannot be written ({reason}); choose another place.")
+    shown = folder.parent if folder.name.startswith(_PREFIX) else folder
+    return OutputError(f"The output folder {shown.name} cannot be written ({reason}); choose another place.")

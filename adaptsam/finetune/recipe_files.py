@@ -44,7 +44,7 @@ def recipe_files(name: str) -> list[Path]:
         name: of a recipe, or the folder of one's own bundle.
 
     Raises:
-        InputError: there is no such recipe.
+        InputError: there is no such recipe, or its file is damaged.
     """
     known = recipe_names()
     own = recipes_folder() / name if name in known else Path(name)
@@ -53,7 +53,13 @@ def recipe_files(name: str) -> list[Path]:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise InputError(f"There is no recipe {name!r}; known are {', '.join(known)}.{hint}")
     file = own / "configs" / "train.json"
-    alone = "run" in json.loads(file.read_text(encoding="utf-8"))
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        raise InputError(f"The recipe {name!r} cannot be read: its configs/train.json is damaged; copy it again.")
+    alone = "run" in described
     return [file] if alone else [recipes_folder() / COMMON / "train.json", file]
 
 

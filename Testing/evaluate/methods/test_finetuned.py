@@ -20,7 +20,7 @@ def test_fine_tuning_on_the_prior_learns_the_prior_and_leaves_the_model_alone(ma
     bench = Workbench(EmbeddingStore(model))
     pair = Pair("itself", prior, prior.image)
     [untrained] = make_methods(["direct-transfer"])[0].pictures(bench, [pair])
-    [trained] = FineTunedOnPrior(Schedule(epochs=40, learning_rate=2e-3)).pictures(bench, [pair])
+    [trained] = FineTunedOnPrior(Schedule(epochs=160, learning_rate=1e-3)).pictures(bench, [pair])
     assert hash_weights(model.sam) == before
     assert Counts.of(trained, prior.mask).dice > 0.8
     assert Counts.of(trained, prior.mask).dice > Counts.of(untrained, prior.mask).dice
