@@ -88,16 +88,25 @@ class Engine:
         if self._client is not None:
             self._client.cancel(number)
 
-    def spawn(self, task) -> None:
-        """Run a generator step by step between the window's own events; each step must be short."""
-        self._tasks.append(task)
+    def spawn(self, task, failed) -> None:
+        """Run a generator step by step between the window's own events; each step must be short.
+
+        ``failed`` is called with a sentence if a step raises, and the other tasks go on.
+        """
+        self._tasks.append((task, failed))
         self._timer.start()
 
     def _stepTasks(self) -> None:
         until = time.monotonic() + SLICE
         while self._tasks and time.monotonic() < until:
-            if next(self._tasks[0], self) is self:
+            task, failed = self._tasks[0]
+            try:
+                if next(task, self) is self:
+                    self._tasks.pop(0)
+            except Exception as error:
+                logging.exception("AdaptSAM: what was asked could not be prepared.")
                 self._tasks.pop(0)
+                failed(_("The inputs could not be prepared: {error}").format(error=error))
 
     def pump(self) -> None:
         """Hand on what arrived, for a moment at most. A handler that fails ends its request, not the others."""

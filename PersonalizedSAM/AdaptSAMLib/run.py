@@ -60,7 +60,7 @@ class BaseRun:
 
     def start(self) -> "BaseRun":
         """Begin; returns at once."""
-        self._engine.spawn(self._begin())
+        self._engine.spawn(self._begin(), self._failed)
         return self
 
     def cancel(self) -> None:
@@ -119,6 +119,10 @@ class BaseRun:
             self._end("cancelled", _("Cancelled."))
         elif kind in ("error", "lost"):
             self._end("error", event["message"])
+
+    def _failed(self, message: str) -> None:
+        if self.ended is None:
+            self._end("error", message)
 
     def _progress(self, share: float, remaining, text: str) -> None:
         self._tell(self._onProgress, share, remaining, text)
