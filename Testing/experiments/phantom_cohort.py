@@ -75,7 +75,7 @@ def _unprompted(model: SamModel, volume: Volume, slices: list[int]) -> np.ndarra
 def figures(seed: int, model: SamModel, structure: str = "GTV-1") -> dict[str, float]:
     """Mean Dice over the slices that hold the structure (papers' protocol) and over the volume (ours).
 
-    Without fusion, so that parts and retrieval are seen; options.py measures fusion.
+    The methods without fusion, so that parts and retrieval are seen; then the default, which has it.
     """
     first, second = patient(seed)
     prior = select_structures(first.structures, [structure])
@@ -87,6 +87,8 @@ def figures(seed: int, model: SamModel, structure: str = "GTV-1") -> dict[str, f
         for protocol, settings in _protocols(slices, p2sam):
             [result] = propagate(first.volume, prior, [second.volume], settings=settings, store=store)
             found[f"{name} | {protocol}"] = _score(result, truth, protocol, second.volume)
+    [result] = propagate(first.volume, prior, [second.volume], store=store)
+    found["default | ours"] = _score(result, truth, "ours", second.volume)
     moved = carry_rigidly(first.volume, prior, second.volume).structures[0].mask
     found["rigid registration | ours"] = compare(moved, truth, second.volume.geometry).dice
     found["rigid registration | papers'"] = slice_dice(moved, truth)
