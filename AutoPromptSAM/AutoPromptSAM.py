@@ -3,6 +3,7 @@
 import slicer.util
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.logic import BaseLogic, BaseTest
 from AutoPromptSAMLib import inputs
 from AutoPromptSAMLib.panel import Panel
 from AutoPromptSAMLib.parameters import AutoPromptSAMParameterNode
@@ -10,11 +11,7 @@ from AutoPromptSAMLib.replay import Replay
 from AutoPromptSAMLib.run import Run
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class AutoPromptSAM(ScriptedLoadableModule):
@@ -42,15 +39,10 @@ class AutoPromptSAMWidget(Panel):
         return AutoPromptSAMLogic()
 
 
-class AutoPromptSAMLogic(ScriptedLoadableModuleLogic):
+class AutoPromptSAMLogic(BaseLogic):
     """For scripts: ``slicer.util.getModuleLogic("AutoPromptSAM").segment([volume], ["heart"])``."""
 
-    def __init__(self):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self.runs: list[Run] = []
-
-    def getParameterNode(self):
-        return AutoPromptSAMParameterNode(super().getParameterNode())
+    parameters = AutoPromptSAMParameterNode
 
     def agents(self, files=()) -> list:
         """Descriptions of the agents on this machine and in files; waits for the worker with the window alive."""
@@ -125,13 +117,11 @@ class AutoPromptSAMLogic(ScriptedLoadableModuleLogic):
             settings,
             checkpoint,
             device,
-            onProgress,
-            onEnd,
-            onOutcome,
+            onProgress=onProgress,
+            onEnd=onEnd,
+            onOutcome=onOutcome,
         )
-        self.runs = [one for one in self.runs if one.ended is None] + [run]
-        run.start()
-        return run.wait() if wait else run
+        return self.start(run, wait)
 
     def replay(self, run, outcome, segment):
         """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""
@@ -153,12 +143,6 @@ class AutoPromptSAMLogic(ScriptedLoadableModuleLogic):
         node.EndModify(modifying)
         return node
 
-    def abandon(self) -> None:
-        """The scene is being closed: stop what runs, and touch no node any more."""
-        for run in self.runs:
-            run.abandon()
-        self.runs.clear()
-
     def _chosen(self, agents) -> list:
         if agents is None:
             return [one for one in self.agents() if not one["problem"]]
@@ -176,15 +160,10 @@ class AutoPromptSAMLogic(ScriptedLoadableModuleLogic):
         return [byName[one] for one in wanted]
 
 
-class AutoPromptSAMTest(ScriptedLoadableModuleTest):
+class AutoPromptSAMTest(BaseTest):
     """Reload and Test runs what CTest runs."""
 
-    def runTest(self):
-        import unittest
-
+    def cases(self):
         from AutoPromptSAMLib.selftest import AutoPromptSAMTests
 
-        suite = unittest.defaultTestLoader.loadTestsFromTestCase(AutoPromptSAMTests)
-        result = unittest.TextTestRunner(verbosity=2).run(suite)
-        if not result.wasSuccessful():
-            raise AssertionError(_("Some tests of AutoPromptSAM failed; the console has the details."))
+        return AutoPromptSAMTests

@@ -4,6 +4,7 @@ import slicer
 from AdaptSAMLib import images
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.logic import BaseLogic, BaseTest
 from PersonalizedSAMLib import inputs, samples
 from PersonalizedSAMLib.correction import Correction
 from PersonalizedSAMLib.panel import Panel
@@ -11,11 +12,7 @@ from PersonalizedSAMLib.parameters import PersonalizedSAMParameterNode
 from PersonalizedSAMLib.run import Run
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class PersonalizedSAM(ScriptedLoadableModule):
@@ -44,15 +41,10 @@ class PersonalizedSAMWidget(Panel):
         return PersonalizedSAMLogic()
 
 
-class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
+class PersonalizedSAMLogic(BaseLogic):
     """For scripts: ``slicer.util.getModuleLogic("PersonalizedSAM").propagate(prior, segmentation, [target])``."""
 
-    def __init__(self):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self.runs: list[Run] = []
-
-    def getParameterNode(self):
-        return PersonalizedSAMParameterNode(super().getParameterNode())
+    parameters = PersonalizedSAMParameterNode
 
     def propagate(
         self,
@@ -104,13 +96,11 @@ class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
             settings,
             checkpoint,
             device,
-            onProgress,
-            onEnd,
-            onOutcome,
+            onProgress=onProgress,
+            onEnd=onEnd,
+            onOutcome=onOutcome,
         )
-        self.runs = [one for one in self.runs if one.ended is None] + [run]
-        run.start()
-        return run.wait() if wait else run
+        return self.start(run, wait)
 
     def correction(self, run, outcome, segment):
         """Prompts and neighbours of one structure of one target; see PersonalizedSAMLib.correction.Correction."""
@@ -136,12 +126,6 @@ class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
             run.sequenceOf(target)
         )
 
-    def abandon(self) -> None:
-        """The scene is being closed: stop what runs, and touch no node any more."""
-        for run in self.runs:
-            run.abandon()
-        self.runs.clear()
-
     @staticmethod
     def _chosen(prior, segmentation, wanted):
         if segmentation is None:
@@ -159,15 +143,10 @@ class PersonalizedSAMLogic(ScriptedLoadableModuleLogic):
         return [byName.get(one, one) for one in wanted]
 
 
-class PersonalizedSAMTest(ScriptedLoadableModuleTest):
+class PersonalizedSAMTest(BaseTest):
     """Reload and Test runs what CTest runs."""
 
-    def runTest(self):
-        import unittest
-
+    def cases(self):
         from PersonalizedSAMLib.selftest import PersonalizedSAMTests
 
-        suite = unittest.defaultTestLoader.loadTestsFromTestCase(PersonalizedSAMTests)
-        result = unittest.TextTestRunner(verbosity=2).run(suite)
-        if not result.wasSuccessful():
-            raise AssertionError(_("Some tests of PersonalizedSAM failed; the console has the details."))
+        return PersonalizedSAMTests

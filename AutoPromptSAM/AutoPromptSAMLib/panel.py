@@ -14,6 +14,8 @@ from AutoPromptSAMLib import inputs, parameters
 class Panel(BasePanel):
     """Base of AutoPromptSAMWidget, which names the logic."""
 
+    resultBoxes = ("replayTargetComboBox", "replaySegmentComboBox")
+
     def __init__(self, parent=None):
         super().__init__(parent)
         self.replay = None
@@ -27,8 +29,6 @@ class Panel(BasePanel):
         ui.textLineEdit.textChanged.connect(lambda text: self.onText(text))
         for combo in (ui.modelComboBox, ui.deviceComboBox):
             combo.currentTextChanged.connect(lambda text: self.onChosen())
-        for combo in (ui.replayTargetComboBox, ui.replaySegmentComboBox):
-            combo.currentTextChanged.connect(lambda text: self.onReplayOf())
         ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(value))
         ui.stepSlider.valueChanged.connect(lambda value: self.onStep(value))
         ui.replayButton.clicked.connect(lambda checked=False: self.onReplay())
@@ -39,7 +39,7 @@ class Panel(BasePanel):
         ui.useMaskButton.clicked.connect(lambda checked=False: self.onUseMask())
         ui.undoButton.clicked.connect(lambda checked=False: self.onUndo())
         ui.priorButton.clicked.connect(lambda checked=False: self.onPrior())
-        self.onReplayOf()
+        self.onResult()
 
     def forget(self) -> None:
         self.replay = None
@@ -183,21 +183,9 @@ class Panel(BasePanel):
 
     # -- results
 
-    def showResults(self, run=None) -> None:
-        super().showResults(run)
-        outcomes = run.outcomes if run is not None else []
-        names = run.names if run is not None else {}
-        titles = [(one.target.title, str(number)) for number, one in enumerate(outcomes)]
-        self._fill(self.ui.replayTargetComboBox, titles)
-        self._fill(self.ui.replaySegmentComboBox, [(name, segmentId) for segmentId, name in names.items()])
-        self.onReplayOf()
-
     def onReview(self, row: int) -> None:
-        review = self._reviews[row]
-        targets = [one.target for one in self._shown().outcomes]
-        self._choose(self.ui.replayTargetComboBox, str(targets.index(review.target)))
-        self._choose(self.ui.replaySegmentComboBox, review.segmentId)
         super().onReview(row)
+        review = self._reviews[row]
         if self.ui.replayButton.enabled:
             self.onReplay()
             if review.index in self.replay.slices:
@@ -205,16 +193,12 @@ class Panel(BasePanel):
 
     # -- replay
 
-    def _outcome(self):
-        return self.finished.outcomes[int(self._chosen(self.ui.replayTargetComboBox))]
-
-    def onReplayOf(self) -> None:
+    def onResult(self) -> None:
         """Another structure or target: it is not replayed yet."""
         if self.replay is not None:
             self.replay.hide()
         self.replay = None
-        ready = self.run is None and self.finished is not None and bool(self.finished.outcomes)
-        self.ui.replayButton.enabled = self.ui.priorButton.enabled = ready
+        self.ui.replayButton.enabled = self.ui.priorButton.enabled = self.resultReady()
         self._enableReplay(False)
         self.ui.stepLabel.text = ""
 
@@ -237,7 +221,7 @@ class Panel(BasePanel):
         segmentId = self._chosen(self.ui.replaySegmentComboBox)
         if self.replay is not None:
             self.replay.hide()
-        self.replay = self.logic.replay(self.finished, self._outcome(), segmentId)
+        self.replay = self.logic.replay(self.finished, self.chosenOutcome(), segmentId)
         if not self.replay.slices:
             self.ui.statusLabel.text = _("The agent was asked on no slice: there is nothing on them.")
             self.replay = None
@@ -296,5 +280,5 @@ class Panel(BasePanel):
 
     def onPrior(self) -> None:
         """What was found is the prior of PersonalizedSAM, which is opened."""
-        self.logic.useAsPrior(self.finished, self._outcome())
+        self.logic.useAsPrior(self.finished, self.chosenOutcome())
         slicer.util.selectModule("PersonalizedSAM")

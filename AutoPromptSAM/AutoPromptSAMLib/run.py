@@ -22,7 +22,7 @@ class Run(BaseRun):
         settings: of `adaptsam.autoprompt`, by dotted names, as {"use.steps": 5}.
         checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
         device: "auto", "cpu", "cuda", ….
-        onProgress, onEnd, onOutcome: see AdaptSAMLib.run.BaseRun.
+        callbacks: onProgress, onEnd and onOutcome of AdaptSAMLib.run.BaseRun.
 
     Attributes:
         played: (target's key, segment ID) to slice index to what the agent did there, as the worker tells it.
@@ -41,9 +41,7 @@ class Run(BaseRun):
         settings=None,
         checkpoint=None,
         device="auto",
-        onProgress=None,
-        onEnd=None,
-        onOutcome=None,
+        **callbacks,
     ):
         message = inputs.problem(targets, agents)
         if message:
@@ -51,7 +49,7 @@ class Run(BaseRun):
         names = {one["target"]["name"]: one["target"]["name"] for one in agents}
         prototypes = {one["target"]["name"]: _segment(one) for one in agents}
         title = _("Found")
-        super().__init__(engine, images.expand(targets), title, names, prototypes, onProgress, onEnd, onOutcome)
+        super().__init__(engine, images.expand(targets), title, names, prototypes, **callbacks)
         self.played: dict = {}
         self._agents, self._roi, self._slices = list(agents), roi, slices
         self._texts = {one["target"]["name"]: text for one in agents if text and one["text"]}

@@ -21,6 +21,9 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     #: Whether results are compared with a prior.
     hasPrior = False
 
+    #: The combo boxes that choose one result's target and structure: what is corrected, or replayed.
+    resultBoxes: tuple
+
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
@@ -55,6 +58,10 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def forget(self) -> None:
         """What belongs to a result that is gone."""
 
+    def onResult(self) -> None:
+        """Another target or structure was chosen in the boxes."""
+        raise NotImplementedError
+
     def inputProblem(self) -> str:
         """Why a run cannot start, or ""."""
         raise NotImplementedError
@@ -87,6 +94,9 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.clicked.connect(lambda checked=False: self.onApply())
         self.ui.plotButton.clicked.connect(lambda checked=False: self.onPlot())
         self.ui.reviewTable.cellClicked.connect(lambda row, column: self.onReview(row))
+        self._targetBox, self._segmentBox = (getattr(self.ui, name) for name in self.resultBoxes)
+        for box in (self._targetBox, self._segmentBox):
+            box.currentTextChanged.connect(lambda text: self.onResult())
         self.prepare()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -325,7 +335,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- results
 
     def showResults(self, run=None) -> None:
-        """The tables of a run; empty without one."""
+        """The tables and boxes of a run; empty without one."""
         outcomes = run.outcomes if run is not None else []
         names = run.names if run is not None else {}
         titles = [_("Target"), _("Structure"), _("cm³"), _("Change %"), _("Shift mm"), _("Confidence"), _("Review")]
@@ -344,10 +354,24 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ]
         self._table(self.ui.reviewTable, [_("Target"), _("Structure"), _("Slice"), _("Confidence"), _("Why")], listed)
         self.ui.plotButton.enabled = len(outcomes) > 1 and run is not None and run.ended is not None
+        self._fill(self._targetBox, [(one.target.title, str(number)) for number, one in enumerate(outcomes)])
+        self._fill(self._segmentBox, [(name, segmentId) for segmentId, name in names.items()])
+        self.onResult()
+
+    def resultReady(self) -> bool:
+        """Whether there is a result that can be corrected or replayed."""
+        return self.run is None and self.finished is not None and bool(self.finished.outcomes)
+
+    def chosenOutcome(self):
+        """The result of the chosen target."""
+        return self.finished.outcomes[int(self._chosen(self._targetBox))]
 
     def onReview(self, row: int) -> None:
-        """Show a slice that should be looked at."""
+        """Show a slice that should be looked at, and choose its target and structure."""
         review = self._reviews[row]
+        targets = [one.target for one in self._shown().outcomes]
+        self._choose(self._targetBox, str(targets.index(review.target)))
+        self._choose(self._segmentBox, review.segmentId)
         results.jump(review)
         self._place = review.ras
 

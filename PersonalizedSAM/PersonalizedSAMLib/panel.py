@@ -14,6 +14,7 @@ class Panel(BasePanel):
     """Base of PersonalizedSAMWidget, which names the logic."""
 
     hasPrior = True
+    resultBoxes = ("correctionTargetComboBox", "correctionSegmentComboBox")
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -39,8 +40,6 @@ class Panel(BasePanel):
             ui.windowComboBox,
         ):
             combo.currentTextChanged.connect(lambda text: self.onChosen())
-        ui.correctionTargetComboBox.currentTextChanged.connect(lambda text: self.onCorrectionTarget())
-        ui.correctionSegmentComboBox.currentTextChanged.connect(lambda text: self.onCorrectionSegment())
         ui.promptsButton.clicked.connect(lambda checked=False: self.onPrompts())
         ui.rerunButton.clicked.connect(lambda checked=False: self.onRerun())
         ui.followButton.clicked.connect(lambda checked=False: self.onFollow())
@@ -156,41 +155,20 @@ class Panel(BasePanel):
             onEnd=self.onEnd,
         )
 
-    # -- results
-
-    def showResults(self, run=None) -> None:
-        super().showResults(run)
-        outcomes = run.outcomes if run is not None else []
-        names = run.names if run is not None else {}
-        titles = [(one.target.title, str(number)) for number, one in enumerate(outcomes)]
-        self._fill(self.ui.correctionTargetComboBox, titles)
-        self._fill(self.ui.correctionSegmentComboBox, [(name, segmentId) for segmentId, name in names.items()])
-        self.onCorrectionSegment()
-
-    def onReview(self, row: int) -> None:
-        review = self._reviews[row]
-        targets = [one.target for one in self._shown().outcomes]
-        self._choose(self.ui.correctionTargetComboBox, str(targets.index(review.target)))
-        self._choose(self.ui.correctionSegmentComboBox, review.segmentId)
-        super().onReview(row)
-
     # -- correction
 
-    def onCorrectionTarget(self) -> None:
-        self.onCorrectionSegment()
-
-    def onCorrectionSegment(self) -> None:
+    def onResult(self) -> None:
         """Another structure or target: its prompts are not shown yet."""
         if self.correction is not None:
             self.correction.hidePrompts()
         self.correction = None
-        ready = self.run is None and self.finished is not None and bool(self.finished.outcomes)
+        ready = self.resultReady()
         self.ui.promptsButton.enabled = self.ui.followButton.enabled = self.ui.acceptButton.enabled = ready
         self.ui.rerunButton.enabled = self.ui.undoButton.enabled = False
 
     def onPrompts(self) -> None:
-        outcome = self.finished.outcomes[int(self._chosen(self.ui.correctionTargetComboBox))]
-        self.correction = self.logic.correction(self.finished, outcome, self._chosen(self.ui.correctionSegmentComboBox))
+        segmentId = self._chosen(self.ui.correctionSegmentComboBox)
+        self.correction = self.logic.correction(self.finished, self.chosenOutcome(), segmentId)
         self.correction.showPrompts()
         self.ui.rerunButton.enabled = True
 
@@ -233,8 +211,7 @@ class Panel(BasePanel):
 
     def onAccept(self) -> None:
         """A corrected visit is the prior of the next."""
-        outcome = self.finished.outcomes[int(self._chosen(self.ui.correctionTargetComboBox))]
-        volume, segmentation = self.logic.asPrior(self.finished, outcome)
+        volume, segmentation = self.logic.asPrior(self.finished, self.chosenOutcome())
         node = self._parameterNode
         modifying = node.StartModify()
         node.priorVolume, node.priorSegmentation = volume, segmentation

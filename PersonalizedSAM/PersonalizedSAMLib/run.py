@@ -21,9 +21,7 @@ class Run(BaseRun):
         settings: of `adaptsam`, by dotted names, as {"p2sam.positives": [1, 3]}.
         checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
         device: "auto", "cpu", "cuda", ….
-        onProgress: called with the share done (0 to 1), seconds to go or None, and a text.
-        onEnd: called with "done", "cancelled" or "error", and a sentence.
-        onOutcome: called with each finished target.
+        callbacks: onProgress, onEnd and onOutcome of AdaptSAMLib.run.BaseRun.
     """
 
     stages = {
@@ -42,9 +40,7 @@ class Run(BaseRun):
         settings=None,
         checkpoint=None,
         device="auto",
-        onProgress=None,
-        onEnd=None,
-        onOutcome=None,
+        **callbacks,
     ):
         message = inputs.problem(prior, segmentation, chosen, targets)
         if message:
@@ -52,9 +48,7 @@ class Run(BaseRun):
         self.prior, self.segmentation, self.chosen = prior, segmentation, list(chosen)
         names = {one: name for one, name in segments.segmentNames(segmentation).items() if one in self.chosen}
         wanted = self._withoutPrior(images.expand(targets))
-        super().__init__(
-            engine, wanted, segmentation.GetName(), names, self._copiedSegments(), onProgress, onEnd, onOutcome
-        )
+        super().__init__(engine, wanted, segmentation.GetName(), names, self._copiedSegments(), **callbacks)
         # On frames, clean-up lowered the Dice: adaptsam.propagate_video leaves it out, too.
         frames = {"cleanup": False} if geometry.isColor(prior) else {}
         self._settings, self._checkpoint, self._device = {**frames, **(settings or {})}, checkpoint, device

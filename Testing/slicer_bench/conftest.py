@@ -49,6 +49,31 @@ def logic(scene: Any, engine: Any) -> Any:
     return PersonalizedSAMLogic()
 
 
+@pytest.fixture
+def opened(scene: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Opens a panel, given its class and size, in a window of its own, as if all packages were installed."""
+    from AdaptSAMLib import packages
+    from PySide6 import QtWidgets
+
+    monkeypatch.setattr(packages, "missing", list)
+    made: list[tuple[Any, Any]] = []
+
+    def open_(kind: type, width: int, height: int) -> Any:
+        parent = QtWidgets.QWidget()
+        QtWidgets.QVBoxLayout(parent)
+        widget = kind(parent)
+        widget.setup()
+        parent.resize(width, height)
+        parent.show()
+        made.append((widget, parent))
+        return widget
+
+    yield open_
+    for widget, parent in made:
+        widget.cleanup()
+        parent.deleteLater()
+
+
 def lpsToRas(geometry: Any) -> np.ndarray:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ geometry.index_to_world
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +57,14 @@ def volume(scene: Any) -> Any:
 
 
 @pytest.fixture
-def panel(scene: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from AdaptSAMLib import packages
+def panel(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     from AutoPromptSAMLib import parameters
-    from PySide6 import QtWidgets
 
     from AutoPromptSAM import AutoPromptSAMWidget
 
-    monkeypatch.setattr(packages, "missing", list)
     own = parameters.settingsOf
     monkeypatch.setattr(parameters, "settingsOf", lambda node: {**own(node), **QUICK})
-    parent = QtWidgets.QWidget()
-    QtWidgets.QVBoxLayout(parent)
-    widget = AutoPromptSAMWidget(parent)
-    widget.setup()
-    parent.resize(480, 1400)
-    parent.show()
-    yield widget
-    widget.cleanup()
-    parent.deleteLater()
+    return opened(AutoPromptSAMWidget, 480, 1400)
 
 
 def ids() -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,13 @@ Visits = tuple[Any, Any, Any]
 
 
 @pytest.fixture
-def panel(scene: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from AdaptSAMLib import packages
+def panel(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     from PersonalizedSAMLib import parameters
-    from PySide6 import QtWidgets
 
     from PersonalizedSAM import PersonalizedSAMWidget
 
-    monkeypatch.setattr(packages, "missing", list)
     monkeypatch.setattr(parameters, "settingsOf", lambda node: QUICK)
-    parent = QtWidgets.QWidget()
-    QtWidgets.QVBoxLayout(parent)
-    widget = PersonalizedSAMWidget(parent)
-    widget.setup()
-    parent.resize(460, 1200)
-    parent.show()
-    yield widget
-    widget.cleanup()
-    parent.deleteLater()
+    return opened(PersonalizedSAMWidget, 460, 1200)
 
 
 def texts(widget: Any) -> list[str]:

@@ -1,0 +1,46 @@
+"""What the modules' logics have in common: their runs, their parameters, and the tests that Reload and Test runs."""
+
+import unittest
+
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
+
+
+class BaseLogic(ScriptedLoadableModuleLogic):
+    """Base of the modules' logics, which say what a run is."""
+
+    #: A class made by parameterNodeWrapper.
+    parameters: type
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.runs: list = []
+
+    def getParameterNode(self):
+        return self.parameters(super().getParameterNode())
+
+    def start(self, run, wait: bool):
+        """Start a run and return it, at once or when it has ended."""
+        self.runs = [one for one in self.runs if one.ended is None] + [run]
+        run.start()
+        return run.wait() if wait else run
+
+    def abandon(self) -> None:
+        """The scene is being closed: stop what runs, and touch no node any more."""
+        for run in self.runs:
+            run.abandon()
+        self.runs.clear()
+
+
+class BaseTest(ScriptedLoadableModuleTest):
+    """Reload and Test runs what CTest runs."""
+
+    def cases(self) -> type:
+        """The module's tests, imported when they are wanted."""
+        raise NotImplementedError
+
+    def runTest(self):
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(self.cases())
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+        if not result.wasSuccessful():
+            raise AssertionError(_("Some tests failed; the console has the details."))
