@@ -1,5 +1,6 @@
 """Training of the bundled model: prompts, losses, and steps that learn."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,3 +120,11 @@ def test_a_training_that_was_stopped_goes_on_and_refuses_other_settings(tmp_path
     assert {name: len(losses) for name, losses in training.losses.items()} == {"encoder": 1, "decoder": 2, "joint": 1}
     assert load_sam(file, "cpu").kind == "small"
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_damaged_unfinished_training_is_refused_in_a_sentence_and_nothing_in_it_runs(tmp_path: Path) -> None:
+    training = Training(new_sam(), Recipe(), tmp_path / "model.safetensors", "cpu")
+    for content in (b"PK\x03\x04half", pickle.dumps(Path.unlink)):
+        training.unfinished.write_bytes(content)
+        with pytest.raises(InputError, match="is damaged; delete it to begin again"):
+            training.run(minutes=0)

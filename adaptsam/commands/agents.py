@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.commands.console import ProgressBars, add_talk_options, print_json, print_table, printable
+from adaptsam.commands.console import Actions, ProgressBars, print_json, print_table, printable
 from adaptsam.errors import Cancelled, CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -29,27 +29,16 @@ works with the SAM that it was trained with, which 'inspect' names.
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "agents",
-        help="list or inspect the agents of autoprompt",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the agents on this machine")
+    actions = Actions(commands, "agents", "list or inspect the agents of autoprompt", DESCRIPTION)
+    listing = actions.add("list", run_list, "the agents on this machine")
     listing.add_argument("--folder", type=Path, metavar="DIR", help="look here instead")
-    listing.set_defaults(run=run_list)
-    inspecting = actions.add_parser("inspect", help="what is in an agent's file")
+    inspecting = actions.add("inspect", run_inspect, "what is in an agent's file")
     inspecting.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
-    inspecting.set_defaults(run=run_inspect)
-    fetching = actions.add_parser("fetch", help="bring an agent to this machine")
+    fetching = actions.add("fetch", run_fetch, "bring an agent to this machine")
     fetching.add_argument("agent", metavar="AGENT", help="an address, a file, or a name in the catalogue")
     fetching.add_argument("--sha256", metavar="HEX", help="what an address's or file's hash must be")
     fetching.add_argument("--catalogue", metavar="FILE", help="a file or an address; default: ADAPTSAM_AGENT_CATALOGUE")
     fetching.add_argument("--overwrite", action="store_true", help="replace another agent of that name")
-    fetching.set_defaults(run=run_fetch)
-    for action in (listing, inspecting, fetching):
-        add_talk_options(action)
 
 
 def run_list(args: argparse.Namespace) -> None:

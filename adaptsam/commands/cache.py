@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from adaptsam.commands.console import add_talk_options, print_json
+from adaptsam.commands.console import Actions, print_json
 
 DESCRIPTION = """\
 What SAM said of a slice is kept on this machine, so that a second run on the same scan encodes nothing.
@@ -19,19 +19,9 @@ keeps nothing). What was used longest ago goes first.
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "cache",
-        help="the embeddings that are kept between runs",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    telling = actions.add_parser("info", help="where, how much, and the bound")
-    telling.set_defaults(run=run_info)
-    clearing = actions.add_parser("clear", help="remove all of it")
-    clearing.set_defaults(run=run_clear)
-    for action in (telling, clearing):
-        add_talk_options(action)
+    actions = Actions(commands, "cache", "the embeddings that are kept between runs", DESCRIPTION)
+    actions.add("info", run_info, "where, how much, and the bound")
+    actions.add("clear", run_clear, "remove all of it")
 
 
 def run_info(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +58,36 @@ class ProgressBars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Actions:
+    """A command that does several things by their names, as ``adaptsam cache clear``.
+
+    Args:
+        commands: where the command is added.
+        name: of the command.
+        summary: a line for the list of commands.
+        description: for its own help.
+    """
+
+    def __init__(
+        self, commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, description: str
+    ) -> None:
+        parser = commands.add_parser(
+            name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self._actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def add(
+        self, name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str | None = None
+    ) -> argparse.ArgumentParser:
+        """The parser of one action, which has the options of all that talk; ``run`` is called with its arguments."""
+        parser = self._actions.add_parser(
+            name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        add_talk_options(parser)
+        parser.set_defaults(run=run)
+        return parser
 
 
 def add_output_options(parser: argparse.ArgumentParser, what: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptsam.commands.console import ProgressBars, add_talk_options, print_json, print_table
+from adaptsam.commands.console import Actions, ProgressBars, print_json, print_table
 
 if TYPE_CHECKING:
     from adaptsam.data.datasets import DataSet
@@ -42,19 +42,8 @@ _SHOWN = 40
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "data",
-        help="check a folder of training data",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    check = actions.add_parser(
-        "check",
-        help="what was found, what is missing, what looks wrong",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    actions = Actions(commands, "data", "check a folder of training data", DESCRIPTION)
+    check = actions.add("check", run_check, "what was found, what is missing, what looks wrong", DESCRIPTION)
     check.add_argument("path", type=Path, help="the folder of the data set")
     check.add_argument("--kind", metavar="KIND", help="what it is; default: as its folders' names tell")
     check.add_argument("--structure", metavar="NAME", help="another structure than the published one (DICOM)")
@@ -64,8 +53,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.add_argument("--quick", action="store_true", help="do not read every image and mask")
     check.add_argument("--strict", action="store_true", help="exit with 2 when anything is missing or wrong")
     check.add_argument("--seed", type=int, default=0, help="of the split; default: 0")
-    add_talk_options(check)
-    check.set_defaults(run=run_check)
 
 
 def run_check(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from adaptsam.commands.console import ProgressBars, add_talk_options, print_json, print_table
+from adaptsam.commands.console import Actions, ProgressBars, print_json, print_table
 from adaptsam.errors import Cancelled, CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -26,31 +26,19 @@ environment variable ADAPTSAM_WEIGHTS says.
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "weights",
-        help="list, fetch, verify or clear weights of SAM",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the weights that are known, and which are here")
-    listing.set_defaults(run=run_list)
-    fetching = actions.add_parser("fetch", help="bring weights to this machine")
+    actions = Actions(commands, "weights", "list, fetch, verify or clear weights of SAM", DESCRIPTION)
+    actions.add("list", run_list, "the weights that are known, and which are here")
+    fetching = actions.add("fetch", run_fetch, "bring weights to this machine")
     fetching.add_argument("names", nargs="+", metavar="NAME", help="from 'adaptsam weights list'")
     fetching.add_argument("--from", dest="source", metavar="FILE", help="take this file or address instead")
     fetching.add_argument(
         "--stall", type=_seconds, default=30.0, metavar="S", help="give a silent server S seconds; default: 30"
     )
-    fetching.set_defaults(run=run_fetch)
-    verifying = actions.add_parser("verify", help="check files against their hashes")
+    verifying = actions.add("verify", run_verify, "check files against their hashes")
     verifying.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
-    verifying.set_defaults(run=run_verify)
-    clearing = actions.add_parser("clear", help="remove files from this machine")
+    clearing = actions.add("clear", run_clear, "remove files from this machine")
     clearing.add_argument("names", nargs="*", metavar="NAME", help="which")
     clearing.add_argument("--all", action="store_true", help="all of them")
-    clearing.set_defaults(run=run_clear)
-    for action in (listing, fetching, verifying, clearing):
-        add_talk_options(action)
 
 
 def run_list(args: argparse.Namespace) -> None:

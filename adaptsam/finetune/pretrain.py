@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from adaptsam.finetune.pairs import VisitPairs
 from adaptsam.finetune.promptable import draw_mask, prompt_loss
 from adaptsam.sam import SMALL, build_sam, choose_device, encode, load_sam, save_checkpoint
 from adaptsam.sam.files import replacing
+from adaptsam.sam.safe_pickle import load_pickled
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,10 @@ class Training:
     def _resume(self) -> dict | None:
         if not self.unfinished.is_file():
             return None
-        state = torch.load(self.unfinished, weights_only=True, map_location=self.device)
+        try:
+            state: Any = load_pickled(self.unfinished)
+        except Exception as error:  # whatever a damaged pickle raises
+            raise InputError(f"{self.unfinished} is damaged; delete it to begin again.") from error
         now = asdict(self.recipe)
         changed = [name for name in now if state["recipe"].get(name) != now[name]]
         if changed:
