@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from adaptsam.agent_confidence import slice_confidence
+from adaptsam.agent_prompting import TextMaps
+from adaptsam.agent_settings import AutoPromptSettings
 from adaptsam.agent_slices import AgentSlices
 from adaptsam.agent_steps import PlayedSlice, played
 from adaptsam.alignsam import Case, Package, go_on
-from adaptsam.autoprompt import AutoPromptSettings, TextMaps, slice_confidence
 from adaptsam.errors import InputError
 from adaptsam.sam import EmbeddingStore
 from adaptsam.volumes.confidence import Continuity
@@ -65,5 +67,5 @@ def replay_from(
     result = go_on(store.model, package.agent, Case(embedding, attention=attention), shown, labels, use, play=play)
     allowed = None if within is None else images.orientation.apply(within)[k]
     mask = slices.restore(result.logits) > 0
-    trust = slice_confidence(result, mask, options.threshold(package), None, Continuity(), options.confidence)
+    trust = slice_confidence(result.evidence, mask, options.threshold(package), None, Continuity(), options.confidence)
     return played(package.target.name, slices, k, result, allowed, True, trust)

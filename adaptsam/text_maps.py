@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adaptsam.agent_prompting import TextMaps
 from adaptsam.alignsam import Package, Shown
-from adaptsam.autoprompt import TextMaps
 from adaptsam.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -11,11 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from adaptsam.agent_correction import replay_from
+from adaptsam.agent_prompting import TextMaps
+from adaptsam.agent_settings import AutoPromptSettings
 from adaptsam.agent_slices import AgentSlices
 from adaptsam.agent_steps import PlayedSlice
+from adaptsam.agent_track import structure_of
 from adaptsam.alignsam import Package, load_agent
 from adaptsam.alignsam.shelf import agent_files, agent_name, find_agent
-from adaptsam.autoprompt import AutoPromptSettings, TextMaps, autoprompt, structure_of
+from adaptsam.autoprompt import autoprompt
 from adaptsam.commands.settings import change
 from adaptsam.data.terminology import slicer_entry, term_of
 from adaptsam.data.volume import Volume
