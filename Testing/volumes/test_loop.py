@@ -38,6 +38,24 @@ def test_a_vanished_tumour_gives_an_empty_contour_and_a_warning(make_thorax: Cal
     assert carried.reports[1].status == "found"
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, register="off")], ids=["rigid", "not registered"])
+def test_another_modality_is_no_witness_that_a_structure_is_gone(
+    make_thorax: Callable, by_gray, settings: VolumeSettings
+) -> None:
+    later = replace(make_thorax(seed=1, tumour=False).volume, modality="MR")
+    carried = _carry(by_gray, make_thorax(), later, settings)
+    assert carried.reports[0].status == "not found"
+    assert any("It may well be there" in warning for warning in carried.warnings)
+
+
+def test_a_registration_that_failed_is_no_witness_that_a_structure_is_gone(make_thorax: Callable, by_gray) -> None:
+    noise = make_thorax(seed=1, tumour=False).volume
+    noise.array[:] = np.random.default_rng(3).permutation(noise.array.ravel()).reshape(noise.array.shape)
+    carried = _carry(by_gray, make_thorax(), noise)
+    assert "could not be registered" in carried.warnings[0]
+    assert carried.reports[0].status == "not found"
+
+
 def test_a_structure_outside_the_field_of_view_is_told_from_one_that_is_gone(make_thorax: Callable, by_gray) -> None:
     prior = make_thorax()
     low = Geometry((10, 80, 96), (4.0, 4.0, 5.0), (-190.0, -158.0, -85.0))  # ends at z = -40; the tumour begins at -15

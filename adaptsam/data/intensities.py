@@ -53,6 +53,16 @@ def is_cone_beam(volume: Volume) -> bool:
     return volume.modality.upper() == "CBCT"
 
 
+def same_kind(first: Volume, second: Volume) -> bool:
+    """Whether two images show tissue alike: both CT, a cone beam's too, or both of one other modality.
+
+    A modality that one of them does not know is the other's.
+    """
+    if is_ct(first, second.modality) or is_ct(second, first.modality):
+        return is_ct(first, second.modality) and is_ct(second, first.modality)
+    return "" in (first.modality, second.modality) or first.modality.upper() == second.modality.upper()
+
+
 def intensity_range(array: np.ndarray) -> tuple[float, float]:
     """The robust range of a volume: percentiles 0.5 and 99.5 of at most about two million voxels."""
     stride = max(1, int(np.ceil((array.size / 2e6) ** (1 / 3))))

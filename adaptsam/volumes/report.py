@@ -44,8 +44,8 @@ class StructureReport:
     """One structure in one target.
 
     ``status`` is "found", "gone" (looked for where it should be, and not there), "outside" the target's field of view,
-    "partly outside" of it, or "too small" for the model's patches; without a prior "found" or "not found". ``view`` is
-    what the model was shown.
+    "partly outside" of it, or "too small" for the model's patches; "not found" where prior and target could not be
+    compared, and without a prior. ``view`` is what the model was shown.
     ``slice_axis`` is the target array's axis along which slices are counted: 0 for k.
     """
 

@@ -52,7 +52,7 @@ def finish(
         mask[:] = False
         bridged = []
     slices = [_slice_report(visit, plan, mask, k, outcomes[k], k in bridged) for k in sorted(outcomes)]
-    found = _status(plan, mask, outcomes, location)
+    found = _status(visit, plan, mask, outcomes, location)
     report = StructureReport(
         name=plan.structure.name,
         status=found,
@@ -103,13 +103,17 @@ def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Cal
     return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())
 
 
-def _status(plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None) -> str:
+def _status(
+    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
+) -> str:
     if not plan.usable:
         return status.TOO_SMALL
     inside = location.inside if location is not None else 1.0
     if mask.any():
         return status.FOUND if inside >= WHOLE_ABOVE else status.PARTLY_OUTSIDE
-    return status.GONE if inside >= TELLING_ABOVE and outcomes else status.OUTSIDE
+    if inside < TELLING_ABOVE or not outcomes:
+        return status.OUTSIDE
+    return status.GONE if visit.comparable else status.NOT_FOUND
 
 
 def _slice_report(
@@ -166,6 +170,8 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
     name = report.name
     texts = {
         status.GONE: f"{name} was not found in this image; its contour is empty.",
+        status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
+        "target were not registered, or are of different modalities.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
         status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
         status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",

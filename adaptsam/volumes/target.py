@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from adaptsam.data.intensities import same_kind
 from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
 from adaptsam.volumes.body import coarsen, in_plane_box
@@ -70,6 +71,14 @@ class TargetVisit:
         if settings.register == "rigid" or rigid.warning:
             return rigid
         return register_deformably(prior, target, rigid, settings.deformable, modality=prior.modality, tick=tick)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a structure that is not found can be called gone: images of one kind, brought together."""
+        prior, target = self.prior.images.volume, self.images.volume
+        rigid = self.registration.rigid if isinstance(self.registration, Deformation) else self.registration
+        apart = rigid.method == "position" and bool(rigid.warning)
+        return not apart and same_kind(prior, target)
 
     def locate(self, plan: StructurePlan) -> Location:
         """Where a structure is expected here; nothing of it is inside if the image shows only padding there."""
