@@ -48,7 +48,7 @@ def test_the_size_of_the_pieces_does_not_change_the_result(config, random_sam, m
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         expected = encode(encoder, images)
-        monkeypatch.setattr(fast_encoder, "_BIAS_BYTES_PER_THREAD", bytes_per_thread)
+        monkeypatch.setattr(fast_encoder, "_SCORE_BYTES_PER_THREAD", bytes_per_thread)
         assert _error(encode(encoder, images), expected) < 1e-5
 
 

@@ -1,18 +1,20 @@
 """SAM's image encoder without the waste: the same weights and the same result as ``ImageEncoderViT.forward``.
 
-- Attention runs through ``scaled_dot_product_attention``; the N×N weights are never stored. On the CPU the bias of the
-  relative positions is made for a few queries at a time, so that it stays in the cache. Elsewhere it travels in extra
-  channels of queries and keys, so that the kernels need no bias at all: see :func:`_widened_attention`.
+- The N×N weights of attention are never stored. On the CPU scores are made for a few queries at a time, and the product
+  is added to the bias of the relative positions. Elsewhere the bias travels in extra channels of queries and keys, so
+  that the fused kernels need none: see :func:`_widened_attention`.
 - The rows that fill up the border windows are zero, so their query, key and value are the bias of the projection: they
   are copied, not computed, and the output projection runs on the image's own positions only.
-- On the CPU the MLP runs in pieces, so that its four times wider layer stays small.
+- On the CPU windows and MLP run in pieces, so that what is wider than the image's own features stays in the cache.
 
 MobileSAM's encoder needs none of this and runs as it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from segment_anything.modeling import ImageEncoderViT
@@ -24,8 +26,8 @@ from torch.utils.checkpoint import checkpoint
 from adaptsam.sam.tiny_vit import TinyViT
 
 # Measured on two cores: pieces of this size are as fast as any, and every core has some of the work.
-_BIAS_BYTES_PER_THREAD = 8 * 2**20
-_MLP_POSITIONS = 1024
+_SCORE_BYTES_PER_THREAD = 4 * 2**20
+_POSITIONS = 1024
 
 
 def encode(
@@ -62,12 +64,10 @@ def encode(
 
 def _block(block: Block, x: torch.Tensor, share: torch.Tensor | None = None) -> torch.Tensor:
     """One transformer block on (B, h, w, C); ``share`` (2, B, 1, 1, 1) scales attention and MLP."""
-    qkv = block.attn.qkv(block.norm1(x))
     if block.window_size:
-        attended = _windowed_attention(block.attn, qkv, block.window_size)
+        attended = _windowed_attention(block.attn, block.norm1(x), block.window_size)
     else:
-        attended = _attention(block.attn, qkv)
-    attended = block.attn.proj(attended)
+        attended = block.attn.proj(_attention(block.attn, block.attn.qkv(block.norm1(x))))
     x = x + (attended if share is None else share[0] * attended)
     changed = _mlp(block.mlp, block.norm2(x))
     return x + (changed if share is None else share[1] * changed)
@@ -76,36 +76,50 @@ def _block(block: Block, x: torch.Tensor, share: torch.Tensor | None = None) -> 
 def _mlp(mlp: MLPBlock, x: torch.Tensor) -> torch.Tensor:
     if x.device.type != "cpu":
         return mlp(x)
-    pieces = x.flatten(0, -2).split(_MLP_POSITIONS)
+    pieces = x.flatten(0, -2).split(_POSITIONS)
     return torch.cat([mlp(piece) for piece in pieces]).view(x.shape)
 
 
-def _windowed_attention(attention: Attention, qkv: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, h, w, 3*C) → (B, h, w, C), attention within windows of ``size`` by ``size`` positions."""
-    batch, height, width, channels = qkv.shape
-    order, filled, origin = _window_order(batch, height, width, size, qkv.device)
-    windows = qkv.flatten(0, 2).index_select(0, order)
-    windows[filled] = 0.0 if attention.qkv.bias is None else attention.qkv.bias.to(qkv.dtype)
-    attended = _attention(attention, windows.view(-1, size, size, channels))
-    return attended.flatten(0, 2).index_select(0, origin).view(batch, height, width, -1)
+def _windowed_attention(attention: Attention, x: torch.Tensor, size: int) -> torch.Tensor:
+    """(B, h, w, C) → (B, h, w, C), projections and attention within windows of ``size`` by ``size`` positions."""
+    together = max(1, _POSITIONS // size**2) if x.device.type == "cpu" else None
+    pieces, origin = _window_order(*x.shape[:3], size, together, x.device)
+    positions = x.flatten(0, 2)
+    attended = []
+    for rows, places, count in pieces:
+        qkv = attention.qkv(positions.index_select(0, rows))
+        filler = qkv.new_zeros(1) if attention.qkv.bias is None else attention.qkv.bias.to(qkv.dtype)
+        windows = filler.expand(count * size**2, qkv.shape[-1]).index_copy(0, places, qkv)
+        out = _attention(attention, windows.view(count, size, size, -1))
+        attended.append(attention.proj(out.flatten(0, 2).index_select(0, places)))
+    return torch.cat(attended).index_select(0, origin).view(x.shape)
 
 
+@lru_cache(maxsize=16)
 def _window_order(
-    batch: int, height: int, width: int, size: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    batch: int, height: int, width: int, size: int, together: int | None, device: torch.device
+) -> tuple[tuple[tuple[torch.Tensor, torch.Tensor, int], ...], torch.Tensor]:
     """How the positions of a batch are lined up window by window, and back.
 
+    Args:
+        batch, height, width: of the image's features.
+        size: of the windows, which may reach beyond the image.
+        together: windows of a piece; None for all.
+        device: where the numbers are wanted.
+
     Returns:
-        For each place in the windows the position that stands there, in the flattened (B, h, w), int64; for each place
-        whether it lies outside of the image and holds no position, bool; for each position its place, int64.
+        For each piece: the positions in it, in the flattened (B, h, w), and the place of each in the piece's windows,
+        both int64 (n,), and how many windows it has. Then for each position its number among those of all pieces.
     """
     rows, columns = -(-height // size), -(-width // size)
-    positions = torch.arange(batch * height * width, device=device).view(batch, height, width)
+    positions = torch.arange(batch * height * width).view(batch, height, width)
     padded = functional.pad(positions, (0, columns * size - width, 0, rows * size - height), value=-1)
-    order = padded.view(batch, rows, size, columns, size).transpose(2, 3).flatten()
-    filled = order < 0
-    origin = order.argsort()[len(order) - positions.numel() :]
-    return order.clamp(min=0), filled, origin
+    windows = padded.view(batch, rows, size, columns, size).transpose(2, 3).reshape(-1, size**2)
+    pieces = []
+    for piece in windows.split(together or len(windows)):
+        places = (piece.flatten() >= 0).nonzero().flatten()
+        pieces.append((piece.flatten()[places].to(device), places.to(device), len(piece)))
+    return tuple(pieces), windows[windows >= 0].argsort().to(device)
 
 
 def _attention(attention: Attention, qkv: torch.Tensor) -> torch.Tensor:
@@ -130,7 +144,7 @@ def _attention(attention: Attention, qkv: torch.Tensor) -> torch.Tensor:
 def _biased_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
-    """Attention with the bias of the relative positions made in pieces.
+    """Attention with the bias of the relative positions, a few queries at a time.
 
     Args:
         q: (B, heads, h*w, d); so are k and v.
@@ -140,38 +154,46 @@ def _biased_attention(
     Returns:
         (B, heads, h*w, d).
     """
-    batch, heads, count, _ = q.shape
+    batch, heads, count, depth = q.shape
     height, width = len(rows), len(columns)
-    out = torch.empty(batch, count, heads, q.shape[-1], dtype=q.dtype).transpose(1, 2)
-    for items, some_heads, lines in _pieces(batch, heads, height, 4 * width * count):
-        positions = slice(lines.start * width, lines.stop * width)
-        query = q[items, some_heads, positions]
-        by_row, by_column = _position_scores(query, rows[lines], columns)
-        bias = (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).view(*query.shape[:3], count)
-        out[items, some_heads, positions] = functional.scaled_dot_product_attention(
-            query, k[items, some_heads], v[items, some_heads], attn_mask=bias
-        )
+    out = torch.empty(batch, count, heads, depth, dtype=q.dtype).transpose(1, 2)
+    memory = torch.empty(0, dtype=q.dtype)
+    for items, some, blocks in _pieces(batch, heads, height, 4 * width * count):
+        key, value = (x[items, some].reshape(-1, count, depth).contiguous() for x in (k, v))
+        for lines in blocks:
+            positions = slice(lines.start * width, lines.stop * width)
+            query = q[items, some, positions]
+            by_row, by_column = _position_scores(query, rows[lines], columns)
+            bias = by_row.unsqueeze(-1), by_column.unsqueeze(-2)
+            shape = (*by_row.shape[:-1], height, width)
+            # One piece of memory for all: what is new would have to be brought into the cache, and cleared before.
+            memory = memory if len(memory) >= math.prod(shape) else torch.empty(math.prod(shape), dtype=q.dtype)
+            scores = torch.add(*bias, out=memory[: math.prod(shape)].view(shape)).view(len(key), -1, count)
+            scores.baddbmm_(query.reshape(len(key), -1, depth), key.transpose(1, 2), alpha=depth**-0.5)
+            torch.softmax(scores, -1, out=scores)
+            out[items, some, positions] = (scores @ value).view(query.shape)
     return out
 
 
-def _pieces(batch: int, heads: int, height: int, line_bytes: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices of images, heads and lines of queries, so that the bias of each piece is of a bounded size.
+def _pieces(batch: int, heads: int, height: int, line_bytes: int) -> Iterator[tuple[slice, slice, list[slice]]]:
+    """Slices of images and heads, each with slices of lines of queries, so that the scores of a piece stay small.
 
     Args:
         batch: images or windows.
         heads: heads of each.
         height: lines of queries of each head.
-        line_bytes: size of the bias of one line.
+        line_bytes: size of the scores of one line.
     """
-    lines = max(1, _BIAS_BYTES_PER_THREAD * torch.get_num_threads() // line_bytes)
+    lines = max(1, _SCORE_BYTES_PER_THREAD * torch.get_num_threads() // line_bytes)
     sizes = min(batch, max(1, lines // (heads * height))), min(heads, max(1, lines // height)), min(height, lines)
-    for item in range(0, batch, sizes[0]):
-        for head in range(0, heads, sizes[1]):
-            for line in range(0, height, sizes[2]):
-                starts = (item, head, line)
-                ends = (min(s + n, end) for s, n, end in zip(starts, sizes, (batch, heads, height), strict=True))
-                first, second, third = (slice(start, end) for start, end in zip(starts, ends, strict=True))
-                yield first, second, third
+    blocks = _slices(height, sizes[2])
+    for items in _slices(batch, sizes[0]):
+        for some in _slices(heads, sizes[1]):
+            yield items, some, blocks
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _widened_attention(
