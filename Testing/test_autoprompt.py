@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,6 +220,14 @@ def test_frames_of_a_video_stream_through(model: SamModel, agent: Package) -> No
         assert one.reports["blob"].area == alone.mask.sum()
     nothing = autoprompt_frames([agent], frames, model=model, settings=AutoPromptSettings(least_evidence=1.0))
     assert not any(one.masks["blob"].any() for one in nothing)
+
+
+def test_frames_that_were_encoded_once_are_not_encoded_again(model: SamModel, agent: Package, tmp_path: Path) -> None:
+    frames = list(np.random.default_rng(0).integers(0, 255, (5, 40, 56, 3), dtype=np.uint8))
+    stores = [EmbeddingStore(model, folder=tmp_path) for _ in range(2)]
+    first, second = (list(autoprompt_frames([agent], frames, settings=EVERYTHING, store=store)) for store in stores)
+    assert [store.encoded for store in stores] == [5, 0]
+    assert all(np.array_equal(a.masks["blob"], b.masks["blob"]) for a, b in zip(first, second, strict=True))
 
 
 def test_it_is_public() -> None:

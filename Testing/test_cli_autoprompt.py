@@ -75,6 +75,23 @@ def test_contours_report_and_summary_appear_together(
     assert {one["prior_index"] for one in structure["slices"]} == {None}
 
 
+def test_a_second_run_on_the_same_image_encodes_nothing_and_gives_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTSAM_CACHE", str(tmp_path / "cache"))
+    told, contours = [], []
+    for number, words in enumerate(([], [], ["--no-cache"])):
+        output = tmp_path / f"result-{number}"
+        assert main([*arguments(folder, output), *words, "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out)["targets"][0]["encoded_images"])
+        contours.append((output / "target-1.seg.nrrd").read_bytes())
+    assert told[0] == told[2] > 0
+    assert told[1] == 0
+    assert contours[0] == contours[1] == contours[2]
+    for path in (tmp_path / "cache").iterdir():
+        assert not any(word.encode() in path.read_bytes() for word in (*NAME.split("^"), NUMBER))
+
+
 def test_the_report_tells_of_no_prior_and_of_no_patient(folder: Path, tmp_path: Path) -> None:
     assert main(arguments(folder, tmp_path / "result")) == 0
     page = (tmp_path / "result" / "report.html").read_text(encoding="utf-8")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tiny_sam import TINY
 
 from adaptsam import cli
 from adaptsam.data import read_frames, read_mask_picture, write_pictures, write_video
-from adaptsam.sam import build_sam, save_checkpoint
+from adaptsam.sam import Embedding, SamModel, build_sam, save_checkpoint
 
 COUNT = 7
 
@@ -76,6 +78,42 @@ def test_a_video_gives_masks_overlay_report_and_summary(arguments, clip, tmp_pat
         assert frame["area_pixels"] == (masks[number][..., 0] > 0).sum()
     found = [frame["centroid_xy"][0] for frame in structure["frames"] if frame["area_pixels"]]
     assert structure["amplitude_x_pixels"] == pytest.approx(max(found) - min(found))
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each pass of the encoder took."""
+    passes: list[int] = []
+    embed = SamModel.embed
+
+    def counted(self: SamModel, images: Sequence[np.ndarray], *rest: Any, **named: Any) -> list[Embedding]:
+        passes.append(len(images))
+        return embed(self, images, *rest, **named)
+
+    monkeypatch.setattr(SamModel, "embed", counted)
+    return passes
+
+
+def test_a_second_run_on_the_same_video_encodes_nothing(arguments, encoded, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ADAPTSAM_CACHE", str(tmp_path / "cache"))
+    masks = []
+    for number in range(2):
+        assert cli.main([*arguments, f"--output={tmp_path / f'result-{number}'}", "--quiet"]) == 0
+        masks.append([path.read_bytes() for path in sorted((tmp_path / f"result-{number}" / "masks").iterdir())])
+    assert sum(encoded) == COUNT
+    assert len(list((tmp_path / "cache").iterdir())) == COUNT
+    assert masks[0] == masks[1]
+
+
+@pytest.mark.parametrize(("words", "gigabytes"), [(["--no-cache"], "4"), ([], "0"), ([], "0.0001")])
+def test_a_video_is_not_kept_where_nobody_wants_it_or_it_would_push_out_all_else(
+    words, gigabytes, arguments, encoded, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("ADAPTSAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ADAPTSAM_CACHE_GB", gigabytes)
+    assert cli.main([*arguments, *words, "--quiet"]) == 0
+    assert sum(encoded) == COUNT
+    assert not (tmp_path / "cache").exists()
 
 
 def test_pictures_take_the_frame_that_is_called_like_the_mask_and_are_measured(arguments, clip, tmp_path, capsys):

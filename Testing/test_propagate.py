@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from thorax import thorax
 from tiny_sam import tiny_model
 
 from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
@@ -14,7 +16,7 @@ from adaptsam.p2sam import Job, Prior, Settings, segment
 from adaptsam.p2sam_slices import P2SamSlices
 from adaptsam.propagate import Propagation, PropagationSettings, papers_protocol, propagate
 from adaptsam.sam import EmbeddingStore, SamModel
-from adaptsam.volumes import SliceJob, VolumeSettings
+from adaptsam.volumes import SliceJob, VolumeSettings, kept_registration
 from adaptsam.volumes.windows import WINDOWS
 
 GRID = Geometry((12, 64, 64), (4.0, 4.0, 6.0), (10.0, -20.0, 300.0))
@@ -72,6 +74,23 @@ def test_two_structures_need_no_more_encoder_passes_than_the_slices_there_are(mo
     assert again.encoded == 0
     for first, second in zip(result.structures.structures, again.structures.structures, strict=True):
         assert np.array_equal(first.mask, second.mask)
+
+
+def test_a_store_with_a_folder_keeps_the_registration_for_the_next_structure(
+    model: SamModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PropagationSettings(register="rigid", acceptance="off", fusion="off")
+    prior, target = thorax(), thorax((8, 4, 0), seed=1).volume
+    whole = propagate(prior.volume, prior.structures, [target], model=model, settings=settings)[0]
+
+    def carried(name: str) -> Propagation:
+        store = EmbeddingStore(model, folder=tmp_path)
+        return propagate(prior.volume, prior.structures, [target], names=[name], settings=settings, store=store)[0]
+
+    carried("tumour")
+    monkeypatch.setattr(kept_registration, "register", lambda *given, **named: pytest.fail("it was registered again"))
+    second = carried("heart")
+    assert np.array_equal(second.structures.structures[0].mask, whole.structures.structures[1].mask)
 
 
 def test_little_memory_for_embeddings_costs_no_second_encoder_pass(

@@ -15,8 +15,9 @@ from adaptsam.data import read_frames, read_mask_picture
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.p2sam import NATURAL, Job, Prior, Settings, segment
 from adaptsam.p2sam_slices import P2SamSlices
-from adaptsam.propagate_video import AnchorSettings, FrameResult, VideoSettings, propagate_video
-from adaptsam.sam import SamModel, load_sam
+from adaptsam.propagate_video import AnchorSettings, FrameResult, VideoSettings, embeddings_held, propagate_video
+from adaptsam.sam import EmbeddingStore, SamModel, load_sam
+from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes import AcceptanceSettings, SliceJob, SliceResult
 
 EVERYTHING = VideoSettings(acceptance="off")
@@ -140,6 +141,24 @@ def test_neither_frames_nor_embeddings_are_kept(model: SamModel, monkeypatch: py
         most = max(most, sum(one() is not None for one in alive))
     assert len(alive) >= 40
     assert most <= 2 + EVERYTHING.batch_frames
+
+
+def test_a_second_run_encodes_nothing_and_memory_and_disk_stay_bounded(model: SamModel, tmp_path: Path) -> None:
+    frames, masks = scene(40)
+    one = 4 * model.embed_dim * model.grid_size**2
+    held, stores, results = embeddings_held(1, EVERYTHING) * one, [], []
+    for _ in range(2):
+        store = EmbeddingStore(model, memory_bytes=held, folder=tmp_path / "whole", disk_bytes=100 * one)
+        stores.append(store)
+        results.append(list(propagate_video(frames, 0, {"disc": masks[0]}, settings=EVERYTHING, store=store)))
+    assert [store.encoded for store in stores] == [40, 0]
+    for first, second in zip(*results, strict=True):
+        assert np.array_equal(first.masks["disc"], second.masks["disc"])
+    small = EmbeddingStore(model, memory_bytes=held, folder=tmp_path / "small", disk_bytes=12 * one)
+    for _ in propagate_video(frames, 0, {"disc": masks[0]}, settings=EVERYTHING, store=small):
+        assert small._held_bytes <= held
+        assert KeptFolder(tmp_path / "small").kept().size <= 12 * one
+    assert small.encoded == 40
 
 
 def test_frames_are_read_while_the_result_is_iterated(model: SamModel) -> None:

@@ -27,6 +27,7 @@ def autoprompt_frames(
     settings: AutoPromptSettings | None = None,
     text_maps: TextMaps | None = None,
     progress: Progress = silent,
+    store: EmbeddingStore | None = None,
 ) -> Iterator[FrameResult]:
     """Find the targets of agents on pictures or the frames of a video, a few in memory at a time.
 
@@ -35,7 +36,7 @@ def autoprompt_frames(
             not matter, pictures are taken as they are.
         frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size.
         total: how many there are, for the progress, where ``frames`` does not tell.
-        model, settings, text_maps, progress: as in :func:`adaptsam.autoprompt.autoprompt`.
+        model, settings, text_maps, progress, store: as in :func:`adaptsam.autoprompt.autoprompt`.
 
     Returns:
         One result a frame, in order, by the targets' names; where an agent's evidence is too weak the mask is empty.
@@ -45,7 +46,7 @@ def autoprompt_frames(
             size, while iterating.
     """
     options = settings or AutoPromptSettings()
-    store = passing_store(model, options.batch_slices, 1)
+    store = store or passing_store(model, options.batch_slices, 1)
     check_agents(agents, store.model, text_maps)
     count = total if total is not None else len(frames) if isinstance(frames, Sized) else 0
     return _frames(agents, frames, count, store, options, text_maps, progress)

@@ -14,6 +14,7 @@ from adaptsam.p2sam import Settings
 from adaptsam.p2sam_slices import P2SamSlices
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
+from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes import (
     Carried,
     PriorVisit,
@@ -83,7 +84,8 @@ def propagate(
         names: which structures; all that are not empty by default.
         settings: see :class:`PropagationSettings`; :func:`papers_protocol` gives the published evaluation's.
         progress: told "prior", "register" and "segment"; cancels by raising Cancelled.
-        store: embeddings to reuse and add to (its model is used). By default one that lasts for this call.
+        store: embeddings to reuse and add to (its model is used); in its folder registrations are kept too. By default
+            one that lasts for this call.
         allow_different_patients: go on although prior and target name different patients.
 
     Returns:
@@ -157,6 +159,7 @@ def propagate_each(
             store=store,
             settings=settings,
             progress=progress,
+            registrations=store.folder if lasting else None,
             allow_different_patients=allow_different_patients,
         )
         # No loop variable and no enumerate: both would hold a target while the next one is read.
@@ -179,6 +182,7 @@ class Propagator:
         names: which structures; all that are not empty by default.
         settings: see :class:`PropagationSettings`.
         progress: told "prior", "register" and "segment"; may cancel.
+        registrations: where they are looked up, and left for the next run.
         allow_different_patients: go on although prior and target name different patients.
 
     Raises:
@@ -195,10 +199,11 @@ class Propagator:
         names: Sequence[str] | None = None,
         settings: PropagationSettings | None = None,
         progress: Progress = silent,
+        registrations: KeptFolder | None = None,
         allow_different_patients: bool = False,
     ) -> None:
         self.structures = _check_prior(prior, structures, names)
-        self._prior, self._store = prior, store
+        self._prior, self._store, self._registrations = prior, store, registrations
         self._allow_different_patients = allow_different_patients
         self._number = 0
         self._encoded = store.encoded
@@ -227,7 +232,7 @@ class Propagator:
         number = self._number
         self._steps.prefix = f"target {number + 1} of {total}: " if total > 1 else ""
         _check_target(self._prior, target, _what(number, total), self._allow_different_patients)
-        carried = carry(self._visit, target, self._steps, watch=watch)
+        carried = carry(self._visit, target, self._steps, watch=watch, kept=self._registrations)
         result = _result(self.structures, target, carried, self._store.encoded - self._encoded)
         self._encoded = self._store.encoded
         self._number += 1

@@ -121,11 +121,12 @@ def propagate_video(
     model: SamModel | None = None,
     settings: VideoSettings | None = None,
     progress: Progress = silent,
+    store: EmbeddingStore | None = None,
 ) -> Iterator[FrameResult]:
     """Find the structures of one outlined frame on every frame of a video, with P²SAM.
 
     What is checked is checked at once; the frames are read and segmented while the result is iterated, a few at a time,
-    and neither they nor their embeddings are kept.
+    and neither they nor, without a ``store``, their embeddings are kept.
 
     Args:
         frames: at least two, uint8 (H, W, 3) in RGB order or (H, W) gray; see :func:`adaptsam.data.read_frames`.
@@ -134,6 +135,7 @@ def propagate_video(
         model: the promptable model; the bundled one by default.
         settings: see :class:`VideoSettings`.
         progress: told "segment" with frames done and in all; cancels by raising Cancelled.
+        store: embeddings to reuse and add to (its model is used); what it holds in memory adds to the frames.
 
     Returns:
         One :class:`FrameResult` per frame, in order. The outlined frame has the given masks.
@@ -160,8 +162,21 @@ def propagate_video(
     given = {name: _checked_mask(name, mask, image) for name, mask in masks.items()}
     if not given:
         raise InputError("There is no structure to follow; give at least one mask.")
-    follower = _Follower(model or load_sam(), image, given, drawn, options, progress)
+    if store is None:
+        model = model or load_sam()
+        one = 4 * model.embed_dim * model.grid_size**2
+        store = EmbeddingStore(model, memory_bytes=one * embeddings_held(len(given), options))
+    follower = _Follower(store, image, given, drawn, options, progress)
     return follower.follow(frames, len(frames))
+
+
+def embeddings_held(structures: int, settings: VideoSettings) -> int:
+    """Room for the priors of so many structures and for the frames at hand; what was segmented is not needed again."""
+    return _priors(structures, settings) + settings.batch_frames + 1
+
+
+def _priors(structures: int, settings: VideoSettings) -> int:
+    return structures * (1 + settings.anchors.kept * settings.reanchor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +206,7 @@ class _Follower:
 
     def __init__(
         self,
-        model: SamModel,
+        store: EmbeddingStore,
         image: np.ndarray,
         masks: Mapping[str, np.ndarray],
         drawn: int,
@@ -200,11 +215,8 @@ class _Follower:
     ) -> None:
         self._settings, self._progress, self._drawn = settings, progress, drawn
         self._last = ("prior", 0, 1)
-        priors = len(masks) * (1 + settings.anchors.kept * settings.reanchor)
-        one = 4 * model.embed_dim * model.grid_size**2
-        # Room for the priors and for the frames at hand; what was segmented is not needed again.
-        store = EmbeddingStore(model, memory_bytes=one * (priors + settings.batch_frames + 1))
-        self._method = P2SamSlices(store, settings.p2sam, self._tick, kept_priors=priors + settings.batch_frames)
+        kept = _priors(len(masks), settings) + settings.batch_frames
+        self._method = P2SamSlices(store, settings.p2sam, self._tick, kept_priors=kept)
         self._threads = [self._begin(name, image, mask) for name, mask in masks.items()]
 
     def _tick(self) -> None:

@@ -16,6 +16,7 @@ import torch
 from blob_agent import make_agent
 from faults import hostile_dicom, hostile_images, hostile_models, hostile_pictures
 from faults.sandbox import Reader
+from thorax import thorax
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.alignsam import load_agent, save_agent
@@ -23,12 +24,20 @@ from adaptsam.alignsam.checkpoint import read_training, write_training
 from adaptsam.cli import build_parser
 from adaptsam.data import read_frames, read_masks_like, read_picture
 from adaptsam.data.mask_pictures import read_mask_picture
+from adaptsam.data.volume import Geometry, Volume
 from adaptsam.finetune.adapter_file import load_adapter, save_adapter
 from adaptsam.finetune.recipe_files import recipe_files
 from adaptsam.finetune.recipes import read_recipe, recipe_settings
 from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import EmbeddingStore, build_sam, load_sam, save_checkpoint
+from adaptsam.sam.kept_folder import KeptFolder
+from adaptsam.volumes import DeformableSettings, RegistrationSettings, VolumeSettings
+from adaptsam.volumes.kept_registration import registered
 
+# Enough to be told from nothing.
+_HASTY = VolumeSettings(
+    registration=RegistrationSettings(iterations=2), deformable=DeformableSettings(10.0, shrink=(1,), iterations=(2,))
+)
 _NAME = "p2sam_endoscopy_lora_base"  # of weights whose hash nobody published, so that our own record is read
 
 
@@ -147,7 +156,7 @@ def _write_embedding(folder: Path) -> None:
     EmbeddingStore(_base(), folder=folder / "store").get([_IMAGE])
 
 
-def _embedding_case(seeds: Path, rng: Random, case: Path) -> str:
+def _kept_case(seeds: Path, rng: Random, case: Path) -> str:
     (case / "store").mkdir()
     [good] = (seeds / "store").rglob("*.safetensors")
     path = case / "store" / good.relative_to(seeds / "store")
@@ -162,6 +171,22 @@ def _embedding(case: Path, seeds: Path) -> None:
     assert embedding.features.shape == expected.features.shape
     assert bool(embedding.features.isfinite().all())
     assert (embedding.input_size, embedding.original_size) == (expected.input_size, expected.original_size)
+
+
+def _thorax_pair() -> tuple[Volume, Volume]:
+    grid = Geometry((8, 30, 36), (11.0, 11.0, 15.0), (-190.0, -158.0, -57.5))
+    return thorax(geometry=grid).volume, thorax((10, 0, 0), seed=1, geometry=grid).volume
+
+
+def _write_registration(folder: Path) -> None:
+    made = registered(*_thorax_pair(), _HASTY, KeptFolder(folder / "store"))
+    np.save(folder / "expected.npy", made.to_prior(np.eye(3)))
+
+
+def _registration(case: Path, seeds: Path) -> None:
+    """Whatever lies in the store, what comes out of it is right."""
+    found = registered(*_thorax_pair(), _HASTY, KeptFolder(case / "store"))
+    assert np.array_equal(found.to_prior(np.eye(3)), np.load(seeds / "expected.npy"))
 
 
 def _write_recipe(folder: Path) -> None:
@@ -225,7 +250,8 @@ READERS = {
         Reader("adapter", _write_adapter, _adapter_case, _adapter),
         Reader("agent", _write_agent, partial(_safetensors_case, "blob.agent.safetensors"), _agent),
         Reader("training", _write_state, _state_case, _state),
-        Reader("embedding", _write_embedding, _embedding_case, _embedding),
+        Reader("embedding", _write_embedding, _kept_case, _embedding),
+        Reader("registration", _write_registration, _kept_case, _registration),
         Reader("recipe", _write_recipe, hostile_models.make_recipe_case, _recipe),
         Reader("weights", _write_weights, hostile_models.make_weights_case, _weights),
     )

@@ -115,3 +115,11 @@ def test_a_cancelled_run_keeps_what_was_encoded(model, images):
     assert store.encoded == 2
     store.get(images)
     assert store.encoded == 3
+
+
+def test_what_comes_from_disk_lies_in_memory_as_what_was_encoded_just_now(model, images, tmp_path):
+    fresh = EmbeddingStore(model, folder=tmp_path).get(images)
+    again = EmbeddingStore(model, folder=tmp_path).get(images)
+    for first, second in zip(fresh, again, strict=True):
+        assert torch.equal(first.features, second.features)
+        assert first.features.stride() == second.features.stride()  # or sums are taken in another order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, model: SamModel) -> Path:
 
 
 @pytest.fixture(scope="module")
-def worker(shelf: Path) -> Iterator[WorkerClient]:
-    import os
-
-    client = WorkerClient(environment={**os.environ, "ADAPTSAM_AGENTS": str(shelf)})
+def worker(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
+    own = {"ADAPTSAM_AGENTS": str(shelf), "ADAPTSAM_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    client = WorkerClient(environment={**os.environ, **own})
     yield client
     client.close()
 

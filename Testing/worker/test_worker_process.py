@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,13 @@ ENDS = ("done", "error", "cancelled", "lost")
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[WorkerClient]:
-    client = WorkerClient()
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def worker(cache: Path) -> Iterator[WorkerClient]:
+    client = WorkerClient(environment={**os.environ, "ADAPTSAM_CACHE": str(cache)})
     yield client
     client.close()
 
@@ -113,6 +120,24 @@ def test_cancelling_stops_within_two_seconds_and_the_worker_goes_on(worker: Work
     assert collect(worker, number)[-1]["event"] == "cancelled"
     assert time.monotonic() - asked < 2.5  # a second process may be busy on this machine
     assert collect(worker, worker.request("hello"))[-1]["event"] == "done"
+
+
+def test_another_window_on_the_same_images_encodes_nothing_and_no_image_is_kept(
+    worker: WorkerClient, cache: Path
+) -> None:
+    prior, target = thorax(), thorax(shift_mm=(6, 4, 0), seed=1)
+    asked = propagation(prior, [target.volume], settings={**QUICK, "register": "rigid"})
+    results = []
+    for client in (worker, WorkerClient(environment={**os.environ, "ADAPTSAM_CACHE": str(cache)})):
+        events = collect(client, client.request("propagate", **asked))
+        assert events[-1]["event"] == "done", events[-1]
+        results += [event for event in events if event["event"] == "result"]
+    client.close()
+    assert results[1]["encoded"] == 0
+    assert [one["mask"] for one in results[0]["structures"]] == [one["mask"] for one in results[1]["structures"]]
+    files = list(cache.iterdir())
+    assert files
+    assert all(path.suffix == ".safetensors" and len(path.stem) == 64 for path in files)
 
 
 def test_images_do_not_outlive_the_window(worker: WorkerClient) -> None:

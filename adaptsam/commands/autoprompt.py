@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from adaptsam.commands.console import (
     ProgressBars,
+    add_cache_option,
     add_model_options,
     add_output_options,
+    kept_store,
     load_model,
     print_json,
 )
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from adaptsam.commands.propagate import Told
     from adaptsam.data import ImageSource
     from adaptsam.evaluate.report import Visit
-    from adaptsam.sam import SamModel
+    from adaptsam.sam import EmbeddingStore, SamModel
 
 DESCRIPTION = """\
 Contours without a first contour: each agent finds the one target that it was trained for, slice by slice.
@@ -95,6 +97,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
         "default: seg.nrrd, and rtstruct for DICOM targets",
     )
+    add_cache_option(parser)
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)
 
@@ -124,7 +127,8 @@ def run(args: argparse.Namespace) -> None:
                 package.check_model(model)
                 package.agent.to(model.device)
             maps = text_maps(args.clip, agents, args.device)
-            visits = _visits(agents, targets, args.reference or (), model, settings, maps, progress, told)
+            store = kept_store(model, args, held=settings.batch_slices * len(agents))
+            visits = _visits(agents, targets, args.reference or (), model, store, settings, maps, progress, told)
             summary = write_results(stage, None, None, visits, formats=formats, model=model, settings=settings)
     if args.json:
         print_json(summary | {"agents": [package.describe() for package in agents], "output": args.output.resolve()})
@@ -152,6 +156,7 @@ def _visits(
     targets: Sequence[ImageSource],
     references: Sequence[Path],
     model: SamModel,
+    store: EmbeddingStore | None,
     settings: AutoPromptSettings,
     maps: TextMaps | None,
     progress: ProgressBars,
@@ -168,7 +173,9 @@ def _visits(
     for number, source in enumerate(targets):
         progress("reading", number, len(targets))
         volume = source.read()
-        found = autoprompt(agents, volume, model=model, settings=settings, text_maps=maps, progress=progress)
+        found = autoprompt(
+            agents, volume, model=model, settings=settings, text_maps=maps, progress=progress, store=store
+        )
         visit = Visit(source.title, volume, found)
         if references:
             reference = read_structures(references[number], volume)

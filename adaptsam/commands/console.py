@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from adaptsam.sam import SamModel
+    from adaptsam.sam import EmbeddingStore, SamModel
 
 BAR = "{desc:<28} {percentage:3.0f} % |{bar}| {elapsed}"
 
@@ -127,6 +127,21 @@ def load_model(args: argparse.Namespace) -> SamModel:
     from adaptsam.sam import load_sam
 
     return load_sam(args.checkpoint, args.device, kind=args.checkpoint_kind, reapply_lora=args.reapply_lora)
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-cache", action="store_true", help="keep nothing for the next run on these images ('adaptsam cache')"
+    )
+
+
+def kept_store(
+    model: SamModel, args: argparse.Namespace, held: int | None = None, images: int = 0
+) -> EmbeddingStore | None:
+    """The store that outlives the run, as :func:`adaptsam.sam.lasting_store`; None where the user wants none."""
+    from adaptsam.sam import lasting_store
+
+    return None if args.no_cache else lasting_store(model, held, images)
 
 
 def printable(text: str) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from adaptsam.commands.console import (
     ProgressBars,
+    add_cache_option,
     add_model_options,
     add_output_options,
+    kept_store,
     load_model,
     print_json,
     print_table,
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from adaptsam.evaluate.course import Course
     from adaptsam.evaluate.report import Visit
     from adaptsam.propagate import Propagation
-    from adaptsam.sam import EmbeddingStore, SamModel
 
 DESCRIPTION = """\
 Carry contours to later visits. What it takes: the prior image, its contours, and one or many targets.
@@ -69,9 +70,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
         "default: seg.nrrd, and rtstruct for DICOM targets",
     )
-    parser.add_argument(
-        "--no-cache", action="store_true", help="keep no embeddings for the next run on these scans ('adaptsam cache')"
-    )
+    add_cache_option(parser)
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)
 
@@ -147,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
                 model=model,
                 settings=settings,
                 progress=progress,
-                store=lasting_store(model, args.no_cache),
+                store=kept_store(model, args),
                 allow_different_patients=args.allow_different_patients,
             )
             titles = [target.title for target in sources.targets]
@@ -163,15 +162,6 @@ def run(args: argparse.Namespace) -> None:
         print_json(summary | {"output": args.output.resolve()})
     else:
         tell(told, args.output, course)
-
-
-def lasting_store(model: SamModel, refused: bool) -> EmbeddingStore | None:
-    """The store of embeddings that outlives the run; None where the user wants none."""
-    from adaptsam.sam import EmbeddingStore
-    from adaptsam.sam.embedding_folder import cache_bytes, cache_folder
-
-    most = cache_bytes()
-    return None if refused or not most else EmbeddingStore(model, folder=cache_folder(), disk_bytes=most)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import adaptsam
 from adaptsam.commands.console import (
     ProgressBars,
+    add_cache_option,
     add_model_options,
     add_output_options,
     json_text,
+    kept_store,
     load_model,
     print_json,
     print_table,
@@ -77,6 +79,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--domain", metavar="KIND", help="medical (default), or natural for things and animals")
     parser.add_argument("--reanchor", action="store_true", help="let confident frames be priors for later ones")
     parser.add_argument("--fps", type=float, metavar="N", help="of overlay.mp4; default: the video's, 10 for pictures")
+    add_cache_option(parser)
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)
 
@@ -84,7 +87,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> None:
     from adaptsam.data import distinct_color, read_frames, staged_output, write_video
     from adaptsam.evaluate.video_report import VideoRecord, table_rows, warnings, write_video_report
-    from adaptsam.propagate_video import VideoSettings, propagate_video
+    from adaptsam.propagate_video import VideoSettings, embeddings_held, propagate_video
 
     settings: VideoSettings = settings_from(args, VideoSettings())
     with ProgressBars(args.quiet) as progress:
@@ -95,7 +98,10 @@ def run(args: argparse.Namespace) -> None:
         planned = [*(f"masks/{name}.png" for name in frames.names), "overlay.mp4", "report.html", "summary.json"]
         with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
             model = load_model(args)
-            results = propagate_video(frames, outlined, masks, model=model, settings=settings, progress=progress)
+            store = kept_store(model, args, held=embeddings_held(len(masks), settings), images=len(frames))
+            results = propagate_video(
+                frames, outlined, masks, model=model, settings=settings, progress=progress, store=store
+            )
             # Green before red: the gut is red.
             record = VideoRecord(frames.names, {name: distinct_color(n) for n, name in enumerate(masks, start=1)})
             shown = _written(results, record, stage / "masks", references)

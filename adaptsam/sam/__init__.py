@@ -8,7 +8,7 @@ from adaptsam.sam.fast_encoder import encode
 from adaptsam.sam.model import SamModel, choose_device, load_sam
 from adaptsam.sam.prompts import DecodeRequest
 from adaptsam.sam.session import PromptSession
-from adaptsam.sam.store import EmbeddingStore
+from adaptsam.sam.store import EmbeddingStore, lasting_store
 
 __all__ = [
     "MEDSAM",
@@ -30,6 +30,7 @@ __all__ = [
     "choose_device",
     "decode",
     "encode",
+    "lasting_store",
     "load_sam",
     "read_checkpoint",
     "save_checkpoint",

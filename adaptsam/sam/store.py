@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from adaptsam.progress import Progress, silent
 from adaptsam.sam.embedding import Embedding
-from adaptsam.sam.embedding_folder import EmbeddingFolder
+from adaptsam.sam.kept_folder import KeptFolder, cache_bytes, cache_folder
 from adaptsam.sam.model import SamModel
 from adaptsam.sam.preprocess import resized_shape, to_rgb
 
@@ -22,7 +23,7 @@ class EmbeddingStore:
     """Embeddings by content: the same pixels and the same weights give the same entry, whoever asks.
 
     The newest entries stay in memory up to a bound. With a folder, every entry is also a file there; see
-    :mod:`adaptsam.sam.embedding_folder`. Nothing about the patient is kept but the features themselves.
+    :mod:`adaptsam.sam.kept_folder`. Nothing about the patient is kept but the features themselves.
 
     Args:
         model: encodes what is not there yet.
@@ -33,6 +34,7 @@ class EmbeddingStore:
 
     Attributes:
         encoded: how many images the model has encoded for this store.
+        folder: where entries outlive the process; None where they do not.
 
     Example:
         >>> store = EmbeddingStore(load_sam())
@@ -50,7 +52,7 @@ class EmbeddingStore:
         self.model = model
         self.encoded = 0
         self._memory_bytes = memory_bytes
-        self._folder = None if folder is None else EmbeddingFolder(folder, disk_bytes)
+        self.folder = None if folder is None else KeptFolder(folder, disk_bytes)
         self._batch_size = batch_size or (1 if model.device.type == "cpu" else 8)
         self._entries: OrderedDict[str, Embedding] = OrderedDict()
         self._held_bytes = 0
@@ -81,11 +83,12 @@ class EmbeddingStore:
             batch = missing[start : start + self._batch_size]
             embeddings = self.model.embed([wanted[key] for key in batch], self._batch_size)
             self.encoded += len(batch)
-            for key, embedding in zip(batch, embeddings, strict=True):
+            for key, made in zip(batch, embeddings, strict=True):
+                embedding = _laid_out(made)
                 found[key] = embedding
                 self._remember(key, embedding)
-                if self._folder is not None:
-                    self._folder.write(key, embedding.features)
+                if self.folder is not None:
+                    self.folder.write(key, {"features": embedding.features.detach().cpu().numpy()})
             progress("encode", len(found), len(wanted))
         return [found[key] for key in keys]
 
@@ -95,8 +98,8 @@ class EmbeddingStore:
             entry = self._entries.pop(key, None)
             if entry is not None:
                 self._held_bytes -= entry.nbytes
-            if self._folder is not None:
-                self._folder.forget(key)
+            if self.folder is not None:
+                self.folder.forget(key)
 
     def key(self, image: NDArray[np.uint8]) -> str:
         """What an image is stored under: a hash of pixels, shape, weights, how they are used, and precision."""
@@ -126,13 +129,48 @@ class EmbeddingStore:
             self._held_bytes -= oldest.nbytes
 
     def _read(self, key: str, image: NDArray[np.uint8]) -> Embedding | None:
-        features = None if self._folder is None else self._folder.read(key)
-        if features is None or not self._fits(features):
+        arrays = None if self.folder is None else self.folder.read(key)
+        found = None if arrays is None else arrays.get("features")
+        if found is None or not self._fits(found):
             return None
         size = (image.shape[0], image.shape[1])
-        return Embedding(features, resized_shape(size, self.model.image_size), size)
+        return _laid_out(Embedding(torch.from_numpy(found), resized_shape(size, self.model.image_size), size))
 
-    def _fits(self, features: torch.Tensor) -> bool:
+    def _fits(self, features: NDArray[np.float32]) -> bool:
         config = self.model.config
         shape = (config.embed_dim, config.grid_size, config.grid_size)
-        return features.shape == shape and features.dtype == torch.float32 and bool(features.isfinite().all())
+        return features.shape == shape and features.dtype == np.float32 and bool(np.isfinite(features).all())
+
+
+def _laid_out(embedding: Embedding) -> Embedding:
+    """With the channels of a place beside each other in memory, as the CPU's encoder leaves them.
+
+    Fresh or from disk: sums are taken in the order of memory, and a digit can move a point.
+    """
+    places = embedding.features.permute(1, 2, 0)
+    if places.is_contiguous():
+        return embedding
+    return replace(embedding, features=places.contiguous().permute(2, 0, 1))
+
+
+def lasting_store(model: SamModel, held: int | None = None, images: int = 0) -> EmbeddingStore | None:
+    """The store of all who encode for users, whose entries outlive the process.
+
+    Args:
+        model: encodes what is not there yet.
+        held: how many embeddings are in memory at a time, where they pass by and are not asked for again.
+        images: how many there will be, where that is known to be many (a video). What does not fit into half of the
+            folder is not kept: it would push out what its own next run begins with, and all other scans.
+
+    Returns:
+        None where nothing is to be kept (``ADAPTSAM_CACHE_GB`` is 0), or not so many images.
+
+    Raises:
+        InputError: ``ADAPTSAM_CACHE_GB`` is no number.
+    """
+    most = cache_bytes()
+    one = 4 * model.embed_dim * model.grid_size**2
+    if not most or images * one > most / 2:
+        return None
+    memory = {} if held is None else {"memory_bytes": held * one}
+    return EmbeddingStore(model, folder=cache_folder(), disk_bytes=most, **memory)

@@ -16,6 +16,7 @@ import numpy as np
 from adaptsam.data.distance import signed_distance
 from adaptsam.data.volume import Volume
 from adaptsam.progress import Progress, silent
+from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes.contour import FAR
 from adaptsam.volumes.deformable import Deformation
 from adaptsam.volumes.location import Location, SliceLocation
@@ -93,6 +94,7 @@ def carry(
     progress: Progress = silent,
     registration: Rigid | Deformation | None = None,
     watch: Watch = unwatched,
+    kept: KeptFolder | None = None,
 ) -> Carried:
     """Carry every planned structure of a prior visit to one target.
 
@@ -102,9 +104,10 @@ def carry(
         progress: told "register" and "segment" with slices done and in all; may cancel.
         registration: from target to prior points, both canonical, where it is known already.
         watch: shown the slices as they come.
+        kept: where registrations are looked up, and left for the next run.
     """
     progress("register", 0, 1)
-    visit = TargetVisit(prior, target, lambda: progress("register", 0, 1), registration)
+    visit = TargetVisit(prior, target, lambda: progress("register", 0, 1), registration, kept)
     progress("register", 1, 1)
     tracks = [_start(visit, plan, target) for plan in prior.plans]
     _segment(visit, tracks, progress, watch)

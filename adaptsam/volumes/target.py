@@ -10,14 +10,16 @@ import numpy as np
 from adaptsam.data.intensities import same_kind
 from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
+from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes.body import coarsen, in_plane_box
-from adaptsam.volumes.deformable import Deformation, register_deformably
+from adaptsam.volumes.deformable import Deformation
 from adaptsam.volumes.fusion import Evidence, Fused, expected_dice, fuse, look_alike, method_odds, support
+from adaptsam.volumes.kept_registration import registered
 from adaptsam.volumes.location import Location, SliceLocation
 from adaptsam.volumes.misfit import misfit
 from adaptsam.volumes.pairing import middle_pairs, nearest_slice
 from adaptsam.volumes.prior import PriorVisit, StructurePlan
-from adaptsam.volumes.registration import Rigid, register
+from adaptsam.volumes.registration import Rigid
 from adaptsam.volumes.slices import SliceImages
 from adaptsam.volumes.views import UNSEEN, View, full_view, square_view
 from adaptsam.volumes.windows import Window, choose_window
@@ -34,6 +36,7 @@ class TargetVisit:
         target: the image to be contoured.
         tick: called during registration; may raise to stop.
         registration: from target to prior, where it is known already.
+        kept: where it is looked up otherwise, and left.
 
     Attributes:
         registration: from target to prior points. The identity for flat priors (pictures, videos, single slices), and
@@ -47,11 +50,12 @@ class TargetVisit:
         target: Volume,
         tick: Callable[[], None] = lambda: None,
         registration: Rigid | Deformation | None = None,
+        kept: KeptFolder | None = None,
     ) -> None:
         self.prior, self.settings = prior, prior.settings
         self.images = SliceImages(target, prior.plane)
         self.searches = not prior.images.is_flat
-        self.registration = registration or self._register(tick)
+        self.registration = registration or self._register(kept, tick)
         growth = self.settings.margin_growth * (1.0 - min(1.0, max(0.0, self.registration.quality)))
         deformable = self.registration.method == "deformable"
         margin = self.settings.deformable_margin_mm if deformable else self.settings.margin_mm
@@ -62,15 +66,10 @@ class TargetVisit:
         self._locations: dict[str, Location] = {}
         self._body_path: np.ndarray | None = None
 
-    def _register(self, tick: Callable[[], None]) -> Rigid | Deformation:
-        settings = self.settings
-        if not self.searches or settings.register == "off":
+    def _register(self, kept: KeptFolder | None, tick: Callable[[], None]) -> Rigid | Deformation:
+        if not self.searches or self.settings.register == "off":
             return Rigid(quality=1.0)
-        prior, target = self.prior.images.volume, self.images.volume
-        rigid = register(prior, target, settings.registration, modality=prior.modality, tick=tick)
-        if settings.register == "rigid" or rigid.warning:
-            return rigid
-        return register_deformably(prior, target, rigid, settings.deformable, modality=prior.modality, tick=tick)
+        return registered(self.prior.images.volume, self.images.volume, self.settings, kept, tick)
 
     @property
     def comparable(self) -> bool:

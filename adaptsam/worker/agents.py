@@ -41,8 +41,6 @@ class Home(Protocol):
 
     def store(self, checkpoint: str | None, device: str, images_bytes: int) -> EmbeddingStore: ...
 
-    def prune(self) -> None: ...
-
 
 @dataclass(eq=False)
 class _Image:
@@ -109,7 +107,6 @@ class AgentRequests:
             )
             steps.flush()
             emit("result", target=target["key"], **messages.result_of(found))
-        self._home.prune()
 
     def go_on(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One slice from changed prompts: tells "slice", as in "partial". With ``play`` off, only decodes."""

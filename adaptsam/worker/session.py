@@ -17,7 +17,7 @@ from adaptsam.correction import CorrectedSlice, correct_slice, follow_slice
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
 from adaptsam.propagate import PropagationSettings, Propagator
-from adaptsam.sam import EmbeddingStore, load_sam
+from adaptsam.sam import EmbeddingStore, lasting_store, load_sam
 from adaptsam.sam.catalogue import catalogue
 from adaptsam.sam.checkpoint import bundled_checkpoint
 from adaptsam.volumes.target import TargetVisit
@@ -27,7 +27,7 @@ from adaptsam.worker.messages import Emit
 from adaptsam.worker.samples import sample
 from adaptsam.worker.steps import Steps
 
-#: Runs that can still be corrected, and bytes of embeddings that are kept on disk between runs.
+#: Runs that can still be corrected, and bytes of embeddings beside the images where none outlive the window.
 KEPT_RUNS, KEPT_BYTES = 3, 6 * 10**9
 
 
@@ -42,7 +42,8 @@ class Session:
     """Answers requests, one at a time.
 
     Args:
-        folder: where images are exchanged and embeddings kept; the client owns it.
+        folder: where images are exchanged; the client owns it. Embeddings lie there only where none are to be kept
+            between runs, so that a worker that had to be ended has a successor that goes on from them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +85,9 @@ class Session:
         steps = Steps(emit, check, len(targets))
         store = self.store(request.get("checkpoint"), request.get("device", "auto"), prior.array.nbytes)
         emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
-        propagator = Propagator(prior, structures, store=store, settings=settings, progress=steps)
+        propagator = Propagator(
+            prior, structures, store=store, settings=settings, progress=steps, registrations=store.folder
+        )
         run = self._runs[request["run"]] = Run()
         while len(self._runs) > KEPT_RUNS:
             self._runs.popitem(last=False)
@@ -94,7 +97,6 @@ class Session:
             propagation, visit = propagator.carry(volume, watch=steps.watch)
             run.visits[target["key"]] = visit
             emit("result", target=target["key"], **messages.result_of(propagation))
-        self.prune()
 
     def _correct(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One slice from other prompts."""
@@ -159,18 +161,10 @@ class Session:
         if key not in self._stores:
             self._stores.clear()
             memory.check_memory(device, memory.needed_bytes(_file(checkpoint), 4 * images_bytes))
-            self._stores[key] = EmbeddingStore(load_sam(checkpoint, device), folder=self._folder / "embeddings")
+            model = load_sam(checkpoint, device)
+            beside = self._folder / "embeddings"
+            self._stores[key] = lasting_store(model) or EmbeddingStore(model, folder=beside, disk_bytes=KEPT_BYTES)
         return self._stores[key]
-
-    def prune(self) -> None:
-        """Forget the oldest embeddings on disk where there are too many."""
-        with os.scandir(self._folder / "embeddings") as entries:
-            files = sorted(((one.stat().st_mtime, one.stat().st_size, one.path) for one in entries), reverse=True)
-        held = 0
-        for _, size, path in files:
-            held += size
-            if held > KEPT_BYTES:
-                os.unlink(path)
 
 
 def settings_of(changes: Mapping[str, Any]) -> PropagationSettings:

@@ -1,4 +1,4 @@
-"""Embeddings on disk: bounded, shared by processes, and right or not there."""
+"""What is kept on disk: bounded, shared by processes, and right or not there."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from adaptsam.errors import InputError
-from adaptsam.sam.embedding_folder import EmbeddingFolder, cache_bytes, cache_folder
+from adaptsam.sam.kept_folder import KeptFolder, cache_bytes, cache_folder
 
-FEATURES = torch.arange(1000.0)
+FEATURES = {"features": np.arange(1000, dtype=np.float32)}
 KEYS = [f"{number:064x}" for number in range(40)]
 
 
 def test_the_bound_holds_and_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
-    folder = EmbeddingFolder(tmp_path, most_bytes=45_000)
+    folder = KeptFolder(tmp_path, most_bytes=45_000)
     for number, key in enumerate(KEYS[:10]):
         folder.write(key, FEATURES)
         os.utime(folder.path(key), (number, number))
@@ -32,7 +32,7 @@ def test_the_bound_holds_and_what_was_used_longest_ago_goes_first(tmp_path: Path
 
 
 def test_a_bound_that_holds_not_even_one_embedding_keeps_none(tmp_path: Path) -> None:
-    folder = EmbeddingFolder(tmp_path, most_bytes=3000)
+    folder = KeptFolder(tmp_path, most_bytes=3000)
     folder.write(KEYS[0], FEATURES)
     assert folder.kept().files == 0
 
@@ -42,13 +42,13 @@ def test_what_a_killed_process_left_half_written_is_removed_and_a_young_file_is_
     for path in (old, young):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)
-    EmbeddingFolder(tmp_path, most_bytes=10**6).write(KEYS[0], FEATURES)
+    KeptFolder(tmp_path, most_bytes=10**6).write(KEYS[0], FEATURES)
     assert not old.exists()
     assert young.exists()
 
 
 def test_clearing_removes_embeddings_and_nothing_else(tmp_path: Path) -> None:
-    folder = EmbeddingFolder(tmp_path)
+    folder = KeptFolder(tmp_path)
     for key in KEYS[:3]:
         folder.write(key, FEATURES)
     (tmp_path / ".x.part").write_bytes(b"half")
@@ -59,36 +59,36 @@ def test_clearing_removes_embeddings_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_cleared_meanwhile_costs_time_alone(tmp_path: Path) -> None:
-    folder = EmbeddingFolder(tmp_path)
+    folder = KeptFolder(tmp_path)
     folder.write(KEYS[0], FEATURES)
-    EmbeddingFolder(tmp_path).clear()
+    KeptFolder(tmp_path).clear()
     assert folder.read(KEYS[0]) is None
     folder.write(KEYS[0], FEATURES)
     assert folder.read(KEYS[0]) is not None
 
 
 def test_others_may_not_look_into_the_folder(tmp_path: Path) -> None:
-    EmbeddingFolder(tmp_path / "new").write(KEYS[0], FEATURES)
+    KeptFolder(tmp_path / "new").write(KEYS[0], FEATURES)
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
 
 
 def test_processes_that_write_read_and_trim_one_folder_get_right_numbers_or_none(tmp_path: Path) -> None:
     code = """
-import sys, torch
-from adaptsam.sam.embedding_folder import EmbeddingFolder
-folder = EmbeddingFolder(sys.argv[1], most_bytes=60_000)
+import sys, numpy as np
+from adaptsam.sam.kept_folder import KeptFolder
+folder = KeptFolder(sys.argv[1], most_bytes=60_000)
 for turn in range(60):
     number = (turn * int(sys.argv[2])) % 40
-    features = torch.full((1000,), float(number))
+    features = {"features": np.full(1000, number, np.float32)}
     folder.write(f"{number:064x}", features)
     there = folder.read(f"{number:064x}")
-    assert there is None or torch.equal(there, features)
+    assert there is None or np.array_equal(there["features"], features["features"])
     if turn % 25 == 24 and sys.argv[2] == "3":
         folder.clear()
 """
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(step)]) for step in (3, 7)]
     assert [process.wait(120) for process in started] == [0, 0]
-    assert EmbeddingFolder(tmp_path).kept().size <= 65_000
+    assert KeptFolder(tmp_path).kept().size <= 65_000
     assert not list(tmp_path.glob(".*"))
 
 

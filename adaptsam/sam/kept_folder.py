@@ -1,8 +1,8 @@
-"""Embeddings on disk: one file each, for several processes at once, bounded, and right or not there.
+"""What is kept between runs: one file each, for several processes at once, bounded, and right or not there.
 
 A file appears whole (it is written beside and moved) and carries a hash of its numbers; one that is damaged is as good
 as none. What was used longest ago goes first when the folder grows over its bound. Nothing in it names a patient: a
-file is called by the hash of the pixels and of the model.
+file is called by a hash of what it was computed from, and holds numbers alone.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from adaptsam.errors import InputError, OutputError
 from adaptsam.sam.files import replacing
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where embeddings are kept between runs; it need not exist."""
+    """Where embeddings and registrations are kept between runs; it need not exist."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else user_cache_path("adaptsam", appauthor=False) / "embeddings"
 
@@ -64,8 +65,8 @@ class Kept:
     size: int
 
 
-class EmbeddingFolder:
-    """Features by key, in files.
+class KeptFolder:
+    """Named arrays by key, in files.
 
     Args:
         folder: made when something is written; only its owner may look into it.
@@ -82,50 +83,52 @@ class EmbeddingFolder:
         """The file of a key."""
         return self.folder / f"{key}{SUFFIX}"
 
-    def read(self, key: str) -> torch.Tensor | None:
-        """The features of a key; None where they are not there, or not as they were written."""
+    def read(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays of a key; None where they are not there, or not as they were written."""
         path = self.path(key)
         try:
-            with safe_open(path, framework="pt") as file:
-                features: torch.Tensor = file.get_tensor("features")
-                if (file.metadata() or {}).get("sha256") != _digest(features):
+            with safe_open(path, framework="np") as file:
+                arrays: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if (file.metadata() or {}).get("sha256") != _digest(arrays):
                     raise ValueError("its contents are not what was written")
         except FileNotFoundError:  # another process may have cleared the folder
             return None
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
-            _log.warning("A stored embedding is damaged and is computed anew: %s (%s)", path.name, error)
+        except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+            _log.warning("What was kept is damaged and is computed anew: %s (%s)", path.name, error)
             return None
         with suppress(OSError):
             os.utime(path)  # used now: others go first
-        return features
+        return arrays
 
-    def write(self, key: str, features: torch.Tensor) -> None:
-        """Keep features. A disk that is full or read-only costs the next run's time, not this result."""
-        features = features.detach().cpu().contiguous()
-        size = features.numel() * features.element_size()
+    def write(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep arrays. A disk that is full or read-only costs the next run's time, not this result."""
+        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        size = sum(array.nbytes for array in whole.values())
         if not self._writes or (self._most is not None and size > self._most):
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with replacing(self.path(key)) as temporary:
-                save_file({"features": features}, temporary, {"sha256": _digest(features)})
+                save_file(whole, temporary, {"sha256": _digest(whole)})
                 size = temporary.stat().st_size
         except (OSError, SafetensorError) as error:
-            _log.warning("Embeddings are not kept on disk any more: %s", error)
+            _log.warning("Nothing is kept on disk any more: %s", error)
             self._writes = False
             return
         self._bound(size)
 
     def forget(self, key: str) -> None:
+        """Remove the file of a key, where there is one."""
         with suppress(OSError):
             self.path(key).unlink()
 
     def kept(self) -> Kept:
+        """How much is here."""
         files = self._files()
         return Kept(len(files), sum(size for _, size, _ in files))
 
     def clear(self) -> Kept:
-        """Remove every embedding, and what killed processes left; other files stay.
+        """Remove all that was kept, and what killed processes left; other files stay.
 
         Returns:
             What was removed.
@@ -184,6 +187,10 @@ class EmbeddingFolder:
         return found
 
 
-def _digest(features: torch.Tensor) -> str:
-    """Of the numbers, so that a damaged digit is not taken for an embedding."""
-    return hashlib.sha256(features.numpy().tobytes()).hexdigest()
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """Of names, shapes and numbers, so that a damaged digit is not believed."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
