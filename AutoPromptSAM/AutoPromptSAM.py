@@ -9,6 +9,7 @@ from AutoPromptSAMLib.panel import Panel
 from AutoPromptSAMLib.parameters import AutoPromptSAMParameterNode
 from AutoPromptSAMLib.replay import Replay
 from AutoPromptSAMLib.run import Run
+from AutoPromptSAMLib.training import Training
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
@@ -70,6 +71,7 @@ class AutoPromptSAMLogic(BaseLogic):
         settings=None,
         checkpoint=None,
         device="auto",
+        clip=None,
         wait=True,
         allowOtherModality=False,
         onProgress=None,
@@ -87,6 +89,7 @@ class AutoPromptSAMLogic(BaseLogic):
             settings: of `adaptsam.autoprompt`, by dotted names: {"use.steps": 5, "use.stop_early": True}.
             checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
             device: "auto", "cpu", "cuda", ….
+            clip: for agents of the explicit branch: a folder or a file of weights; None for the bundled one.
             wait: return when it is done (the window stays alive), or at once.
             allowOtherModality: go on although an agent was trained on another modality.
             onProgress: called with the share done, seconds to go or None, and a text.
@@ -99,7 +102,7 @@ class AutoPromptSAMLogic(BaseLogic):
         Raises:
             InputProblem: something cannot be used; the message says what and what to do. Cancelling gives no error.
         """
-        targets = list(targets) if isinstance(targets, (list, tuple)) else [targets]
+        targets = _list(targets)
         chosen = self._chosen(agents)
         message = inputs.problem(targets, chosen)
         if message:
@@ -117,11 +120,86 @@ class AutoPromptSAMLogic(BaseLogic):
             settings,
             checkpoint,
             device,
+            clip,
             onProgress=onProgress,
             onEnd=onEnd,
             onOutcome=onOutcome,
         )
         return self.start(run, wait)
+
+    def train(
+        self,
+        name,
+        volumes=(),
+        segmentations=(),
+        segment="",
+        folder=None,
+        branch="implicit",
+        text="",
+        clip=None,
+        count=50,
+        window="auto",
+        settings=None,
+        checkpoint=None,
+        device="auto",
+        anew=False,
+        overwrite=False,
+        wait=True,
+        onProgress=None,
+        onEpisode=None,
+        onEnd=None,
+    ):
+        """Train an agent; it goes on where a training of that name was stopped, and can then be used by its name.
+
+        Args:
+            name: of the agent, and of the structure that it will find.
+            volumes: volume nodes; or one.
+            segmentations: of each volume, the node in which the structure is outlined; or one.
+            segment: the structure's name there.
+            folder: in place of volumes: images and masks, as `adaptsam train alignsam --data` takes them.
+            branch: "implicit", or "explicit" with a text that CLIP shall look for.
+            text, clip: for the explicit branch; the bundled CLIP by default.
+            count: slices to learn from at most, drawn at random; 0 for all.
+            window: of intensities: a name, such as "lung", or two numbers.
+            settings: of `adaptsam.alignsam`, by dotted names: {"training.episodes": 20}; {} for the paper's schedule. By
+                default a reduced one that takes minutes.
+            checkpoint, device: as for :meth:`segment`.
+            anew: forget a training of that name that was stopped.
+            overwrite: replace an agent of that name.
+            wait: return when it is done (the window stays alive), or at once.
+            onProgress: called with the share done, seconds to go or None, and a text.
+            onEpisode: called with all episodes so far.
+            onEnd: called with "done", "cancelled" or "error", and a sentence.
+
+        Returns:
+            An AutoPromptSAMLib.training.Training; its ``agent`` describes what came out, ``cancel()`` stops it.
+
+        Raises:
+            InputProblem: something cannot be used; the message says what and what to do.
+        """
+        training = self.startTraining(
+            name=name,
+            examples=inputs.examples(_list(volumes), _list(segmentations), segment),
+            folder=folder,
+            branch=branch,
+            text=text,
+            clip=clip,
+            count=count,
+            window=window,
+            settings=settings,
+            checkpoint=checkpoint,
+            device=device,
+            anew=anew,
+            overwrite=overwrite,
+            onProgress=onProgress,
+            onEnd=onEnd,
+            onEpisode=onEpisode,
+        )
+        return training.wait() if wait else training
+
+    def startTraining(self, **asked):
+        """A training with the arguments of AutoPromptSAMLib.training.Training, begun."""
+        return self.start(Training(Engine.shared(), **asked), wait=False)
 
     def replay(self, run, outcome, segment):
         """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""
@@ -158,6 +236,10 @@ class AutoPromptSAMLogic(BaseLogic):
                 names = ", ".join(entry["name"] for entry in known) or _("none yet")
                 raise InputProblem(_("There is no agent {name}; there are {known}.").format(name=one, known=names))
         return [byName[one] for one in wanted]
+
+
+def _list(nodes) -> list:
+    return list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
 
 
 class AutoPromptSAMTest(BaseTest):

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptsam.agent_pictures import agent_picture
 from adaptsam.alignsam import (
     Agent,
     Package,
@@ -25,6 +26,7 @@ from adaptsam.alignsam import (
     train,
 )
 from adaptsam.alignsam.attention import Attention
+from adaptsam.alignsam.shelf import UNFINISHED_SUFFIX
 from adaptsam.data.datasets import DataSet, Sample, open_dataset
 from adaptsam.data.intensities import Window
 from adaptsam.errors import InputError, OutputError
@@ -35,6 +37,22 @@ from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 #: Where no image without the target is known, the least evidence is this part of what a tenth of those with it lack.
 USUAL_QUANTILE, USUAL_SHARE = 0.1, 0.8
 HELD_BACK = 0.2
+
+
+class Teaching(Protocol):
+    """Where an agent's images come from: how many are drawn at most, and by which seed."""
+
+    @property
+    def images(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def open(self, progress: Progress = silent) -> DataSet:
+        """The data set; InputError where it cannot be trained with."""
+
+    def shown(self, modality: str, color: bool) -> Shown:
+        """How its images were shown, and so must be those in use."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,11 @@ class TrainingData:
         dataset.check_usable()
         return dataset
 
+    def shown(self, modality: str, color: bool) -> Shown:
+        """Whole slices in the window that was given."""
+        window = "auto" if color or self.window is None else (self.window[0], self.window[1])
+        return Shown(window=window, modality=modality, color=color)
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
@@ -91,7 +114,7 @@ class AgentTraining:
     """One training: its data, the target, the schedule, the SAM and what comes out.
 
     Args:
-        data: what to learn from.
+        data: what to learn from: a folder, or volumes that somebody holds (:mod:`adaptsam.agent_volumes`).
         target: what the masks show.
         settings: branch and schedule.
         output: the agent's file.
@@ -105,7 +128,7 @@ class AgentTraining:
         overwrite: whether an agent of that name may be replaced.
     """
 
-    data: TrainingData
+    data: Teaching
     target: Target
     settings: Settings
     output: str | Path
@@ -135,14 +158,20 @@ class AgentTraining:
     def unfinished(self) -> Path:
         """Where the state of the training is kept until it is done."""
         output = Path(self.output)
-        return output.with_name(f"{output.name}.training")
+        return output.with_name(f"{output.name}{UNFINISHED_SUFFIX}")
 
-    def run(self, progress: Progress = silent, load: Callable[[], SamModel] | None = None) -> Package:
+    def run(
+        self,
+        progress: Progress = silent,
+        load: Callable[[], SamModel | EmbeddingStore] | None = None,
+        told: Callable[[Trained], None] | None = None,
+    ) -> Package:
         """Train, score on images that were held back, and write the package. Goes on where it was stopped.
 
         Args:
             progress: told "train" with finished episodes; may cancel.
-            load: gives the SAM in another way than from ``checkpoint``.
+            load: gives the SAM, or a store of its embeddings, in another way than from ``checkpoint``.
+            told: called after every episode with the agent and the history so far.
 
         Raises:
             InputError: the data, the SAM or the settings cannot be used, or they are not those of the state that is
@@ -159,11 +188,14 @@ class AgentTraining:
             learnt, held = read_parts(dataset, self.data.images, self.data.seed)
             if not held.shown:
                 held = Pictures(learnt.shown, held.without)
-            store = EmbeddingStore(load() if load is not None else load_sam(self.checkpoint, self.device))
+            loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
+            store = loaded if isinstance(loaded, EmbeddingStore) else EmbeddingStore(loaded)
             shown = self._shown(learnt.shown)
             attention, clip = self._attention(shown)
 
             def after(number: int, trained: Trained) -> None:
+                if told is not None:
+                    told(trained)
                 if writer is not None and (number % self.picture_every == 0 or number == 1):
                     pixels = prompt_picture(store, trained.agent, held.shown[:4], attention)
                     writer.add_image("prompts", pixels, number, dataformats="HWC")
@@ -186,8 +218,9 @@ class AgentTraining:
             "history": [asdict(episode) for episode in trained.history],
         }
         model = store.model
+        picture = agent_picture([one.image for one in learnt.shown], [one.mask for one in learnt.shown])
         package = Package(
-            trained.agent, self.target, model.kind, model.sha256, shown, self.text, clip, least, record, scores
+            trained.agent, self.target, model.kind, model.sha256, shown, self.text, clip, least, record, scores, picture
         )
         save_agent(output, package)
         self.unfinished.unlink(missing_ok=True)
@@ -195,8 +228,7 @@ class AgentTraining:
 
     def _shown(self, images: Sequence[TrainingImage]) -> Shown:
         color = any(bool((one.image[..., :1] != one.image).any()) for one in images)
-        window = "auto" if color or self.data.window is None else (self.data.window[0], self.data.window[1])
-        return Shown(window=window, modality=self.modality.upper(), color=color)
+        return self.data.shown(self.modality.upper(), color)
 
     def _attention(self, shown: Shown) -> tuple[Attention | None, str]:
         if self.clip is None or not self.text:

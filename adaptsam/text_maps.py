@@ -30,9 +30,14 @@ def ensemble(shown: Shown) -> str:
 
 
 def attention_of(clip: ClipModel, shown: Shown, text: str) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    """What makes M_c (Eq. 11) of images uint8 (H, W) or (H, W, 3): float32 (H, W) each, 0 to 1."""
-    from adaptsam.alignsam.clip import SurgerySettings, TextAttention
+    """What makes M_c (Eq. 11) of images uint8 (H, W) or (H, W, 3): float32 (H, W) each, 0 to 1.
 
+    Raises:
+        InputError: the text has words that the CLIP does not know.
+    """
+    from adaptsam.alignsam.clip import SurgerySettings, TextAttention, check_words
+
+    check_words(clip, text)
     attention = TextAttention(clip, SurgerySettings(modality=ensemble(shown)))
 
     def maps(images: Sequence[np.ndarray]) -> list[np.ndarray]:

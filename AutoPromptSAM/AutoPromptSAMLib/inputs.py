@@ -1,9 +1,10 @@
 """Whether agents can be used on images, and why not: one sentence for the Apply button and for scripts."""
 
 import numpy as np
+import slicer
 import slicer.util
 import vtk
-from AdaptSAMLib import geometry, images, patients
+from AdaptSAMLib import geometry, images, patients, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -48,6 +49,61 @@ def question(targets, agents) -> str:
                     "The agent for {name} was trained on {trained}, and {image} is {here}. Use it all the same?"
                 ).format(name=agent["target"]["name"], trained=trained, image=node.GetName(), here=here)
     return ""
+
+
+def trainingProblem(name, examples, folder, branch, text) -> str:
+    """Why a training cannot start, or "". ``examples`` are tuples of volume, segmentation and segment ID."""
+    if not examples and not folder:
+        return _("Tick at least one image with the structure outlined, or choose a folder.")
+    if not name.strip():
+        return _("Give the agent a name, as the structure that it will find.")
+    if branch == "explicit" and not text.strip():
+        return _("Say what CLIP shall look for, or take the implicit branch.")
+    try:
+        for volume, _segmentation, _segmentId in examples:
+            geometry.pixels(volume)
+            geometry.grid(volume)
+            if geometry.isColor(volume) != geometry.isColor(examples[0][0]):
+                return _("Images to learn from must all be in colour or all in gray values.")
+    except InputProblem as error:
+        return str(error)
+    return ""
+
+
+def outlined() -> dict:
+    """Where segments are outlined: names of segments to tuples of volume, segmentation and segment ID.
+
+    A segmentation lies on the volume that it refers to; one that refers to none may lie on any.
+    """
+    found: dict = {}
+    volumes = images.nodesOf(images.VOLUMES)
+    for node in images.nodesOf(["vtkMRMLSegmentationNode"]):
+        own = node.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+        for segmentId, name in segments.segmentNames(node).items():
+            for volume in [own] if own in volumes else volumes:
+                found.setdefault(name, []).append((volume, node, segmentId))
+    return found
+
+
+def examples(volumes, segmentations, segment) -> list:
+    """Volumes with the segment of that name in the segmentation of each."""
+    if len(volumes) != len(segmentations):
+        raise InputProblem(
+            _("There are {volumes} volumes and {segmentations} segmentations; give each volume its own.").format(
+                volumes=len(volumes), segmentations=len(segmentations)
+            )
+        )
+    found = []
+    for volume, node in zip(volumes, segmentations):
+        byName = {name: segmentId for segmentId, name in segments.segmentNames(node).items()}
+        if segment not in byName:
+            raise InputProblem(
+                _("{node} has no segment {name}; it has {known}.").format(
+                    node=node.GetName(), name=segment, known=", ".join(byName) or _("none")
+                )
+            )
+        found.append((volume, node, byName[segment]))
+    return found
 
 
 def box(roiNode, volumeNode) -> list:

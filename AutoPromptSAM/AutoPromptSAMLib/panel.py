@@ -1,17 +1,20 @@
 """The module's panel: what the user sees and touches. All work is the logic's."""
 
+import base64
+
+import qt
 import slicer
 import slicer.util
 from AdaptSAMLib import images, patients
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
-from AdaptSAMLib.panel import BasePanel
 from slicer.i18n import tr as _
 
 from AutoPromptSAMLib import inputs, parameters
+from AutoPromptSAMLib.trainingPanel import TrainingPanel
 
 
-class Panel(BasePanel):
+class Panel(TrainingPanel):
     """Base of AutoPromptSAMWidget, which names the logic."""
 
     resultBoxes = ("replayTargetComboBox", "replaySegmentComboBox")
@@ -19,7 +22,6 @@ class Panel(BasePanel):
     def __init__(self, parent=None):
         super().__init__(parent)
         self.replay = None
-        self._agents = []
 
     def prepare(self) -> None:
         ui = self.ui
@@ -27,7 +29,9 @@ class Panel(BasePanel):
         ui.agentList.itemChanged.connect(lambda item: self.onTicked())
         ui.searchLineEdit.textChanged.connect(lambda text: self.update())
         ui.textLineEdit.textChanged.connect(lambda text: self.onText(text))
-        for combo in (ui.modelComboBox, ui.deviceComboBox):
+        self._fill(ui.clipComboBox, [(_("The one that comes with AdaptSAM"), "")])
+        ui.clipFolderButton.clicked.connect(lambda checked=False: self.onClipFolder())
+        for combo in (ui.modelComboBox, ui.deviceComboBox, ui.clipComboBox):
             combo.currentTextChanged.connect(lambda text: self.onChosen())
         ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(value))
         ui.stepSlider.valueChanged.connect(lambda value: self.onStep(value))
@@ -39,10 +43,12 @@ class Panel(BasePanel):
         ui.useMaskButton.clicked.connect(lambda checked=False: self.onUseMask())
         ui.undoButton.clicked.connect(lambda checked=False: self.onUndo())
         ui.priorButton.clicked.connect(lambda checked=False: self.onPrior())
+        self.prepareTraining()
         self.onResult()
 
     def forget(self) -> None:
         self.replay = None
+        self.forgetTraining()
 
     # -- agents
 
@@ -55,13 +61,13 @@ class Panel(BasePanel):
     def onAgents(self, event: dict) -> None:
         if event["event"] != "agents":
             return
-        self._agents = event["agents"]
+        self.knownAgents, self.unfinished = event["agents"], event["unfinished"]
         self.fillDefaults()
         self.update()
 
     def agents(self) -> list:
         """The descriptions of those that are ticked."""
-        return [one for one in self._agents if one["path"] in self._parameterNode.agents]
+        return [one for one in self.knownAgents if one["path"] in self._parameterNode.agents]
 
     def agentTitle(self, agent: dict) -> str:
         """One line of the list."""
@@ -78,17 +84,34 @@ class Panel(BasePanel):
         ticked = self._parameterNode.agents
         return [
             one
-            for one in self._agents
+            for one in self.knownAgents
             if one["path"] in ticked or all(word in self.agentTitle(one).lower() for word in words)
         ]
 
     def _showAgents(self) -> None:
         chosen = self.agents()
         lines = [self._card(one) for one in chosen]
-        if not self._agents and self._models:
+        if not self.knownAgents and self._models:
             lines = [_("There is no agent on this machine; 'adaptsam train alignsam' makes one.")]
         self.ui.agentCardLabel.text = "\n".join(lines)
-        self.ui.textLineEdit.enabled = any(one.get("text") for one in chosen)
+        texts = any(one.get("text") for one in chosen)
+        self.ui.textLineEdit.enabled = texts
+        clips = texts or self._parameterNode.trainBranch == "explicit"
+        self.ui.clipComboBox.enabled = self.ui.clipFolderButton.enabled = clips
+        self._showPictures()
+
+    def _showPictures(self) -> None:
+        """What each agent finds, as a small picture beside its line."""
+        pictures = {one["path"]: one.get("picture", "") for one in self.knownAgents}
+        blocked = self.ui.agentList.blockSignals(True)
+        for number in range(self.ui.agentList.count):
+            item = self.ui.agentList.item(number)
+            text = pictures.get(item.data(qt.Qt.UserRole), "")
+            if text and item.icon().isNull():
+                picture = qt.QPixmap()
+                picture.loadFromData(qt.QByteArray(base64.b64decode(text)))
+                item.setIcon(qt.QIcon(picture))
+        self.ui.agentList.blockSignals(blocked)
 
     @staticmethod
     def _card(agent: dict) -> str:
@@ -114,7 +137,7 @@ class Panel(BasePanel):
         volumes = images.candidates()
         if not node.targets and volumes:
             node.targets = patients.byDate(volumes)[:1]
-        usable = [one for one in self._agents if not one["problem"]]
+        usable = [one for one in self.knownAgents if not one["problem"]]
         if not node.agents and len(usable) == 1:
             node.agents = [usable[0]["path"]]
 
@@ -130,13 +153,15 @@ class Panel(BasePanel):
             ui.textLineEdit.text = node.text
         self._choose(ui.modelComboBox, node.model)
         self._choose(ui.deviceComboBox, node.device)
+        self._choose(ui.clipComboBox, node.clip)
         self._showAgents()
         self._showCard()
+        self.updateTraining()
         self.checkCanApply()
 
     def onTicked(self) -> None:
         node = self._parameterNode
-        listed = {one["path"] for one in self._agents}  # what a scene brings may not be listed yet
+        listed = {one["path"] for one in self.knownAgents}  # what a scene brings may not be listed yet
         node.agents = self._ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
         node.targets = [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
 
@@ -150,11 +175,19 @@ class Panel(BasePanel):
             return
         modifying = node.StartModify()
         node.model, node.device = self._chosen(self.ui.modelComboBox), self._chosen(self.ui.deviceComboBox)
+        node.clip = self._chosen(self.ui.clipComboBox)
         node.EndModify(modifying)
+
+    def onClipFolder(self) -> None:
+        path = qt.QFileDialog.getExistingDirectory(None, _("Choose the folder of an open_clip model"), "")
+        if path:
+            self._parameterNode.clip = path
 
     # -- a run
 
     def inputProblem(self) -> str:
+        if self.training is not None:
+            return _("An agent is being trained; wait for it, or cancel the training.")
         return inputs.problem(self._parameterNode.targets, self.agents())
 
     def inputQuestion(self) -> str:
@@ -174,6 +207,7 @@ class Panel(BasePanel):
             settings=parameters.settingsOf(node),
             checkpoint=node.model or None,
             device=node.device,
+            clip=node.clip or None,
             wait=False,
             allowOtherModality=True,
             onProgress=self.onProgress,

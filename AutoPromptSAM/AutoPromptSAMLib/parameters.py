@@ -16,6 +16,10 @@ class AutoPromptSAMParameterNode:
     roi, firstSlice, lastSlice - where targets may be; a last slice of -1 is the last there is.
     steps - T, the points after the first pair; 0 for as many as each agent was trained with.
     model - "" for the bundled model, a name of `adaptsam weights list`, or a file.
+    clip - "" for the bundled CLIP, or a folder or file of weights.
+    trainSegment, trainVolumes, trainSegmentations - what an own agent learns from: a structure, and where it is outlined.
+    trainFolder - in place of them.
+    trainName, trainBranch, trainText, trainImages, trainSchedule, trainWindow - how.
     """
 
     targets: list[vtkMRMLNode]
@@ -29,6 +33,17 @@ class AutoPromptSAMParameterNode:
     acceptance: bool = True
     model: str = ""
     device: str = "auto"
+    clip: str = ""
+    trainSegment: str = ""
+    trainVolumes: list[vtkMRMLNode]
+    trainSegmentations: list[vtkMRMLNode]
+    trainFolder: str = ""
+    trainName: str = ""
+    trainBranch: str = "implicit"
+    trainText: str = ""
+    trainImages: Annotated[int, WithinRange(0, 99999)] = 50
+    trainSchedule: str = "reduced"
+    trainWindow: str = "auto"
 
 
 def settingsOf(parameters) -> dict:

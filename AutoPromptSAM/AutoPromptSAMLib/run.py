@@ -22,6 +22,8 @@ class Run(BaseRun):
         settings: of `adaptsam.autoprompt`, by dotted names, as {"use.steps": 5}.
         checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
         device: "auto", "cpu", "cuda", ….
+        clip: for agents of the explicit branch: a folder or a file; None for the bundled one, where they were trained
+            with that.
         callbacks: onProgress, onEnd and onOutcome of AdaptSAMLib.run.BaseRun.
 
     Attributes:
@@ -41,6 +43,7 @@ class Run(BaseRun):
         settings=None,
         checkpoint=None,
         device="auto",
+        clip=None,
         **callbacks,
     ):
         message = inputs.problem(targets, agents)
@@ -54,6 +57,7 @@ class Run(BaseRun):
         self._agents, self._roi, self._slices = list(agents), roi, slices
         self._texts = {one["target"]["name"]: text for one in agents if text and one["text"]}
         self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
+        self._clip = clip
 
     def _begin(self):
         """Describes one image a step, then asks the worker."""
@@ -78,6 +82,7 @@ class Run(BaseRun):
             settings=self._settings,
             checkpoint=self._checkpoint,
             device=self._device,
+            clip=self._clip,
         )
 
     def _bounds(self, volumeNode) -> dict:

@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 
+import qt
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
@@ -50,13 +51,19 @@ def _numbers(version: str) -> tuple:
     return tuple(numbers)
 
 
-def install(wheels: str = "") -> None:
+def wheelFolder() -> str:
+    """The folder of wheels that the user named for a machine without internet, or ""."""
+    return str(qt.QSettings().value("AdaptSAM/WheelFolder", "") or "")
+
+
+def install(wheels: str = "", path: str = _REQUIREMENTS) -> None:
     """Install what is missing: PyTorch through its extension, the rest with pip. SimpleITK is never touched.
 
     Args:
         wheels: a folder of wheels for a machine without internet; "" for the package index.
+        path: the requirements.
     """
-    wanted = missing()
+    wanted = missing(path)
     if any(one.startswith("torch") for one in wanted):
         _installTorch(wheels)
     rest = [one for one in wanted if not one.startswith("torch")]
@@ -67,7 +74,7 @@ def install(wheels: str = "") -> None:
     elif importlib.util.find_spec("slicer.packaging") is not None:
         from slicer import packaging
 
-        packaging.pip_ensure(packaging.load_requirements(_REQUIREMENTS), requester="AdaptSAM")
+        packaging.pip_ensure(packaging.load_requirements(path), requester="AdaptSAM")
     else:  # Slicer 5.10
         slicer.util.pip_install(rest)
 
@@ -89,4 +96,4 @@ def _installTorch(wheels: str) -> None:
         askConfirmation=True, torchVersionRequirement=TORCH, torchvisionVersionRequirement=TORCHVISION
     )
     if made is None:
-        raise InputProblem(_("PyTorch was not installed; without it nothing can be carried over."))
+        raise InputProblem(_("PyTorch was not installed; without it no model runs."))

@@ -78,6 +78,18 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Start and return a run; may raise InputProblem."""
         raise NotImplementedError
 
+    # -- what others may ask
+
+    @property
+    def parameterNode(self):
+        """The choices, wrapped; None while the panel is not shown."""
+        return self._parameterNode
+
+    @property
+    def models(self) -> list:
+        """What the worker told of the models there are; empty until it did."""
+        return self._models
+
     # -- life of the panel
 
     def setup(self) -> None:
@@ -269,8 +281,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onInstall(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-            wheels = qt.QSettings().value("AdaptSAM/WheelFolder", "")
-            packages.install(str(wheels or ""))
+            packages.install(packages.wheelFolder())
             Engine.shared().close()
             self._models = []
         self._lacking = packages.missing()
@@ -314,7 +325,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onProgress(self, share: float, remaining, text: str) -> None:
         self.ui.progressBar.value = int(1000 * share)
-        left = "" if remaining is None else _(", about {time} left").format(time=_duration(remaining))
+        left = "" if remaining is None else _(", about {time} left").format(time=duration(remaining))
         self.ui.statusLabel.text = text + left
 
     def onOutcome(self, outcome) -> None:
@@ -388,7 +399,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 _COLUMNS = (("volume", 2), ("change", 1), ("shift", 1), ("confidence", 2))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time to go in words."""
     if seconds < 90:
         return _("{count} s").format(count=max(1, round(seconds)))
     return _("{count} min").format(count=round(seconds / 60))

@@ -5,11 +5,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import patients, segments
-from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.job import Job
 from AdaptSAMLib.results import Outcome
 
 
-class BaseRun:
+class BaseRun(Job):
     """Asks the worker for structures in images, and puts them into the scene.
 
     Args:
@@ -18,14 +18,11 @@ class BaseRun:
         title: what the new segmentations' names begin with.
         names: segment IDs to names, in order.
         prototypes: segment IDs to segments with name, colour, terminology and tags.
-        onProgress: called with the share done (0 to 1), seconds to go or None, and a text.
-        onEnd: called with "done", "cancelled" or "error", and a sentence.
+        onProgress, onEnd: see AdaptSAMLib.job.Job.
         onOutcome: called with each finished target.
 
     Attributes:
         outcomes: the targets that are finished.
-        made: all nodes that this run put into the scene.
-        ended: None, and at the end what onEnd was told.
     """
 
     #: What is said while a stage of the worker's runs.
@@ -35,19 +32,14 @@ class BaseRun:
     def __init__(self, engine, targets, title, names, prototypes, onProgress=None, onEnd=None, onOutcome=None):
         BaseRun._count += 1
         self.key = f"run{BaseRun._count}"
+        super().__init__(engine, onProgress, onEnd)
         self.targets, self.title, self.names = targets, title, names
-        self.outcomes, self.made, self.warnings = [], [], []
-        self.ended = None
-        self._engine, self._number = engine, None
-        self._onProgress, self._onEnd, self._onOutcome = onProgress, onEnd, onOutcome
+        self.outcomes, self.warnings = [], []
+        self._onOutcome = onOutcome
         self._prototypes = prototypes
         self._partial: dict = {}
         self._sequences: dict = {}
         self._saved = False
-
-    def _begin(self):
-        """A generator that makes the request in short steps."""
-        raise NotImplementedError
 
     def _summarise(self) -> None:
         """Put tables and plots into the scene, when there is an outcome."""
@@ -57,34 +49,6 @@ class BaseRun:
         if self.outcomes:
             self._summarise()
         self._end("done", " ".join(self.warnings))
-
-    def start(self) -> "BaseRun":
-        """Begin; returns at once."""
-        self._engine.spawn(self._begin(), self._failed)
-        return self
-
-    def cancel(self) -> None:
-        """Stop within two seconds, and leave the scene as it was."""
-        if self.ended is None and self._number is not None:
-            self._engine.cancel(self._number)
-        elif self.ended is None:
-            self._end("cancelled", _("Cancelled."))
-
-    def abandon(self) -> None:
-        """The scene is being closed: stop, and touch no node any more."""
-        self.made.clear()
-        if self._number is not None:
-            self._engine.cancel(self._number)
-        if self.ended is None:
-            self.ended = ("cancelled", _("The scene was closed."))
-            self._tell(self._onEnd, *self.ended)
-
-    def wait(self) -> "BaseRun":
-        """Until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
-        self._engine.wait(lambda: self.ended is not None)
-        if self.ended and self.ended[0] == "error":
-            raise InputProblem(self.ended[1])
-        return self
 
     def sequenceOf(self, target):
         """The sequence of segmentations that a target's result is kept in; None for a volume of the scene."""
@@ -99,33 +63,16 @@ class BaseRun:
         if target.browserNode is not None:
             slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
 
-    def _handle(self, event: dict) -> None:
-        if self.ended is not None:
-            return
-        kind = event["event"]
-        if kind == "progress":
-            title = self.targets[event["target"]].title
-            text = self.stages.get(event["stage"].rpartition(": ")[2], event["stage"])
-            self._progress(
-                event["share"], event["remaining"], text.format(title=title, done=event["done"], total=event["total"])
-            )
-        elif kind == "partial":
+    def _said(self, event: dict) -> str:
+        title = self.targets[event["target"]].title
+        text = self.stages.get(event["stage"].rpartition(": ")[2], event["stage"])
+        return text.format(title=title, done=event["done"], total=event["total"])
+
+    def _hear(self, event: dict) -> None:
+        if event["event"] == "partial":
             self._show(event)
-        elif kind == "result":
+        elif event["event"] == "result":
             self._take(event)
-        elif kind == "done":
-            self._finish()
-        elif kind == "cancelled":
-            self._end("cancelled", _("Cancelled."))
-        elif kind in ("error", "lost"):
-            self._end("error", event["message"])
-
-    def _failed(self, message: str) -> None:
-        if self.ended is None:
-            self._end("error", message)
-
-    def _progress(self, share: float, remaining, text: str) -> None:
-        self._tell(self._onProgress, share, remaining, text)
 
     def _target(self, key: str):
         """The target of that key, or None if its node was taken out of the scene meanwhile."""
@@ -182,21 +129,11 @@ class BaseRun:
         self._tell(self._onOutcome, outcome)
 
     def _end(self, kind: str, message: str) -> None:
-        if kind != "done":
-            self._remove()
         self._partial.clear()
-        self.ended = (kind, message)
-        self._tell(self._onEnd, kind, message)
+        super()._end(kind, message)
 
     def _remove(self) -> None:
-        """Everything that this run made, out of the scene; what others made stays."""
-        for node in reversed(self.made):
-            if node.GetScene() is slicer.mrmlScene:
-                display = node.GetDisplayNode() if hasattr(node, "GetDisplayNode") else None
-                slicer.mrmlScene.RemoveNode(node)
-                if display is not None and display.GetScene() is slicer.mrmlScene:
-                    slicer.mrmlScene.RemoveNode(display)
-        self.made.clear()
+        super()._remove()
         self.outcomes.clear()
 
     def _node(self, target):
@@ -236,8 +173,3 @@ class BaseRun:
             if proxy is not None:
                 proxy.CreateDefaultDisplayNodes()
                 self.made.append(proxy)
-
-    @staticmethod
-    def _tell(callback, *values) -> None:
-        if callback is not None:
-            callback(*values)

@@ -28,6 +28,12 @@ def segmentNames(segmentationNode) -> dict[str, str]:
     return names
 
 
+def terminology(segment) -> str:
+    """The standard term of a segment as Slicer writes it; "" where it has none."""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), value) else ""
+
+
 def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
     """A segment on the voxels of a volume, bool (K, J, I): exact on one grid, the nearest voxel otherwise.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 from collections.abc import Callable
@@ -15,8 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_sam import tiny_model
 
+from adaptsam.agent_pictures import agent_picture
 from adaptsam.alignsam import Agent, Package, Settings, Shown, Target, TrainingImage, load_agent, prompt, save_agent
-from adaptsam.alignsam.shelf import FOLDER_VARIABLE, agent_files, find_agent
+from adaptsam.alignsam.shelf import FOLDER_VARIABLE, agent_files, find_agent, own_agent, unfinished_agents
 from adaptsam.cli import main
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.sam import EmbeddingStore, SamModel
@@ -228,3 +230,33 @@ def test_the_command_escapes_what_a_file_could_do_to_a_terminal(
 def test_a_missing_agent_ends_the_command_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["agents", "inspect", "nobody"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_picture_comes_back_and_a_forged_one_is_refused(package: Package, tmp_path: Path) -> None:
+    png = agent_picture([np.full((30, 40), 80, np.uint8)], [np.eye(30, 40, dtype=bool)])
+    path = tmp_path / "heart.agent.safetensors"
+    save_agent(path, replace(package, picture=png))
+    assert load_agent(path).picture == png
+    huge = png[:16] + (10**6).to_bytes(4, "big") + png[20:]
+    for picture in (b"GIF89a" + bytes(30), huge, png + bytes(60_000), png[:10]):
+        with pytest.raises(InputError, match="PNG of at most 256 pixels"):
+            replace(package, picture=picture)
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as opened:
+        texts = opened.metadata()
+    for text in ("!!", base64.b64encode(huge).decode()):
+        save_file(load_file(path), path, texts | {"adaptsam_agent_picture": text})
+        with pytest.raises(CheckpointError, match=r"heart\.agent\.safetensors"):
+            load_agent(path)
+
+
+def test_a_users_own_agent_has_a_name_that_every_system_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    assert own_agent(" Left lung ") == tmp_path / "Left lung.agent.safetensors"
+    for name in ("", "  ", "../heart", "a/b", "a\\b", ".hidden", "x" * 61, "line\nbreak", "a:b"):
+        with pytest.raises(InputError, match="An agent's name has 1 to 60"):
+            own_agent(name)
+    assert unfinished_agents() == []
+    (tmp_path / "lung.agent.safetensors.training").write_bytes(b"")
+    assert unfinished_agents() == ["lung"]

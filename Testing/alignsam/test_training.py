@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adaptsam.alignsam import EnvironmentSettings, Settings, Trained, TrainingImage, TrainingSettings, train
-from adaptsam.alignsam.checkpoint import write_training
+from adaptsam.alignsam.checkpoint import read_training, write_training
 from adaptsam.errors import AdaptSAMError, Cancelled, CheckpointError, InputError, OutputError, TrainingError
 from adaptsam.sam import EmbeddingStore
 
@@ -226,3 +226,31 @@ def test_curves_go_to_whoever_takes_scalars(store: EmbeddingStore, pictures: Pic
     assert written["train/mean_return"] == [episode.mean_return for episode in history]
     assert written["train/iou/step_03"] == [episode.iou[3] for episode in history]
     assert {"train/entropy", "train/clip_fraction", "train/loss_actor", "train/loss_recalibration"} < written.keys()
+
+
+def test_a_training_can_be_cancelled_within_an_episode_and_keeps_the_last_one(
+    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+) -> None:
+    told: list[int] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        told.append(done)
+        if stage == "train" and told.count(1) == 3:
+            raise Cancelled("Cancelled.")
+
+    file = tmp_path / "a.pt"
+    with pytest.raises(Cancelled):
+        train(store, pictures, short, checkpoint=file, progress=stop)
+    assert len(read_training(file)["history"]) == 1
+    assert same(train(store, pictures, short, checkpoint=file), train(store, pictures, short))
+
+
+def test_a_training_goes_on_where_embeddings_differ_in_their_last_digits(
+    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+) -> None:
+    brief = replace(short, training=replace(short.training, episodes=1))
+    train(store, pictures, brief, checkpoint=tmp_path / "a.pt")
+    other = EmbeddingStore(store.model)
+    for embedding in other.get([one.image for one in pictures]):
+        embedding.features.mul_(1 + 1e-6)
+    assert len(train(other, pictures, short, checkpoint=tmp_path / "a.pt").history) == short.training.episodes

@@ -24,6 +24,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from adaptsam.agent_pictures import agent_picture
 from adaptsam.agent_training import judge
 from adaptsam.alignsam import (
     PAPER_USE,
@@ -130,9 +131,8 @@ def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
         spent[0] = time.process_time()
 
     after(0, Trained(Agent(settings, store.model.embed_dim, seed), ()))
-    trained = train(
-        store, images(args.task, 0, args.images, args.whole), settings, attention=attention, after_episode=after
-    )
+    learnt = images(args.task, 0, args.images, args.whole)
+    trained = train(store, learnt, settings, attention=attention, after_episode=after)
     without = [
         draw_without(n, TASKS[args.task][0], args.whole) for n in range(FIRST_WITHOUT, FIRST_WITHOUT + args.unseen)
     ]
@@ -144,8 +144,10 @@ def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
     }
     model = store.model
     named = clip_record(clip) if clip is not None else ""
+    text = args.text or ""
+    picture = agent_picture([one.image for one in learnt], [one.mask for one in learnt])
     package = Package(
-        trained.agent, target, model.kind, model.sha256, SHOWN, args.text or "", named, least, record, scores
+        trained.agent, target, model.kind, model.sha256, SHOWN, text, named, least, record, scores, picture
     )
     save_agent(args.output.with_name(f"{args.output.name}_{seed}.agent.safetensors"), package)
 

@@ -1,6 +1,8 @@
 """Faults at random moments of a run: the worker killed, the scene closed, the run cancelled. Nothing may be lost.
 
-    python Testing/slicer_bench/faults.py --times 20
+    python Testing/slicer_bench/faults.py --times 20 --within 8
+    python Testing/slicer_bench/faults.py --times 20 --within 8 --module AutoPromptSAM
+    python Testing/slicer_bench/faults.py --times 20 --within 8 --module training
 
 After every fault the scene must hold what it held before (or nothing, when it was closed), the drawn contours must be
 the same voxels, and a sentence must have been told. At the end, a run must go through as if nothing had been.
@@ -12,6 +14,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,33 +30,61 @@ from thorax import thorax
 
 
 class Bench:
-    """A panel on a prior, its contours, and a target."""
+    """A panel of PersonalizedSAM on a prior, its contours, and a target."""
 
     def __init__(self) -> None:
         self.application = bench.start()
         from AdaptSAMLib import packages
         from AdaptSAMLib.engine import Engine
-        from PersonalizedSAMLib import parameters
         from PySide6 import QtWidgets
 
-        from PersonalizedSAM import PersonalizedSAMWidget
-
-        packages.missing = list
-        parameters.settingsOf = lambda node: QUICK
+        packages.missing = lambda *values: []
         self.engine = Engine.shared()
         self.window = QtWidgets.QWidget()
         QtWidgets.QVBoxLayout(self.window)
-        self.panel = PersonalizedSAMWidget(self.window)
+        self.panel = self.makePanel(self.window)
         self.panel.setup()
         self.fill()
+
+    def makePanel(self, window: Any) -> Any:
+        from PersonalizedSAMLib import parameters
+
+        from PersonalizedSAM import PersonalizedSAMWidget
+
+        parameters.settingsOf = lambda node: QUICK
+        return PersonalizedSAMWidget(window)
 
     def fill(self) -> None:
         prior = volumeNode(thorax(), "Planning")
         self.contours = segmentationNode(thorax(), prior)
         self.prior, self.target = prior, volumeNode(thorax(shift_mm=(6, 4, 0), seed=1), "Week 3")
         self.panel.initializeParameterNode()
-        self.panel._parameterNode.segments = ["id-heart"]
+        self.choose(self.panel.parameterNode)
         self.drawn = self.mask()
+
+    def choose(self, node: Any) -> None:
+        node.segments = ["id-heart"]
+
+    def kept(self) -> int:
+        """What a fault must not take away, as a number that never falls."""
+        return 0
+
+    def shorten(self) -> None:
+        """Before the run that goes through at the end."""
+
+    # What is begun and cancelled by a button, and says how it ended.
+
+    @property
+    def button(self) -> Any:
+        return self.panel.ui.applyButton
+
+    @property
+    def under_way(self) -> bool:
+        return self.panel.run is not None
+
+    @property
+    def said(self) -> str:
+        return str(self.panel.ui.statusLabel.text)
 
     def mask(self) -> np.ndarray:
         from AdaptSAMLib import segments
@@ -76,19 +107,85 @@ class Bench:
 
     def during(self, moment: float) -> bool:
         """Click Apply and let that time go by; whether the run is still under way then."""
-        self.panel.ui.applyButton.click()
+        self.button.click()
         end = time.monotonic() + moment
-        self.until(lambda: time.monotonic() > end or self.panel.run is None)
-        return self.panel.run is not None
+        self.until(lambda: time.monotonic() > end or not self.under_way)
+        return self.under_way
+
+
+class AgentBench(Bench):
+    """A panel of AutoPromptSAM with an agent of random weights, which keeps every slice."""
+
+    def __init__(self) -> None:
+        from blob_agent import make_agent
+
+        from adaptsam.alignsam import save_agent
+        from adaptsam.sam import load_sam
+
+        self.folder = tempfile.TemporaryDirectory()
+        os.environ["ADAPTSAM_AGENTS"] = self.folder.name
+        save_agent(Path(self.folder.name) / "blob.agent.safetensors", make_agent(load_sam(device="cpu")))
+        super().__init__()
+
+    def makePanel(self, window: Any) -> Any:
+        from AutoPromptSAMLib import parameters
+
+        from AutoPromptSAM import AutoPromptSAMWidget
+
+        parameters.settingsOf = lambda node: {"use.steps": 30, "acceptance": "off", "batch_slices": 4}
+        return AutoPromptSAMWidget(window)
+
+    def choose(self, node: Any) -> None:
+        self.panel.askWorker()
+        self.until(lambda: any(one["name"] == "blob" for one in self.panel.knownAgents))
+        node.targets = [self.target]
+        node.agents = [one["path"] for one in self.panel.knownAgents if one["name"] == "blob"]
+
+
+class TrainingBench(AgentBench):
+    """The same panel, training an agent from the prior and its contours."""
+
+    def choose(self, node: Any) -> None:
+        from AutoPromptSAMLib import training
+
+        training.REDUCED = {"training.episodes": 1000, "training.epochs": 5}
+        self.panel.update()
+        node.trainSegment, node.trainName = "heart", "own"
+        node.trainVolumes, node.trainSegmentations, node.trainImages = [self.prior], [self.contours], 5
+
+    def kept(self) -> int:
+        from adaptsam.alignsam.checkpoint import read_training
+        from adaptsam.alignsam.shelf import own_agent
+
+        path = own_agent("own")
+        path = path.with_name(f"{path.name}.training")
+        return len(read_training(path)["history"]) if path.exists() else 0
+
+    def shorten(self) -> None:
+        from AutoPromptSAMLib import training
+
+        training.REDUCED = {**training.REDUCED, "training.episodes": self.kept() + 1}
+
+    @property
+    def button(self) -> Any:
+        return self.panel.ui.trainButton
+
+    @property
+    def under_way(self) -> bool:
+        return self.panel.training is not None
+
+    @property
+    def said(self) -> str:
+        return str(self.panel.ui.trainStatusLabel.text)
 
 
 def cancelled(on: Bench, moment: float) -> float | None:
     before = on.ids()
     if not on.during(moment):
         return None
-    on.panel.ui.applyButton.click()
-    took = on.until(lambda: on.panel.run is None)
-    assert on.panel.ui.statusLabel.text == "Cancelled.", on.panel.ui.statusLabel.text
+    on.button.click()
+    took = on.until(lambda: not on.under_way)
+    assert on.said == "Cancelled.", on.said
     assert on.ids() == before
     assert np.array_equal(on.mask(), on.drawn)
     return took
@@ -99,8 +196,8 @@ def killed(on: Bench, moment: float) -> float | None:
     if not on.during(moment) or on.engine.pid is None:
         return None
     os.kill(on.engine.pid, signal.SIGKILL)
-    took = on.until(lambda: on.panel.run is None)
-    assert "ended from outside" in on.panel.ui.statusLabel.text, on.panel.ui.statusLabel.text
+    took = on.until(lambda: not on.under_way)
+    assert "ended from outside" in on.said, on.said
     assert on.ids() == before
     assert np.array_equal(on.mask(), on.drawn)
     return took
@@ -116,7 +213,7 @@ def closed(on: Bench, moment: float) -> float | None:
     bench.clear()
     on.panel.onSceneEndClose()
     took = time.monotonic() - start
-    assert on.panel.run is None
+    assert not on.under_way
     on.until(lambda: not on.engine.busy)
     kinds = ("vtkMRMLSegmentationNode", "vtkMRMLVolumeNode", "vtkMRMLTableNode")
     assert not any(slicer.mrmlScene.GetNumberOfNodesByClass(kind) for kind in kinds)
@@ -124,29 +221,38 @@ def closed(on: Bench, moment: float) -> float | None:
     return took
 
 
+KINDS = {"PersonalizedSAM": Bench, "AutoPromptSAM": AgentBench, "training": TrainingBench}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--within", type=float, default=20.0, help="seconds after Apply in which the fault happens")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--module", choices=KINDS, default="PersonalizedSAM")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
-    on = Bench()
+    on = KINDS[args.module]()
     for fault in (cancelled, closed, killed):
         took: list[float] = []
         tries = 0
         while len(took) < args.times and tries < 3 * args.times:
             tries += 1
+            kept = on.kept()
             seconds = fault(on, float(rng.uniform(0, args.within)))
+            assert on.kept() >= kept
             if seconds is not None:
                 took.append(seconds)
         print(
             f"{fault.__name__} {len(took)} times: over after {np.median(took):.2f} s, {max(took):.2f} s at most",
             flush=True,
         )
-    on.panel.ui.applyButton.click()
-    on.until(lambda: on.panel.run is None)
-    print(f"afterwards: {on.panel.ui.statusLabel.text}")
+    if on.kept():
+        print(f"{on.kept()} episodes were kept")
+    on.shorten()
+    on.button.click()
+    on.until(lambda: not on.under_way, 1200)
+    print(f"afterwards: {on.said}")
     on.panel.cleanup()
     on.engine.close()
 

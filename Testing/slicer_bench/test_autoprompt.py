@@ -258,20 +258,20 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     assert not panel.ui.applyButton.enabled
     volume = request.getfixturevalue("volume")
     panel.initializeParameterNode()
-    assert panel._parameterNode.targets == [volume]
+    assert panel.parameterNode.targets == [volume]
     panel.askWorker()
-    until(lambda: panel._agents)
+    until(lambda: panel.knownAgents)
     engine.request("agents", panel.onAgents, files=[str(one) for one in sorted(shelf.iterdir())])
-    until(lambda: any(one["name"] == "blob" for one in panel._agents))
+    until(lambda: any(one["name"] == "blob" for one in panel.knownAgents))
     texts = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
     assert "blob (SCT 4147007), CT: blob" in texts
     panel.ui.searchLineEdit.text = "mr bra"
-    ticked = panel._parameterNode.agents
+    ticked = panel.parameterNode.agents
     shown = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
     assert [one for one in shown if one.startswith("brain")]
     assert not [one for one in shown if one.startswith("blob")]
     panel.ui.searchLineEdit.text = ""
-    panel._parameterNode.agents = []
+    panel.parameterNode.agents = []
     assert panel.ui.statusLabel.text == "Tick at least one structure to find."
     [item] = [
         panel.ui.agentList.item(n)
@@ -362,10 +362,10 @@ def test_choices_are_saved_with_the_scene_even_before_the_agents_are_listed(pane
 
     from AutoPromptSAM import AutoPromptSAMLogic
 
-    node = panel._parameterNode
+    node = panel.parameterNode
     node.agents, node.targets = ["/somewhere/liver.agent.safetensors"], [volume]
     panel.ui.targetList.item(0).setCheckState(Qt.CheckState.Unchecked)
-    assert panel._parameterNode.agents == ["/somewhere/liver.agent.safetensors"]
+    assert panel.parameterNode.agents == ["/somewhere/liver.agent.safetensors"]
     panel.ui.firstSliceSpinBox.value = 2
     panel.ui.stopEarlyCheckBox.checked = True
     panel.ui.textLineEdit.text = "a liver"

@@ -59,25 +59,31 @@ class Heartbeat:
 class Driver:
     """A user: clicks, waits with the event loop alive, and takes pictures."""
 
+    #: Of the window.
+    height = 1250
+
     def __init__(self, output: Path, name: str) -> None:
         self.application = bench.start()
         from AdaptSAMLib.engine import Engine
         from PySide6 import QtWidgets
 
-        from PersonalizedSAM import PersonalizedSAMWidget
-
         self.output, self.name, self.count = output, name, 0
         output.mkdir(parents=True, exist_ok=True)
         self.window = QtWidgets.QWidget()
         QtWidgets.QVBoxLayout(self.window)
-        self.panel = PersonalizedSAMWidget(self.window)
+        self.panel = self.makePanel(self.window)
         self.panel.setup()
-        self.window.resize(520, 1250)
+        self.window.resize(520, self.height)
         self.window.show()
         self.engine = Engine.shared()
         self.panel.enter()
-        self.until(lambda: self.panel._models)
+        self.until(lambda: self.panel.models)
         self.heart = Heartbeat(self.engine)
+
+    def makePanel(self, window: Any) -> Any:
+        from PersonalizedSAM import PersonalizedSAMWidget
+
+        return PersonalizedSAMWidget(window)
 
     def until(self, condition: Callable[[], Any], seconds: float = 3000.0) -> None:
         deadline = time.monotonic() + seconds
@@ -94,7 +100,7 @@ class Driver:
         self.heart.rest()  # a user takes no pictures
 
     def tickOnly(self, names: list[str]) -> None:
-        node = self.panel._parameterNode
+        node = self.panel.parameterNode
         from AdaptSAMLib import segments
 
         node.segments = [key for key, name in segments.segmentNames(node.priorSegmentation).items() if name in names]
@@ -185,7 +191,7 @@ def visits(driver: Driver, _args: argparse.Namespace) -> None:
     driver.picture("empty")
     driver.panel.initializeParameterNode()
     driver.tickOnly(["GTV-1", "Heart"])
-    if not driver.panel._parameterNode.segments:
+    if not driver.panel.parameterNode.segments:
         driver.tickOnly([driver.panel.ui.segmentList.item(0).text()])
     driver.picture("ready")
     run = driver.run()
@@ -201,7 +207,7 @@ def phases(driver: Driver, _args: argparse.Namespace) -> None:
 
     _volume, _contours, sequence, _browser = samples.load("PersonalizedSAMPhases")
     driver.panel.initializeParameterNode()
-    driver.panel._parameterNode.targets = [sequence]
+    driver.panel.parameterNode.targets = [sequence]
     driver.tickOnly(
         [
             driver.panel.ui.segmentList.item(n).text()
@@ -244,7 +250,7 @@ def endoscopy(driver: Driver, args: argparse.Namespace) -> None:
     inner, first = segments.cropped(masks[0][None])
     segments.setSegment(contours, "polyp", prototype, inner, first, volume)
     driver.panel.initializeParameterNode()
-    driver.panel._parameterNode.targets = [sequence]
+    driver.panel.parameterNode.targets = [sequence]
     driver.picture("ready")
     run = driver.run()
     values = [
@@ -255,9 +261,32 @@ def endoscopy(driver: Driver, args: argparse.Namespace) -> None:
     driver.slice("result", run.outcomes[0], "polyp", 0)
 
 
-def lung(driver: Driver, args: argparse.Namespace) -> None:
+def addVolume(volume: Any, name: str) -> Any:
+    """A volume of `adaptsam` as a node."""
     import slicer
-    from AdaptSAMLib import geometry, segments
+    from AdaptSAMLib import geometry
+
+    matrix = geometry.RAS_TO_LPS @ volume.geometry.index_to_world
+    return slicer.util.addVolumeFromArray(np.ascontiguousarray(volume.array), ijkToRAS=matrix, name=name)
+
+
+def addContours(node: Any, structures: Any, name: str) -> Any:
+    """Structures on a volume node as segments s0, s1, …"""
+    import slicer
+    from AdaptSAMLib import segments
+
+    contours = segments.newSegmentation(node, name)
+    for number, one in enumerate(structures.structures):
+        prototype = slicer.vtkSegment()
+        prototype.SetName(one.name)
+        prototype.SetColor(*(value / 255 for value in one.color))
+        inner, first = segments.cropped(one.mask)
+        segments.setSegment(contours, f"s{number}", prototype, inner, first, node)
+    return contours
+
+
+def lung(driver: Driver, args: argparse.Namespace) -> None:
+    from AdaptSAMLib import segments
 
     from adaptsam.data import read_structures, read_volume, select_structures
     from adaptsam.data.followup import digital_followup
@@ -265,19 +294,8 @@ def lung(driver: Driver, args: argparse.Namespace) -> None:
     prior = read_volume(args.image)
     structures = select_structures(read_structures(args.mask, prior), args.structure)
     later = digital_followup(prior, structures, "GTV-1", "medium", seed=1)
-
-    def add(volume: Any, name: str) -> Any:
-        matrix = geometry.RAS_TO_LPS @ volume.geometry.index_to_world
-        return slicer.util.addVolumeFromArray(np.ascontiguousarray(volume.array), ijkToRAS=matrix, name=name)
-
-    planning, week = add(prior, "Planning CT"), add(later.volume, "Week 3 CT")
-    contours = segments.newSegmentation(planning, "Plan contours")
-    for number, one in enumerate(structures.structures):
-        prototype = slicer.vtkSegment()
-        prototype.SetName(one.name)
-        prototype.SetColor(*(value / 255 for value in one.color))
-        inner, first = segments.cropped(one.mask)
-        segments.setSegment(contours, f"s{number}", prototype, inner, first, planning)
+    planning, week = addVolume(prior, "Planning CT"), addVolume(later.volume, "Week 3 CT")
+    addContours(planning, structures, "Plan contours")
     driver.panel.initializeParameterNode()
     driver.picture("ready")
     run = driver.run()

@@ -1,8 +1,15 @@
-"""The tutorial of docs/slicer/autoprompt.md on the bench: agent, replay, prior, propagation, with nobody drawing.
+"""The tutorial of docs/slicer/autoprompt.md on the bench, driven click by click, with nobody drawing.
 
-    python Testing/slicer_bench/tutorial_autoprompt.py --output docs/slicer
+    python Testing/slicer_bench/tutorial_autoprompt.py phantom --output docs/slicer       (agent, replay, prior, later visit)
+    python Testing/slicer_bench/tutorial_autoprompt.py train --output docs/slicer         (an own agent from 10 slices)
+    python Testing/slicer_bench/tutorial_autoprompt.py lung --output DIR --image CT_FOLDER --mask RTSTRUCT \\
+           --change GTV-1 --truth Lung-Left
+    python Testing/slicer_bench/tutorial_autoprompt.py abdomen --output DIR --image FILE --mask FILE \\
+           --change liver --truth lung_upper_lobe_left --truth lung_lower_lobe_left
 
-The panel is grabbed from Qt. The steps are drawn from the scene's nodes with matplotlib: the bench has no slice views.
+Agents of one's own lie where ADAPTSAM_AGENTS says: "lung" and "abdomen" use all of them, also "lung", which "train" leaves
+there, and which --truth is the truth of; --change is what changes in the digital follow-up. The panel
+is grabbed from Qt. Slices and curves are drawn from the scene's nodes with matplotlib: the bench has no views.
 """
 
 from __future__ import annotations
@@ -10,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +27,68 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 mpl.use("Agg")
 
-from slicer_bench import bench
-from slicer_bench.tutorial import dice
+from slicer_bench.tutorial import Driver, addVolume, dice, middle
+
+
+class AgentDriver(Driver):
+    """A user of AutoPromptSAM."""
+
+    height = 1800
+
+    def makePanel(self, window: Any) -> Any:
+        import slicer
+
+        from AutoPromptSAM import AutoPromptSAMWidget
+        from PersonalizedSAM import PersonalizedSAMLogic
+
+        slicer.util.getModuleLogic = lambda name: PersonalizedSAMLogic()
+        slicer.util.selectModule = lambda name: None
+        return AutoPromptSAMWidget(window)
+
+    def choose(self, target: Any, *agents: str) -> None:
+        """Tick an image and agents by their names."""
+        self.panel.askWorker()
+        self.until(lambda: {one["name"] for one in self.panel.knownAgents} >= set(agents))
+        node = self.panel.parameterNode
+        node.targets = [target]
+        node.agents = [one["path"] for one in self.panel.knownAgents if one["name"] in agents]
+
+    def unfold(self, *names: str) -> None:
+        for name in ("inputs", "where", "model", "results", "replay", "train"):
+            getattr(self.panel.ui, f"{name}CollapsibleButton").collapsed = name not in names
+        settled = time.monotonic() + 0.5
+        self.until(lambda: time.monotonic() > settled)
+
+    def mask(self, outcome: Any, name: str) -> np.ndarray:
+        from AdaptSAMLib import segments
+
+        return segments.readMask(outcome.segmentationNode, name, outcome.target.volumeNode)
+
+    def tell(self, outcome: Any, truths: dict[str, np.ndarray]) -> None:
+        """What came out, beside the truth where there is one."""
+        for name, report in outcome.reports.items():
+            accepted = sum(one["accepted"] for one in report["slices"])
+            text = f"{report['volume_cm3']:.1f} cm³, {accepted} of {len(report['slices'])} slices accepted"
+            if name in truths:
+                text += f", Dice {dice(self.mask(outcome, name), truths[name]):.3f}"
+            print(f"{self.name}: {outcome.target.title}: {name}: {text}", flush=True)
+
+    def carry(self, outcome: Any, target: Any, truths: dict[str, np.ndarray]) -> None:
+        """Use as prior, and propagate what was found to a later image."""
+        from PersonalizedSAM import PersonalizedSAMLogic
+
+        self.panel.ui.priorButton.click()
+        node = PersonalizedSAMLogic().getParameterNode()
+        if not node.segments:
+            print(f"{self.name}: nothing was found that could be carried on")
+            return
+        run = PersonalizedSAMLogic().propagate(
+            node.priorVolume, node.priorSegmentation, [target], segments=node.segments
+        )
+        self.tell(run.outcomes[0], truths)
+        for name in run.outcomes[0].reports:
+            if run.outcomes[0].reports[name]["volume_cm3"] > 0:
+                self.slice(f"later-{name.lower()}", run.outcomes[0], name, middle(run.outcomes[0], name))
 
 
 def steps_picture(replay: Any, path: Path) -> None:
@@ -49,69 +117,148 @@ def steps_picture(replay: Any, path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    application = bench.start()
-    import slicer
-    from AdaptSAMLib import segments
-    from AdaptSAMLib.engine import Engine
+def curves_picture(charts: dict[str, Any], path: Path) -> None:
+    """The charts of a training, from their nodes."""
+    import matplotlib.pyplot as plt
+
+    figure, all_axes = plt.subplots(1, len(charts), figsize=(4 * len(charts), 3.2), dpi=100, layout="constrained")
+    for axes, chart in zip(all_axes, charts.values(), strict=True):
+        for number in range(chart.GetNumberOfPlotSeriesNodes()):
+            series = chart.GetNthPlotSeriesNode(number)
+            table = series.GetTableNode().GetTable()
+            x, y = (
+                [table.GetValueByName(row, name).ToDouble() for row in range(table.GetNumberOfRows())]
+                for name in (series.GetXColumnName(), series.GetYColumnName())
+            )
+            axes.plot(x, y, color=series.GetColor(), marker="o", markersize=3, label=series.GetYColumnName())
+        axes.set_xlabel(chart.GetXAxisTitle())
+        axes.set_ylabel(chart.GetYAxisTitle())
+        axes.legend(fontsize=7, frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def phantom(driver: AgentDriver, _args: argparse.Namespace) -> None:
     from PersonalizedSAMLib import samples
-    from PySide6 import QtWidgets
 
-    from adaptsam.data.phantom import phantom_visits
-    from adaptsam.worker import samples as made
-    from AutoPromptSAM import AutoPromptSAMWidget
-    from PersonalizedSAM import PersonalizedSAMLogic
+    from adaptsam.worker.samples import visits_with_truth
 
-    args.output.mkdir(parents=True, exist_ok=True)
     first, _contours, second = samples.load("PersonalizedSAMVisits")
-    truths = phantom_visits(7, 2, shape=made._SHAPE, spacing=made._SPACING)
-    hearts = [visit.structures.structures[visit.structures.names.index("Heart")].mask for visit in truths]
-    slicer.util.getModuleLogic = lambda name: PersonalizedSAMLogic()
-    slicer.util.selectModule = lambda name: None
-    window = QtWidgets.QWidget()
-    QtWidgets.QVBoxLayout(window)
-    panel = AutoPromptSAMWidget(window)
-    panel.setup()
-    window.resize(480, 1650)
-    window.show()
-
-    def until(condition: Any) -> None:
-        while not condition():
-            application.processEvents()
-            time.sleep(0.002)
-
-    panel.enter()
-    until(lambda: panel._agents and panel._models)
-    panel._parameterNode.targets = [first]
-    panel._parameterNode.agents = [one["path"] for one in panel._agents if one["name"] == "heart"]
-    start = time.monotonic()
-    panel.ui.applyButton.click()
-    until(lambda: panel.run is None)
-    print(f"{panel.ui.statusLabel.text} {time.monotonic() - start:.0f} s")
-    outcome = panel.finished.outcomes[0]
-    found = segments.readMask(outcome.segmentationNode, "Heart", first)
-    print(f"visit 1, found by the agent: Dice {dice(found, hearts[0]):.3f}")
+    hearts = [visit.structures.structures[visit.structures.names.index("Heart")].mask for visit in visits_with_truth()]
+    driver.choose(first, "heart")
+    run = driver.run()
+    driver.tell(run.outcomes[0], {"Heart": hearts[0]})
+    panel = driver.panel
     panel.ui.replayButton.click()
     start, count = time.monotonic(), 0
     for step in range(panel.replay.steps):
         panel.ui.stepSlider.value, count = step, count + 1
     print(f"replay: {1000 * (time.monotonic() - start) / count:.0f} ms a step")
-    for box in (panel.ui.whereCollapsibleButton, panel.ui.replayCollapsibleButton):
-        box.collapsed = False
-    settled = time.monotonic() + 0.5
-    until(lambda: time.monotonic() > settled)
-    window.grab().save(str(args.output / "autoprompt-panel.png"))
-    steps_picture(panel.replay, args.output / "autoprompt-steps.png")
-    panel.ui.priorButton.click()
-    node = PersonalizedSAMLogic().getParameterNode()
-    run = PersonalizedSAMLogic().propagate(node.priorVolume, node.priorSegmentation, [second], segments=node.segments)
-    carried = segments.readMask(run.outcomes[0].segmentationNode, "Heart", second)
-    print(f"visit 2, carried from there: Dice {dice(carried, hearts[1]):.3f}")
-    panel.cleanup()
-    Engine.shared().close()
+    driver.unfold("inputs", "where", "model", "results", "replay")
+    driver.picture("panel")
+    steps_picture(panel.replay, driver.output / "autoprompt-steps.png")
+    driver.carry(run.outcomes[0], second, {"Heart": hearts[1]})
+
+
+def train(driver: AgentDriver, args: argparse.Namespace) -> None:
+    from PersonalizedSAMLib import samples
+
+    from adaptsam.alignsam import Agent, load_agent, save_agent
+    from adaptsam.alignsam.shelf import own_agent
+    from adaptsam.worker.samples import visits_with_truth
+
+    first, _contours, second = samples.load("PersonalizedSAMVisits")
+    truths = [one.structures.structures[one.structures.names.index(args.learn)].mask for one in visits_with_truth()]
+    panel, ui = driver.panel, driver.panel.ui
+    own_agent("lung").unlink(missing_ok=True)
+    panel.initializeParameterNode()
+    driver.unfold("inputs", "train")
+    names = [ui.trainSegmentComboBox.itemText(n) for n in range(ui.trainSegmentComboBox.count)]
+    ui.trainSegmentComboBox.currentIndex = names.index(args.learn)
+    ui.trainNameLineEdit.text = "lung"
+    ui.trainImagesSpinBox.value = args.slices
+    ui.trainAnewCheckBox.checked = ui.trainAnewCheckBox.enabled
+    driver.heart.longest = 0.0
+    driver.heart.rest()
+    start = time.monotonic()
+    ui.trainButton.click()
+    assert panel.training is not None, ui.trainStatusLabel.text
+    job = panel.training
+    driver.until(lambda: panel.training is None or job.curves.table is not None)
+    driver.until(lambda: panel.training is None or job.curves.table.GetTable().GetNumberOfRows() > 2)
+    driver.picture("running")
+    driver.until(lambda: panel.training is None)
+    print(f"{driver.name}: {ui.trainStatusLabel.text} {time.monotonic() - start:.0f} s")
+    print(f"{driver.name}: event loop blocked for {1000 * driver.heart.longest:.0f} ms at most")
+    curves_picture(job.curves.charts, driver.output / "autoprompt-train-curves.png")
+    driver.until(lambda: "lung" in {one["name"] for one in panel.knownAgents})
+    driver.picture("done")
+
+    trained = load_agent(own_agent("lung"))
+    blank = Agent(trained.agent.settings, trained.agent.channels, seed=0).eval()
+    path = driver.output / "blank.agent.safetensors"
+    save_agent(path, replace(trained, agent=blank))
+    for what, agent in (("before", str(path)), ("after", "lung")):
+        for keep in (False, True):
+            settings = {"acceptance": "off", "cleanup": False} if keep else {}
+            run = panel.logic.segment([first, second], [agent], settings=settings)
+            for outcome, truth in zip(run.outcomes, truths, strict=True):
+                there = truth.any(axis=(1, 2))
+                mask = driver.mask(outcome, "lung")
+                mean = np.mean([dice(mask[k], truth[k]) for k in np.flatnonzero(there)])
+                print(
+                    f"{driver.name}: {what}, {'every slice kept' if keep else 'slices judged'}: {outcome.target.title}: "
+                    f"Dice {dice(mask, truth):.3f}, mean of slices with the target {mean:.3f}",
+                    flush=True,
+                )
+            if what == "after" and not keep:
+                driver.slice("result", run.outcomes[1], "lung", middle(run.outcomes[1], "lung"))
+    path.unlink()
+
+
+def real(driver: AgentDriver, args: argparse.Namespace) -> None:
+    """Every agent on a real CT, and then what it found as the prior of a digital follow-up."""
+    from adaptsam.data import read_structures, read_volume, select_structures
+    from adaptsam.data.followup import digital_followup
+
+    prior = read_volume(args.image)
+    structures = select_structures(read_structures(args.mask, prior), [args.change, *args.truth])
+    later = digital_followup(prior, structures, args.change, "medium", seed=1)
+
+    def truth(found: Any) -> np.ndarray:
+        return np.any([one.mask for one in found.structures if one.name in args.truth], axis=0)
+
+    planning, week = addVolume(prior, "Planning CT"), addVolume(later.volume, "Week 3 CT")
+    agents = [one["name"] for one in driver.panel.logic.agents() if not one["problem"]]
+    for agent in agents:
+        driver.choose(planning, agent)
+        outcome = driver.run().outcomes[0]
+        [name] = outcome.reports
+        driver.tell(outcome, {"lung": truth(structures)})
+        if outcome.reports[name]["volume_cm3"] > 0:
+            driver.slice(agent, outcome, name, middle(outcome, name))
+        driver.carry(outcome, week, {"lung": truth(later.structures)})
+
+
+CASES = {"phantom": phantom, "train": train, "lung": real, "abdomen": real}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--image", type=Path)
+    parser.add_argument("--mask", type=Path)
+    parser.add_argument("--change", help="what changes in the follow-up")
+    parser.add_argument("--truth", action="append", default=[], help="structures that together are the lung")
+    parser.add_argument("--learn", default="Lung-Left", help="the structure that is learnt")
+    parser.add_argument("--slices", type=int, default=10, help="to learn from")
+    args = parser.parse_args()
+    driver = AgentDriver(args.output, "autoprompt" if args.case == "phantom" else f"autoprompt-{args.case}")
+    try:
+        CASES[args.case](driver, args)
+    finally:
+        driver.close()
 
 
 if __name__ == "__main__":

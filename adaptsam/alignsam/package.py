@@ -6,6 +6,7 @@ before it is used, because packages come from other people.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -28,11 +29,12 @@ from adaptsam.sam.files import replacing
 FORMAT_VERSION = 1
 SUFFIX = ".agent.safetensors"
 
-_KEY = "adaptsam_agent"
+_KEY, _PICTURE_KEY = "adaptsam_agent", "adaptsam_agent_picture"
 _VIEWS = ("full", "body")
 _LONGEST_TEXT = 300
 # More than any agent needs, and little enough that a forged file cannot exhaust the machine.
 _MOST_CHANNELS, _MOST_PATCHES_A_SIDE, _MOST_STEPS = 4096, 256, 1000
+_MOST_PICTURE_BYTES, _MOST_PICTURE_SIDE = 50_000, 256
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class Package:
             :class:`adaptsam.alignsam.Evidence`, ``total``.
         training: how it was trained: any JSON values, without anything that names a patient.
         scores: how good it is, by name: numbers, or lists of them.
+        picture: a small PNG of what it finds, for lists; b"" without one.
     """
 
     agent: Agent = field(repr=False)
@@ -117,6 +120,7 @@ class Package:
     least_evidence: float = 0.5
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+    picture: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         _check_text(self.sam_kind, "kind of SAM")
@@ -129,6 +133,7 @@ class Package:
                 _check_text(text, what)
         if (self.agent.settings.branch == "explicit") != bool(self.text):
             raise InputError("An agent of the explicit branch has a text prompt, and one of the implicit branch none.")
+        _check_picture(self.picture)
 
     def check_model(self, model: SamModel) -> None:
         """Raise CheckpointError unless ``model`` is the SAM that the agent was trained with."""
@@ -139,7 +144,7 @@ class Package:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the weights, as plain values for JSON."""
+        """Everything but weights and picture, as plain values for JSON."""
         return {
             "format_version": FORMAT_VERSION,
             "target": asdict(self.target),
@@ -172,7 +177,7 @@ def save_agent(path: str | PathLike[str], package: Package) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {_KEY: described})
+            save_file(tensors, temporary, {_KEY: described} | _kept(package.picture))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The agent cannot be written to {path}: {error}.") from error
 
@@ -190,9 +195,9 @@ def load_agent(path: str | PathLike[str], model: SamModel | None = None) -> Pack
             SAM.
     """
     path = Path(path)
-    described, tensors = _read(path)
+    described, tensors, picture = _read(path)
     try:
-        package = _package(described)
+        package = _package(described, picture)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = error.args[0] if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise CheckpointError(
@@ -205,12 +210,19 @@ def load_agent(path: str | PathLike[str], model: SamModel | None = None) -> Pack
     return package
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _kept(picture: bytes) -> dict[str, str]:
+    """A picture as the file keeps it."""
+    return {_PICTURE_KEY: base64.b64encode(picture).decode("ascii")} if picture else {}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes]:
     if not path.is_file():
         raise CheckpointError(f"There is no agent file at {path}; check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            described = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            texts = file.metadata() or {}
+            described = json.loads(texts.get(_KEY, "null"))
+            picture = base64.b64decode(texts.get(_PICTURE_KEY, ""), validate=True)
             ours = isinstance(described, dict) and described.get("format_version") == FORMAT_VERSION
             names = list(file.keys()) if ours else []
             tensors = {name: file.get_tensor(name) for name in names}
@@ -228,10 +240,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             f"{path.name} was written by a newer AdaptSAM (agent format {version}, this reads {FORMAT_VERSION}); "
             "update AdaptSAM."
         )
-    return described, tensors
+    return described, tensors, picture
 
 
-def _package(described: Mapping[str, Any]) -> Package:
+def _package(described: Mapping[str, Any], picture: bytes) -> Package:
     settings = Settings.from_dict(described["settings"])
     channels, game = described["sam"]["channels"], settings.environment
     if type(channels) is not int or not 4 <= channels <= _MOST_CHANNELS:
@@ -255,6 +267,7 @@ def _package(described: Mapping[str, Any]) -> Package:
         least_evidence=described["least_evidence"],
         training=dict(described["training"]),
         scores=dict(described["scores"]),
+        picture=picture,
     )
 
 
@@ -283,6 +296,19 @@ def _check_text(text: object, what: str) -> None:
     """Short and printable: it goes to terminals, reports and DICOM files."""
     if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST_TEXT or not text.isprintable():
         raise InputError(f"The {what} of an agent is a short, printable text, not {str(text)[:40]!r}.")
+
+
+def _check_picture(picture: bytes) -> None:
+    """A PNG by its first bytes, small by its own header: whoever draws it is not made to unpack gigabytes."""
+    if not picture:
+        return
+    sides = [int.from_bytes(picture[start : start + 4], "big") for start in (16, 20)]
+    is_png = picture[:8] == b"\x89PNG\r\n\x1a\n" and picture[12:16] == b"IHDR"
+    if not is_png or len(picture) > _MOST_PICTURE_BYTES or not all(1 <= side <= _MOST_PICTURE_SIDE for side in sides):
+        raise InputError(
+            f"The picture of an agent is a PNG of at most {_MOST_PICTURE_SIDE} pixels a side and "
+            f"{_MOST_PICTURE_BYTES // 1000} kB."
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -7,6 +7,7 @@ t means the expectation. Step T truncates an episode, so the value of the state 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -83,8 +84,8 @@ class PPO:
         self.loss.set_keys(sample_log_prob="log_probability")
         self.optimiser = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=settings.learning_rate)
 
-    def update(self, memory: Memory) -> Losses:
-        """K gradient steps.
+    def update(self, memory: Memory, tick: Callable[[], None] = lambda: None) -> Losses:
+        """K gradient steps; ``tick`` is called before each, and may raise.
 
         Raises:
             TrainingError: a loss is not finite; actor and critic are then of no use.
@@ -92,6 +93,7 @@ class PPO:
         batch = self._batch(memory)
         sums = torch.zeros(3)
         for _ in range(self.settings.epochs):
+            tick()
             found = self.loss(batch)
             total = found["loss_objective"] + found["loss_critic"]
             if not torch.isfinite(total):

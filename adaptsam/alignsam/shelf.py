@@ -10,9 +10,13 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from adaptsam.alignsam.package import SUFFIX
-from adaptsam.errors import CheckpointError
+from adaptsam.errors import CheckpointError, InputError
 
 FOLDER_VARIABLE = "ADAPTSAM_AGENTS"
+
+#: Beside an agent's file while it is trained.
+UNFINISHED_SUFFIX = ".training"
+_LONGEST_NAME = 60
 
 
 def own_folder() -> Path:
@@ -54,6 +58,27 @@ def find_agent(agent: str | os.PathLike[str]) -> Path:
         return known[str(agent)]
     names = ", ".join(known) or "none yet"
     raise CheckpointError(f"There is no agent {str(agent)!r}, neither a file nor a name (known by name: {names}).")
+
+
+def own_agent(name: str) -> Path:
+    """The file of the user's own agent of that name; it need not exist.
+
+    Raises:
+        InputError: the name cannot be that of a file on every system.
+    """
+    plain = name.strip()
+    usable = plain.isprintable() and not plain.startswith(".") and not set(plain) & set('<>:"/\\|?*')
+    if not plain or len(plain) > _LONGEST_NAME or not usable:
+        raise InputError(
+            f"An agent's name has 1 to {_LONGEST_NAME} letters, digits and blanks, and not {name[:_LONGEST_NAME]!r}."
+        )
+    return own_folder() / f"{plain}{SUFFIX}"
+
+
+def unfinished_agents() -> list[str]:
+    """The names of the user's own agents whose training was begun and has not ended."""
+    folder, suffix = own_folder(), f"{SUFFIX}{UNFINISHED_SUFFIX}"
+    return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}")) if folder.is_dir() else []
 
 
 def _folders() -> Iterator[Path]:

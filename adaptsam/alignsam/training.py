@@ -99,7 +99,8 @@ def train(
         settings: None for the paper's, implicit.
         attention: M_c of the images, for the explicit branch.
         checkpoint: a file that is replaced after every episode. If it exists, the training goes on where it ended.
-        progress: told the number of finished episodes; may cancel, the checkpoint stays.
+        progress: told the number of finished episodes, at every step of the game and of the optimiser, so that it may
+            cancel soon; the checkpoint of the last episode stays.
         scalars: is given the figures of every episode.
         after_episode: called with the number of finished episodes and what there is by then, to validate or draw.
 
@@ -114,15 +115,19 @@ def train(
     settings = settings or Settings()
     cases = _cases(store, images, settings, attention, progress)
     path = None if checkpoint is None else Path(checkpoint)
-    run = _Run(store, cases, settings)
+    run = _Run(store, cases, settings, _fingerprint(store, images, cases, settings))
     if path is not None and path.exists():
         run.restore(read_training(path), path)
     episodes = settings.training.episodes
-    while len(run.history) < episodes:
+
+    def tick() -> None:
         progress("train", len(run.history), episodes)
+
+    while len(run.history) < episodes:
+        tick()
         before = copy.deepcopy(run.agent.state_dict())
         try:
-            episode = run.play()
+            episode = run.play(tick)
         except TrainingError as error:
             run.agent.load_state_dict(before)
             kept = f"{error} The agent after {len(run.history)} episodes was kept."
@@ -141,7 +146,7 @@ def train(
 class _Run:
     """A training between two episodes."""
 
-    def __init__(self, store: EmbeddingStore, cases: Sequence[Case], settings: Settings) -> None:
+    def __init__(self, store: EmbeddingStore, cases: Sequence[Case], settings: Settings, fingerprint: str) -> None:
         self.model = store.model
         self.cases = cases
         self.settings = settings
@@ -149,7 +154,7 @@ class _Run:
         self.ppo = PPO(self.agent.actor, self.agent.critic, settings.training)
         self.optimiser = torch.optim.Adam(self.agent.recalibration.parameters(), lr=settings.training.learning_rate)
         self.history: list[Episode] = []
-        self._fingerprint = _fingerprint(self.model.sha256, cases, settings)
+        self._fingerprint = fingerprint
 
     @property
     def result(self) -> Trained:
@@ -177,8 +182,8 @@ class _Run:
         self.optimiser.load_state_dict(contents["recalibration"])
         self.history = [Episode(**{**one, "iou": tuple(one["iou"])}) for one in contents["history"]]
 
-    def play(self) -> Episode:
-        """One episode with all images."""
+    def play(self, tick: Callable[[], None]) -> Episode:
+        """One episode with all images; ``tick`` is called at every step, and may raise."""
         seed = [self.settings.training.seed, len(self.history)]
         order = np.random.default_rng(seed).permutation(len(self.cases)).tolist()
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -187,13 +192,17 @@ class _Run:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             randoms = [np.random.default_rng([*seed, row]) for row in rows]
-            figures.append((len(rows), self._batch([self.cases[row] for row in rows], randoms, generator)))
+            figures.append((len(rows), self._batch([self.cases[row] for row in rows], randoms, generator, tick)))
         if not all(parameter.isfinite().all() for parameter in self.agent.parameters()):
             raise TrainingError("A weight is not finite; lower the learning rate.")
         return _mean(figures)
 
     def _batch(
-        self, cases: Sequence[Case], randoms: Sequence[np.random.Generator], generator: torch.Generator
+        self,
+        cases: Sequence[Case],
+        randoms: Sequence[np.random.Generator],
+        generator: torch.Generator,
+        tick: Callable[[], None],
     ) -> Episode:
         scorer = self.agent.score if self.settings.labels == "recalibration" else None
         environment = Environment(self.model, cases, self.settings.environment, scorer=scorer)
@@ -202,6 +211,7 @@ class _Run:
         masks, ious, choices, available, rewards = [state.mask], [environment.iou()], [], [], []
         truncated = False
         while not truncated:
+            tick()
             choice = self.agent.choose(state, generator)
             before, step = state, environment.step(choice.actions)
             state, truncated = step.state, step.truncated
@@ -221,7 +231,7 @@ class _Run:
             torch.stack([choice.log_probability for choice in choices], 1),
             torch.stack(rewards, 1),
         )
-        learnt = self.ppo.update(memory) if self.settings.policy == "agent" else Losses(0.0, 0.0, 0.0)
+        learnt = self.ppo.update(memory, tick) if self.settings.policy == "agent" else Losses(0.0, 0.0, 0.0)
         labels = torch.from_numpy(environment.labels[:, -len(choices) :]).to(memory.rewards.device)
         return Episode(
             mean_return=float(memory.rewards.sum(1).mean()),
@@ -277,14 +287,21 @@ def _cases(
     return [Case(embedding, masks[row], maps[row]) for embedding, row in zip(embeddings, kept, strict=True)]
 
 
-def _fingerprint(sam: str, cases: Sequence[Case], settings: Settings) -> str:
-    """Of all that a training depends on. The number of episodes is left out: a training can be prolonged."""
+def _fingerprint(
+    store: EmbeddingStore, images: Sequence[TrainingImage], cases: Sequence[Case], settings: Settings
+) -> str:
+    """Of all that a training depends on. The number of episodes is left out: a training can be prolonged.
+
+    Images stand for their embeddings, whose last digits may depend on the number of threads.
+    """
     plain = settings.to_dict()
     del plain["training"]["episodes"], plain["steps_in_use"]
-    digest = hashlib.sha256(f"{sam} {plain}".encode())
+    digest = hashlib.sha256(f"{store.model.sha256} {plain}".encode())
+    for one in images:
+        digest.update(store.key(one.image).encode())
+        digest.update(np.ascontiguousarray(one.mask).tobytes())
     for case in cases:
-        for plane in (case.embedding.features.numpy(), case.truth, case.attention):
-            digest.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())
+        digest.update(b"" if case.attention is None else np.ascontiguousarray(case.attention).tobytes())
     return digest.hexdigest()
 
 

@@ -92,6 +92,12 @@ def term_of(structure: Structure) -> Term:
     return Term(_category(named), named, side) if named else Term(_SCT.Tissue, _SCT.Tissue)
 
 
+def own_code(structure: Structure) -> tuple[str, str, str] | None:
+    """Value, scheme and meaning of what a structure is; None where neither tags nor name tell."""
+    kind = term_of(structure).kind
+    return None if kind == _SCT.Tissue else (kind.value, kind.scheme_designator, kind.meaning)
+
+
 def slicer_entry(term: Term) -> str:
     """A term as 3D Slicer writes it into a segment's tag "TerminologyEntry"."""
     side = _slicer_text(term.side) if term.side else "^^"

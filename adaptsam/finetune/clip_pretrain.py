@@ -174,7 +174,8 @@ def _save(folder: Path, clip: nn.Module, tokenizer: Any, config: dict[str, Any],
     tokenizer.save_pretrained(folder)
     library = open_clip()
     preprocess = {"mean": library.OPENAI_DATASET_MEAN, "std": library.OPENAI_DATASET_STD, "interpolation": "bicubic"}
-    described = {"model_cfg": config, "preprocess_cfg": preprocess, "adaptsam": {"recipe": asdict(recipe)}}
+    own = {"recipe": asdict(recipe), "names": [name for topic in TOPICS for name in topic.names]}
+    described = {"model_cfg": config, "preprocess_cfg": preprocess, "adaptsam": own}
     (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2), encoding="utf-8")
     weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in clip.state_dict().items()}
     save_file(weights, folder / WEIGHTS_NAMES[0])

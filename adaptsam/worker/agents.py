@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from adaptsam.agent_slices import AgentSlices
 from adaptsam.agent_steps import PlayedSlice
 from adaptsam.agent_track import structure_of
 from adaptsam.alignsam import Package, load_agent
-from adaptsam.alignsam.shelf import agent_files, agent_name, find_agent
+from adaptsam.alignsam.shelf import agent_files, agent_name, find_agent, unfinished_agents
 from adaptsam.autoprompt import autoprompt
 from adaptsam.commands.settings import change
 from adaptsam.data.terminology import slicer_entry, term_of
@@ -68,10 +69,12 @@ class AgentRequests:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
 
     def agents(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Which agents are on this machine, and in ``files``: "agents" with names, files and descriptions."""
+        """Which agents are on this machine, and in ``files``: "agents" with names, files and descriptions, and the
+        names of trainings that have not ended."""
         files = [(agent_name(Path(one)), Path(one)) for one in request.get("files", [])]
         known = [*agent_files().items(), *files]
-        emit("agents", agents=[described(name, path, number) for number, (name, path) in enumerate(known)])
+        found = [described(name, path, number) for number, (name, path) in enumerate(known)]
+        emit("agents", agents=found, unfinished=unfinished_agents())
 
     def autoprompt(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Find the agents' targets: tells "progress", "partial" with what they did, and "result" for each image."""
@@ -161,7 +164,11 @@ def described(name: str, path: Path, number: int) -> Mapping[str, Any]:
     except AdaptSAMError as error:
         return {"name": name, "path": str(path), "problem": str(error)}
     structure = structure_of(package.target, np.zeros((0, 0, 0), bool), number)
-    shown = {"color": structure.color, "terminology": slicer_entry(term_of(structure))}
+    shown = {
+        "color": structure.color,
+        "terminology": slicer_entry(term_of(structure)),
+        "picture": base64.b64encode(package.picture).decode("ascii"),
+    }
     return {"name": name, "path": str(path), "problem": "", **shown, **package.describe()}
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from adaptsam.data.phantom import Breathing, PhantomSettings, phantom_visits
+from adaptsam.data.phantom import Breathing, PhantomSettings, PhantomVisit, phantom_visits
 from adaptsam.data.phantom.endoscopy import EndoscopySettings, endoscopy_frames
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
@@ -27,9 +27,14 @@ class SampleImage:
     structures: StructureSet | None = None
 
 
+def visits_with_truth() -> Iterator[PhantomVisit]:
+    """What the sample of two visits is made of, with the contours of both."""
+    return phantom_visits(7, 2, shape=_SHAPE, spacing=_SPACING)
+
+
 def visits() -> Iterator[SampleImage]:
     """A thorax with a lung tumour at two visits; the first one is contoured."""
-    made = phantom_visits(7, 2, shape=_SHAPE, spacing=_SPACING)
+    made = visits_with_truth()
     for number, visit in enumerate(made):
         yield SampleImage(f"Phantom visit {number + 1}", visit.volume, "", None if number else visit.structures)
 

@@ -26,6 +26,7 @@ from adaptsam.worker.agents import AgentRequests
 from adaptsam.worker.messages import Emit
 from adaptsam.worker.samples import sample
 from adaptsam.worker.steps import Steps
+from adaptsam.worker.training import TrainingRequests
 
 #: Runs that can still be corrected, and bytes of embeddings beside the images where none outlive the window.
 KEPT_RUNS, KEPT_BYTES = 3, 6 * 10**9
@@ -59,6 +60,7 @@ class Session:
         }
         agents = AgentRequests(self)
         self._jobs |= {"agents": agents.agents, "autoprompt": agents.autoprompt, "go_on": agents.go_on}
+        self._jobs["train"] = TrainingRequests(self).train
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Do what is asked; ``check`` raises Cancelled where it was cancelled."""

@@ -2,5 +2,6 @@
 
 from adaptsam.alignsam.clip.model import ClipModel, load_clip
 from adaptsam.alignsam.clip.text_attention import SurgerySettings, TextAttention
+from adaptsam.alignsam.clip.words import check_words
 
-__all__ = ["ClipModel", "SurgerySettings", "TextAttention", "load_clip"]
+__all__ = ["ClipModel", "SurgerySettings", "TextAttention", "check_words", "load_clip"]

@@ -30,6 +30,7 @@ class ClipModel:
         tokenizer: texts to tokens int64 (texts, length).
         preprocess: ``mean`` and ``std`` of three channels for pixels in [0, 1], and ``interpolation``.
         name: what was loaded, for messages and records.
+        names: what it learnt the names of, where it tells; see :mod:`adaptsam.alignsam.clip.words`.
         sha256: of the weights.
         device: where it computes.
     """
@@ -41,6 +42,7 @@ class ClipModel:
         preprocess: dict[str, Any],
         *,
         name: str = "custom",
+        names: Sequence[str] = (),
         device: str | torch.device = "auto",
     ) -> None:
         self.device = choose_device(device)
@@ -49,6 +51,7 @@ class ClipModel:
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         self.name = name
+        self.names = tuple(names)
         self.sha256 = hash_weights(clip)
 
     @property
@@ -115,4 +118,4 @@ def load_clip(
     chosen = choose_device(device)
     files = find(source, architecture)
     clip, tokenizer = build(files)
-    return ClipModel(clip, tokenizer, dict(files.preprocess), name=files.name, device=chosen)
+    return ClipModel(clip, tokenizer, dict(files.preprocess), name=files.name, names=files.names, device=chosen)

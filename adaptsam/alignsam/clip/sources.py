@@ -50,6 +50,7 @@ class ClipFiles:
         preprocess: ``mean``, ``std``, ``interpolation``.
         tokenizer: what open_clip's ``get_tokenizer`` is given.
         folder: where a text tower's configuration and tokenizer may lie; None for a single file.
+        names: what it learnt the names of, where that is told: only those mean anything to it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ClipFiles:
     preprocess: Mapping[str, Any]
     tokenizer: str
     folder: Path | None = None
+    names: tuple[str, ...] = ()
 
 
 def find(source: str | PathLike[str], architecture: str | None = None) -> ClipFiles:
@@ -103,7 +105,8 @@ def _in_folder(folder: Path, name: str) -> ClipFiles:
     if weights is None:
         raise CheckpointError(f"{folder} holds no weights ({WEIGHTS_NAMES[0]} or {WEIGHTS_NAMES[2]}). {HOW_TO_GET}.")
     preprocess = {**_usual_preprocess(), **described.get("preprocess_cfg", {})}
-    return ClipFiles(name, config, weights, preprocess, f"local-dir:{folder}", folder)
+    names = tuple(str(one) for one in described.get("adaptsam", {}).get("names", ()))
+    return ClipFiles(name, config, weights, preprocess, f"local-dir:{folder}", folder, names)
 
 
 def _in_file(path: Path, architecture: str | None) -> ClipFiles:

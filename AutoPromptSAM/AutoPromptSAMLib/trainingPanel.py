@@ -1,0 +1,246 @@
+"""The part of the panel in which an own agent is trained."""
+
+import os
+
+import qt
+import slicer
+import slicer.util
+from AdaptSAMLib import packages
+from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.panel import BasePanel, duration
+from slicer.i18n import tr as _
+
+from AutoPromptSAMLib import curves, inputs
+
+#: What training and texts need beside what every run needs.
+MORE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "requirements-agents.txt")
+
+
+class TrainingPanel(BasePanel):
+    """The half of AutoPromptSAM's panel that trains: choices, the button that trains and then cancels, curves.
+
+    Attributes:
+        training: the AutoPromptSAMLib.training.Training that runs, or None.
+        learnt: the one whose curves can be shown.
+        unfinished: names of trainings that were stopped.
+        knownAgents: descriptions of the agents on this machine.
+    """
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.training = self.learnt = None
+        self.unfinished: list = []
+        self.knownAgents: list = []
+        self._outlined: dict = {}
+
+    def prepareTraining(self) -> None:
+        """Fill choices and connect widgets, once."""
+        ui = self.ui
+        self._fill(ui.trainBranchComboBox, [(_("Implicit"), "implicit"), (_("Explicit, with a text"), "explicit")])
+        schedules = [(_("Reduced: 6 episodes of 10 epochs"), "reduced"), (_("Published: 50 of 20"), "published")]
+        self._fill(ui.trainScheduleComboBox, schedules)
+        windows = [(_("Automatic"), "auto"), (_("Lung"), "lung"), (_("Soft tissue"), "soft tissue")]
+        windows += [(_("Liver"), "liver"), (_("Brain"), "brain"), (_("Bone"), "bone")]
+        self._fill(ui.trainWindowComboBox, windows)
+        self._fill(ui.curveComboBox, [(title, key) for key, (title, _columns) in curves.CHARTS.items()])
+        ui.trainSegmentComboBox.currentTextChanged.connect(lambda text: self.onTrainSegment())
+        ui.trainList.itemChanged.connect(lambda item: self.onTrainTicked())
+        for combo in (ui.trainBranchComboBox, ui.trainScheduleComboBox, ui.trainWindowComboBox):
+            combo.currentTextChanged.connect(lambda text: self.onTrainChosen())
+        for edit in (ui.trainNameLineEdit, ui.trainTextLineEdit, ui.trainFolderLineEdit):
+            edit.textChanged.connect(lambda text: self.onTrainChosen())
+        ui.trainAnewCheckBox.toggled.connect(lambda on: self.checkCanTrain())
+        ui.trainFolderButton.clicked.connect(lambda checked=False: self.onTrainFolder())
+        ui.trainButton.clicked.connect(lambda checked=False: self.onTrain())
+        ui.curveButton.clicked.connect(lambda checked=False: self.onCurve())
+        ui.installMoreButton.clicked.connect(lambda checked=False: self.onInstallMore())
+        ui.trainProgressBar.visible = False
+
+    def trainingExamples(self) -> list:
+        """What is ticked: tuples of volume, segmentation and segment ID."""
+        node = self._parameterNode
+        ticked = list(zip(node.trainVolumes, node.trainSegmentations))
+        return [one for one in self._outlined.get(node.trainSegment, []) if one[:2] in ticked]
+
+    # -- what is shown
+
+    def updateTraining(self) -> None:
+        """Choices as parameters and scene are now."""
+        node, ui = self._parameterNode, self.ui
+        self._outlined = inputs.outlined()
+        names = list(self._outlined)
+        if [ui.trainSegmentComboBox.itemText(n) for n in range(ui.trainSegmentComboBox.count)] != names:
+            self._fill(ui.trainSegmentComboBox, [(name, name) for name in names])
+        if node.trainSegment not in names and names:
+            self._chooseStructure(names[0])
+        if node.trainSegment in names:
+            self._choose(ui.trainSegmentComboBox, node.trainSegment)
+        entries = [
+            (f"{volume.GetID()} {segmentation.GetID()}", f"{volume.GetName()}: {segmentation.GetName()}")
+            for volume, segmentation, _segmentId in self._outlined.get(node.trainSegment, [])
+        ]
+        ticked = [f"{one.GetID()} {other.GetID()}" for one, other in zip(node.trainVolumes, node.trainSegmentations)]
+        self._list(ui.trainList, entries, ticked)
+        for edit, text in (
+            (ui.trainNameLineEdit, node.trainName),
+            (ui.trainTextLineEdit, node.trainText),
+            (ui.trainFolderLineEdit, node.trainFolder),
+        ):
+            if edit.text != text:
+                edit.text = text
+        self._choose(ui.trainBranchComboBox, node.trainBranch)
+        self._choose(ui.trainScheduleComboBox, node.trainSchedule)
+        self._choose(ui.trainWindowComboBox, node.trainWindow)
+        ui.trainTextLineEdit.enabled = node.trainBranch == "explicit"
+        ui.trainAnewCheckBox.enabled = node.trainName.strip() in self.unfinished
+        ui.curveButton.enabled = self.learnt is not None and bool(self.learnt.curves.charts)
+        self.checkCanTrain()
+
+    def checkCanTrain(self) -> None:
+        """Train works, or says why not; during a training it cancels."""
+        node, ui = self._parameterNode, self.ui
+        lacking = packages.missing(MORE)
+        ui.installMoreButton.visible = bool(lacking)
+        if self.training is not None:
+            ui.trainButton.text, ui.trainButton.enabled = _("Cancel the training"), True
+            ui.trainButton.toolTip = _("Stops within two seconds; finished episodes are kept, and can be gone on from.")
+            return
+        examples = [] if node.trainFolder else self.trainingExamples()
+        problem = inputs.trainingProblem(node.trainName, examples, node.trainFolder, node.trainBranch, node.trainText)
+        if lacking:
+            problem = _("{count} Python packages are missing for training; install them first.").format(
+                count=len(lacking)
+            )
+        if self.run is not None:
+            problem = _("Structures are being searched for; wait for it, or cancel it.")
+        goesOn = node.trainName.strip() in self.unfinished and not ui.trainAnewCheckBox.checked
+        ui.trainButton.text = _("Go on training") if goesOn else _("Train")
+        ui.trainButton.enabled = not problem
+        ui.trainButton.toolTip = problem or _("Trains in the background. The window stays free meanwhile.")
+
+    # -- choices
+
+    def _chooseStructure(self, name: str) -> None:
+        """A structure, on every image that refers to the segmentation it is in; its name becomes the agent's."""
+        node = self._parameterNode
+        found = self._outlined.get(name, [])
+        own = [one for one in found if [other[1] for other in found].count(one[1]) == 1]
+        modifying = node.StartModify()
+        if not node.trainName or node.trainName == node.trainSegment:
+            node.trainName = name
+        node.trainSegment = name
+        node.trainVolumes, node.trainSegmentations = [one[0] for one in own], [one[1] for one in own]
+        node.EndModify(modifying)
+
+    def onTrainSegment(self) -> None:
+        name = self._chosen(self.ui.trainSegmentComboBox)
+        if self._parameterNode is not None and name and name != self._parameterNode.trainSegment:
+            self._chooseStructure(name)
+
+    def onTrainTicked(self) -> None:
+        node = self._parameterNode
+        pairs = [key.split(" ") for key in self._ticked(self.ui.trainList)]
+        modifying = node.StartModify()
+        node.trainVolumes = [slicer.mrmlScene.GetNodeByID(volume) for volume, _other in pairs]
+        node.trainSegmentations = [slicer.mrmlScene.GetNodeByID(other) for _volume, other in pairs]
+        node.EndModify(modifying)
+
+    def onTrainChosen(self) -> None:
+        node, ui = self._parameterNode, self.ui
+        if node is None:
+            return
+        modifying = node.StartModify()
+        node.trainName, node.trainText = ui.trainNameLineEdit.text, ui.trainTextLineEdit.text
+        node.trainFolder = ui.trainFolderLineEdit.text.strip()
+        node.trainBranch = self._chosen(ui.trainBranchComboBox)
+        node.trainSchedule = self._chosen(ui.trainScheduleComboBox)
+        node.trainWindow = self._chosen(ui.trainWindowComboBox)
+        node.EndModify(modifying)
+
+    def onTrainFolder(self) -> None:
+        path = qt.QFileDialog.getExistingDirectory(None, _("Choose a folder of images and masks"), "")
+        if path:
+            self._parameterNode.trainFolder = path
+
+    def onInstallMore(self) -> None:
+        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
+            packages.install(packages.wheelFolder(), MORE)
+        self.update()
+
+    # -- a training
+
+    def onTrain(self) -> None:
+        if self.training is not None:
+            self.ui.trainStatusLabel.text = _("Stopping")
+            self.training.cancel()
+            return
+        node, ui = self._parameterNode, self.ui
+        name = node.trainName.strip()
+        exists = any(one["name"] == name for one in self.knownAgents)
+        question = _("There is an agent {name} already. Shall the new one replace it?").format(name=name)
+        if exists and not slicer.util.confirmYesNoDisplay(question):
+            return
+        ui.trainStatusLabel.text = _("Reading the images")
+        try:
+            self.training = self.logic.startTraining(
+                name=name,
+                examples=[] if node.trainFolder else self.trainingExamples(),
+                folder=node.trainFolder or None,
+                branch=node.trainBranch,
+                text=node.trainText,
+                clip=node.clip or None,
+                count=node.trainImages,
+                window=node.trainWindow,
+                settings={} if node.trainSchedule == "published" else None,
+                checkpoint=node.model or None,
+                device=node.device,
+                anew=bool(ui.trainAnewCheckBox.checked and name in self.unfinished),
+                overwrite=exists,
+                onProgress=self.onTrainProgress,
+                onEpisode=self.onEpisode,
+                onEnd=self.onTrainEnd,
+            )
+        except InputProblem as error:
+            ui.trainStatusLabel.text = str(error)
+            return
+        self.learnt = self.training
+        ui.trainProgressBar.visible = True
+        self.update()
+
+    def onTrainProgress(self, share: float, remaining, text: str) -> None:
+        self.ui.trainProgressBar.value = int(1000 * share)
+        left = "" if remaining is None else _(", about {time} left").format(time=duration(remaining))
+        self.ui.trainStatusLabel.text = text + left
+
+    def onEpisode(self, episodes) -> None:
+        self.ui.curveButton.enabled = True
+
+    def onTrainEnd(self, kind: str, message: str) -> None:
+        training, self.training = self.training, None
+        self.ui.trainProgressBar.visible = False
+        self.ui.trainAnewCheckBox.checked = False
+        if kind != "done":
+            self.learnt = None
+        self.ui.trainStatusLabel.text = message or self._trained(training)
+        if self._parameterNode is not None:
+            self.update()
+            self.askWorker()
+
+    @staticmethod
+    def _trained(training) -> str:
+        scores = training.agent["scores"]
+        where = (
+            _("on images held back") if training.agent["training"]["held_back"] else _("on the images it learnt from")
+        )
+        text = _("The agent {name} is there and can be ticked above. Its overlap (IoU) {where}: {iou:.2f}.")
+        return text.format(name=training.name, where=where, iou=scores["iou"])
+
+    def onCurve(self) -> None:
+        chart = self.learnt.curves.charts[self._chosen(self.ui.curveComboBox)]
+        slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def forgetTraining(self) -> None:
+        """The scene is gone, and the nodes with it."""
+        self.training = self.learnt = None
+        self.ui.trainProgressBar.visible = False
+        self.ui.trainStatusLabel.text = ""

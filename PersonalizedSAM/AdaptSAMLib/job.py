@@ -1,0 +1,117 @@
+"""Something that the worker is asked to do, from its start to its end; nothing waits meanwhile."""
+
+import slicer
+from slicer.i18n import tr as _
+
+from AdaptSAMLib.geometry import InputProblem
+
+
+class Job:
+    """Base of what takes the worker a while, can be cancelled, and puts nodes into the scene.
+
+    Args:
+        engine: AdaptSAMLib.engine.Engine.
+        onProgress: called with the share done (0 to 1), seconds to go or None, and a text.
+        onEnd: called with "done", "cancelled" or "error", and a sentence.
+
+    Attributes:
+        made: all nodes that it put into the scene.
+        ended: None, and at the end what onEnd was told.
+    """
+
+    def __init__(self, engine, onProgress=None, onEnd=None):
+        self.made: list = []
+        self.ended = None
+        self._engine, self._number = engine, None
+        self._onProgress, self._onEnd = onProgress, onEnd
+
+    # -- what a kind of job adds
+
+    def _begin(self):
+        """A generator that makes the request in short steps."""
+        raise NotImplementedError
+
+    def _said(self, event: dict) -> str:
+        """What is told of a "progress" event."""
+        raise NotImplementedError
+
+    def _hear(self, event: dict) -> None:
+        """Any other event than progress and ends."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """The worker is done."""
+        raise NotImplementedError
+
+    # -- its life
+
+    def start(self):
+        """Begin; returns itself at once."""
+        self._engine.spawn(self._begin(), self._failed)
+        return self
+
+    def cancel(self) -> None:
+        """Stop within two seconds, and leave the scene as it was."""
+        if self.ended is None and self._number is not None:
+            self._engine.cancel(self._number)
+        elif self.ended is None:
+            self._end("cancelled", _("Cancelled."))
+
+    def abandon(self) -> None:
+        """The scene is being closed: stop, and touch no node any more."""
+        self.made.clear()
+        if self._number is not None:
+            self._engine.cancel(self._number)
+        if self.ended is None:
+            self.ended = ("cancelled", _("The scene was closed."))
+            self._tell(self._onEnd, *self.ended)
+
+    def wait(self):
+        """Until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
+        self._engine.wait(lambda: self.ended is not None)
+        if self.ended and self.ended[0] == "error":
+            raise InputProblem(self.ended[1])
+        return self
+
+    def _handle(self, event: dict) -> None:
+        if self.ended is not None:
+            return
+        kind = event["event"]
+        if kind == "progress":
+            self._progress(event["share"], event["remaining"], self._said(event))
+        elif kind == "done":
+            self._finish()
+        elif kind == "cancelled":
+            self._end("cancelled", _("Cancelled."))
+        elif kind in ("error", "lost"):
+            self._end("error", event["message"])
+        else:
+            self._hear(event)
+
+    def _failed(self, message: str) -> None:
+        if self.ended is None:
+            self._end("error", message)
+
+    def _progress(self, share: float, remaining, text: str) -> None:
+        self._tell(self._onProgress, share, remaining, text)
+
+    def _end(self, kind: str, message: str) -> None:
+        if kind != "done":
+            self._remove()
+        self.ended = (kind, message)
+        self._tell(self._onEnd, kind, message)
+
+    def _remove(self) -> None:
+        """Everything that this job made, out of the scene; what others made stays."""
+        for node in reversed(self.made):
+            if node.GetScene() is slicer.mrmlScene:
+                display = node.GetDisplayNode() if hasattr(node, "GetDisplayNode") else None
+                slicer.mrmlScene.RemoveNode(node)
+                if display is not None and display.GetScene() is slicer.mrmlScene:
+                    slicer.mrmlScene.RemoveNode(display)
+        self.made.clear()
+
+    @staticmethod
+    def _tell(callback, *values) -> None:
+        if callback is not None:
+            callback(*values)
