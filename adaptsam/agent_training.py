@@ -185,7 +185,8 @@ class AgentTraining:
         with ExitStack() as stack:
             writer = stack.enter_context(_writer(Path(self.log))) if self.log else None
             dataset = self.data.open(progress)
-            learnt, held = read_parts(dataset, self.data.images, self.data.seed)
+            absence = self.settings.training.learn_absence
+            learnt, held = read_parts(dataset, self.data.images, self.data.seed, absence)
             if not held.shown:
                 held = Pictures(learnt.shown, held.without)
             loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
@@ -205,6 +206,7 @@ class AgentTraining:
                 learnt.shown,
                 self.settings,
                 attention=attention,
+                without=learnt.without,
                 checkpoint=self.unfinished,
                 progress=progress,
                 scalars=writer,
@@ -240,13 +242,17 @@ class AgentTraining:
         return attention_of(clip, shown, self.text), clip_record(clip)
 
 
-def read_parts(dataset: DataSet, images: int, seed: int) -> tuple[Pictures, Pictures]:
-    """What to train with, and what of other patients (or pictures) is held back: a fifth, at most as many images."""
+def read_parts(dataset: DataSet, images: int, seed: int, absence: bool = False) -> tuple[Pictures, Pictures]:
+    """What to train with, and what of other patients (or pictures) is held back: a fifth, at most as many images.
+
+    Images without the target are held back; with ``absence`` there are others to train with, too.
+    """
     split = dataset.split(seed, (1 - HELD_BACK, HELD_BACK, 0.0))
     learnt = drawn(split["train"], images, seed)
     held = drawn(split["validation"], images, seed)
     without = drawn(dataset.without(split["validation"] or split["train"]), images, seed)
-    return _read(learnt, ()), _read(held, without)
+    taught = drawn(dataset.without(split["train"]), images, seed) if absence else ()
+    return _read(learnt, taught), _read(held, without)
 
 
 def drawn(samples: Sequence[Sample], most: int, seed: int) -> list[Sample]:

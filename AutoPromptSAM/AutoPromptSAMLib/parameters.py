@@ -5,6 +5,10 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+#: Schedules of a training, as settings of `adaptsam.alignsam`; the defaults there are the paper's.
+REDUCED = {"training.episodes": 6, "training.epochs": 10, "training.learning_rate": 3e-4}
+PUBLISHED: dict = {}
+
 
 @parameterNodeWrapper
 class AutoPromptSAMParameterNode:
@@ -19,7 +23,7 @@ class AutoPromptSAMParameterNode:
     clip - "" for the bundled CLIP, or a folder or file of weights.
     trainSegment, trainVolumes, trainSegmentations - what an own agent learns from: a structure, and where it is outlined.
     trainFolder - in place of them.
-    trainName, trainBranch, trainText, trainImages, trainSchedule, trainWindow - how.
+    trainName, trainBranch, trainText, trainImages, trainSchedule, trainWindow, trainAbsence - how.
     """
 
     targets: list[vtkMRMLNode]
@@ -44,6 +48,7 @@ class AutoPromptSAMParameterNode:
     trainImages: Annotated[int, WithinRange(0, 99999)] = 50
     trainSchedule: str = "reduced"
     trainWindow: str = "auto"
+    trainAbsence: bool = False
 
 
 def settingsOf(parameters) -> dict:
@@ -55,6 +60,14 @@ def settingsOf(parameters) -> dict:
         settings["use.stop_early"] = True
     if not parameters.acceptance:
         settings["acceptance"] = "off"
+    return settings
+
+
+def trainingOf(parameters):
+    """The settings of a training that differ from `adaptsam`'s defaults, by dotted names."""
+    settings = dict(PUBLISHED if parameters.trainSchedule == "published" else REDUCED)
+    if parameters.trainAbsence:
+        settings["training.learn_absence"] = True
     return settings
 
 

@@ -31,6 +31,13 @@ class AutoPromptSAMTests(unittest.TestCase):
         with self.assertRaises(InputProblem):
             slicer.util.getModuleLogic("AutoPromptSAM").segment([], [])
 
+    def test_what_cannot_be_trained_with_is_told(self):
+        logic = slicer.util.getModuleLogic("AutoPromptSAM")
+        with self.assertRaises(InputProblem):
+            logic.train("")
+        with self.assertRaises(InputProblem):
+            logic.train("heart", self._volume(), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode"), "heart")
+
     def test_the_bundled_agents_look_at_every_slice(self):
         if packages.missing():
             self.skipTest("AdaptSAM's Python packages are not installed: " + ", ".join(packages.missing()))

@@ -5,11 +5,8 @@ from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.job import Job
 from slicer.i18n import tr as _
 
-from AutoPromptSAMLib import inputs
+from AutoPromptSAMLib import inputs, parameters
 from AutoPromptSAMLib.curves import Curves
-
-#: Settings of `adaptsam.alignsam` that take minutes in place of hours; the defaults are those of the paper.
-REDUCED = {"training.episodes": 6, "training.epochs": 10, "training.learning_rate": 3e-4}
 
 
 class Training(Job):
@@ -25,7 +22,7 @@ class Training(Job):
         clip: a folder or a file; None for the bundled one.
         count: slices to learn from at most, drawn at random; 0 for all.
         window: of intensities: a name of `adaptsam`, or two numbers.
-        settings: of `adaptsam.alignsam`, by dotted names; REDUCED by default, and {} is the paper's schedule.
+        settings: of `adaptsam.alignsam`, by dotted names; the reduced schedule by default, and {} is the paper's.
         checkpoint, device: as for a run.
         anew: forget a training of that name that was stopped.
         overwrite: replace an agent of that name.
@@ -78,7 +75,7 @@ class Training(Job):
             "clip": (clip or "phantom_clip") if branch == "explicit" else None,
             "images": count,
             "window": window,
-            "settings": REDUCED if settings is None else dict(settings),
+            "settings": dict(parameters.REDUCED if settings is None else settings),
             "checkpoint": checkpoint,
             "device": device,
             "anew": anew,

@@ -10,7 +10,7 @@ from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel, duration
 from slicer.i18n import tr as _
 
-from AutoPromptSAMLib import curves, inputs
+from AutoPromptSAMLib import curves, inputs, parameters
 
 #: What training and texts need beside what every run needs.
 MORE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "requirements-agents.txt")
@@ -191,7 +191,7 @@ class TrainingPanel(BasePanel):
                 clip=node.clip or None,
                 count=node.trainImages,
                 window=node.trainWindow,
-                settings={} if node.trainSchedule == "published" else None,
+                settings=parameters.trainingOf(node),
                 checkpoint=node.model or None,
                 device=node.device,
                 anew=bool(ui.trainAnewCheckBox.checked and name in self.unfinished),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptsam.alignsam import EnvironmentSettings, Settings, Trained, TrainingImage, TrainingSettings, train
+from adaptsam.alignsam import EnvironmentSettings, Settings, Trained, TrainingImage, TrainingSettings, prompt, train
 from adaptsam.alignsam.checkpoint import read_training, write_training
 from adaptsam.errors import AdaptSAMError, Cancelled, CheckpointError, InputError, OutputError, TrainingError
 from adaptsam.sam import EmbeddingStore
@@ -254,3 +254,21 @@ def test_a_training_goes_on_where_embeddings_differ_in_their_last_digits(
     for embedding in other.get([one.image for one in pictures]):
         embedding.features.mul_(1 + 1e-6)
     assert len(train(other, pictures, short, checkpoint=tmp_path / "a.pt").history) == short.training.episodes
+
+
+def test_absence_is_learnt_from_images_without_the_target_where_it_is_asked_for(
+    store: EmbeddingStore, pictures: Pictures, short: Settings
+) -> None:
+    empty = [255 - one.image for one in pictures]
+    asked = replace(short, training=replace(short.training, learn_absence=True, episodes=12, learning_rate=3e-3))
+    plain = replace(asked, training=replace(asked.training, learn_absence=False))
+    assert same(train(store, pictures, plain, without=empty), train(store, pictures, plain))
+
+    def seen(settings: Settings) -> float:
+        agent = train(store, pictures, settings, without=empty).agent
+        [*results] = prompt(store, agent, empty)
+        return float(np.mean([one.evidence.score for one in results]))
+
+    assert seen(asked) < seen(plain)
+    with pytest.raises(InputError, match="no image without the target"):
+        train(store, pictures, asked)

@@ -63,7 +63,7 @@ TASKS = {
 USES = {"agent": UseSettings(), "paper": PAPER_USE, "random": PAPER_USE}
 #: Phantoms as `autoprompt` will show patients: the body in the papers' window, which most of them were drawn in.
 SHOWN = Shown(window="papers", view="body", modality="CT")
-FIRST_UNSEEN, FIRST_WITHOUT = 1_000_000, 2_000_000
+FIRST_UNSEEN, FIRST_WITHOUT, FIRST_ABSENT = 1_000_000, 2_000_000, 3_000_000
 
 Attention = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
@@ -73,6 +73,11 @@ def images(task: str, first: int, count: int, whole: bool) -> list[TrainingImage
     structures, _, _, least = TASKS[task]
     drawn = (draw_target(seed, structures, least=least, whole=whole) for seed in range(first, first + count))
     return [TrainingImage(*one) for one in drawn]
+
+
+def absent(args: argparse.Namespace, first: int, count: int) -> list[np.ndarray]:
+    """One slice of each of so many patients, without the target."""
+    return [draw_without(seed, TASKS[args.task][0], args.whole) for seed in range(first, first + count)]
 
 
 def evaluate(
@@ -100,7 +105,9 @@ def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
     _, target, patch, _ = TASKS[args.task]
     settings = Settings(
         environment=EnvironmentSettings(patch=args.patch or patch, mask_taken=args.mask_taken),
-        training=TrainingSettings(args.episodes, args.epochs, learning_rate=args.rate, seed=seed),
+        training=TrainingSettings(
+            args.episodes, args.epochs, learning_rate=args.rate, learn_absence=args.absence, seed=seed
+        ),
         branch="explicit" if args.text else "implicit",
     )
     clip = load_clip("phantom_clip", device="cpu") if args.text else None
@@ -132,11 +139,9 @@ def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
 
     after(0, Trained(Agent(settings, store.model.embed_dim, seed), ()))
     learnt = images(args.task, 0, args.images, args.whole)
-    trained = train(store, learnt, settings, attention=attention, after_episode=after)
-    without = [
-        draw_without(n, TASKS[args.task][0], args.whole) for n in range(FIRST_WITHOUT, FIRST_WITHOUT + args.unseen)
-    ]
-    scores, least = judge(store, trained.agent, unseen, without, attention)
+    empty = absent(args, FIRST_ABSENT, args.images) if args.absence else []
+    trained = train(store, learnt, settings, attention=attention, without=empty, after_episode=after)
+    scores, least = judge(store, trained.agent, unseen, absent(args, FIRST_WITHOUT, args.unseen), attention)
     record = {
         "data": "domain-randomised phantoms, seeds 0 to 49; scored on seeds from 1000000",
         "images": args.images,
@@ -187,6 +192,7 @@ def main() -> None:
     parser.add_argument("--patch", type=int, help="side of a patch on the canvas of 800; default: by task")
     parser.add_argument("--every", type=int, default=2, help="episodes between two evaluations")
     parser.add_argument("--mask-taken", action="store_true", help="train without repetitions, too")
+    parser.add_argument("--absence", action="store_true", help="learn from as many images without the target, too")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for curves and prompts")
     parser.add_argument(

@@ -146,9 +146,9 @@ class TrainingBench(AgentBench):
     """The same panel, training an agent from the prior and its contours."""
 
     def choose(self, node: Any) -> None:
-        from AutoPromptSAMLib import training
+        from AutoPromptSAMLib import parameters
 
-        training.REDUCED = {"training.episodes": 1000, "training.epochs": 5}
+        parameters.REDUCED = {"training.episodes": 1000, "training.epochs": 5}
         self.panel.update()
         node.trainSegment, node.trainName = "heart", "own"
         node.trainVolumes, node.trainSegmentations, node.trainImages = [self.prior], [self.contours], 5
@@ -162,9 +162,9 @@ class TrainingBench(AgentBench):
         return len(read_training(path)["history"]) if path.exists() else 0
 
     def shorten(self) -> None:
-        from AutoPromptSAMLib import training
+        from AutoPromptSAMLib import parameters
 
-        training.REDUCED = {**training.REDUCED, "training.episodes": self.kept() + 1}
+        parameters.REDUCED = {**parameters.REDUCED, "training.episodes": self.kept() + 1}
 
     @property
     def button(self) -> Any:

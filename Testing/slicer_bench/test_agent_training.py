@@ -118,11 +118,11 @@ def test_the_panel_trains_cancels_and_goes_on(
     until: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from AutoPromptSAMLib import training
+    from AutoPromptSAMLib import parameters
 
     from AutoPromptSAM import AutoPromptSAMWidget
 
-    monkeypatch.setattr(training, "REDUCED", {**QUICK, "training.episodes": 4})
+    monkeypatch.setattr(parameters, "REDUCED", {**QUICK, "training.episodes": 4})
     panel = opened(AutoPromptSAMWidget, 480, 1900)
     volume, contours = planned
     panel.initializeParameterNode()

@@ -113,7 +113,7 @@ def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any, mo
 
 
 @pytest.mark.parametrize(
-    ("module", "count"), list(zip(bench.MODULES, (7, 7), strict=True)), ids=("Personalized", "AutoPrompt")
+    ("module", "count"), list(zip(bench.MODULES, (7, 8), strict=True)), ids=("Personalized", "AutoPrompt")
 )
 def test_the_ui_file_binds_parameters_that_exist_and_the_panel_uses_its_widgets(
     application: Any, module: Path, count: int

@@ -216,6 +216,20 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     path.unlink()
 
 
+def thinned(volume: Any, structures: Any, every: int) -> tuple[Any, Any]:
+    """Every so many slices along k."""
+    grid = volume.geometry
+    shape = (len(range(0, grid.shape[0], every)), *grid.shape[1:])
+    coarse = replace(grid, shape=shape, spacing=(*grid.spacing[:2], every * grid.spacing[2]))
+    kept = tuple(
+        replace(one, mask=np.ascontiguousarray(one.mask[::every]), contoured=None) for one in structures.structures
+    )
+    return (
+        replace(volume, array=np.ascontiguousarray(volume.array[::every]), geometry=coarse, dicom=None),
+        replace(structures, structures=kept, geometry=coarse, dicom=None),
+    )
+
+
 def real(driver: AgentDriver, args: argparse.Namespace) -> None:
     """Every agent on a real CT, and then what it found as the prior of a digital follow-up."""
     from adaptsam.data import read_structures, read_volume, select_structures
@@ -223,6 +237,7 @@ def real(driver: AgentDriver, args: argparse.Namespace) -> None:
 
     prior = read_volume(args.image)
     structures = select_structures(read_structures(args.mask, prior), [args.change, *args.truth])
+    prior, structures = thinned(prior, structures, args.every)
     later = digital_followup(prior, structures, args.change, "medium", seed=1)
 
     def truth(found: Any) -> np.ndarray:
@@ -251,6 +266,7 @@ def main() -> None:
     parser.add_argument("--mask", type=Path)
     parser.add_argument("--change", help="what changes in the follow-up")
     parser.add_argument("--truth", action="append", default=[], help="structures that together are the lung")
+    parser.add_argument("--every", type=int, default=1, help="take each so many slices of the image, to save time")
     parser.add_argument("--learn", default="Lung-Left", help="the structure that is learnt")
     parser.add_argument("--slices", type=int, default=10, help="to learn from")
     args = parser.parse_args()

@@ -65,6 +65,8 @@ class TrainingSettings:
         gae_lambda: 1 is the advantage of Eq. 6 and 7.
         clip: ε of Eq. 9.
         recalibration_updates: q, updates of the recalibration module a step; None for 1 (implicit) or 5 (explicit).
+        learn_absence: the recalibration module also learns that nothing is there, from images without the target; the
+            paper knows no such images.
         seed: of everything random.
     """
 
@@ -76,6 +78,7 @@ class TrainingSettings:
     gae_lambda: float = 1.0
     clip: float = 0.2
     recalibration_updates: int | None = None
+    learn_absence: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -83,6 +86,8 @@ class TrainingSettings:
         for name, most in (("gamma", 1.0), ("gae_lambda", 1.0), ("clip", 1.0), ("learning_rate", float("inf"))):
             if not 0 < getattr(self, name) <= most:
                 raise InputError(f"The AlignSAM setting '{name}' is {getattr(self, name)}; give a number above 0.")
+        if type(self.learn_absence) is not bool:
+            raise InputError("The AlignSAM setting 'learn_absence' is yes or no.")
         if self.recalibration_updates is not None:
             _check_whole(self, "recalibration_updates")
 

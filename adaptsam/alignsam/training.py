@@ -86,6 +86,7 @@ def train(
     settings: Settings | None = None,
     *,
     attention: Attention | None = None,
+    without: Sequence[NDArray[np.uint8]] = (),
     checkpoint: str | Path | None = None,
     progress: Progress = silent,
     scalars: Scalars | None = None,
@@ -98,6 +99,7 @@ def train(
         images: of any sizes; those without foreground or without background are left out, with a warning.
         settings: None for the paper's, implicit.
         attention: M_c of the images, for the explicit branch.
+        without: images on which the target is not, for ``learn_absence``.
         checkpoint: a file that is replaced after every episode. If it exists, the training goes on where it ended.
         progress: told the number of finished episodes, at every step of the game and of the optimiser, so that it may
             cancel soon; the checkpoint of the last episode stays.
@@ -109,13 +111,15 @@ def train(
 
     Raises:
         InputError: no image has foreground and background, a mask does not fit its image, the explicit branch has no
-            attention, or the checkpoint is of another training.
+            attention, absence shall be learnt from no image, or the checkpoint is of another training.
         TrainingError: something became infinite or NaN. The last good agent is in the checkpoint and in ``last_good``.
     """
     settings = settings or Settings()
     cases = _cases(store, images, settings, attention, progress)
+    absent = _absent(store, without, settings, attention, progress) if settings.training.learn_absence else []
     path = None if checkpoint is None else Path(checkpoint)
-    run = _Run(store, cases, settings, _fingerprint(store, images, cases, settings))
+    fingerprint = _fingerprint(store, images, without if absent else (), cases, settings)
+    run = _Run(store, cases, absent, settings, fingerprint)
     if path is not None and path.exists():
         run.restore(read_training(path), path)
     episodes = settings.training.episodes
@@ -146,9 +150,16 @@ def train(
 class _Run:
     """A training between two episodes."""
 
-    def __init__(self, store: EmbeddingStore, cases: Sequence[Case], settings: Settings, fingerprint: str) -> None:
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        cases: Sequence[Case],
+        absent: Sequence[Case],
+        settings: Settings,
+        fingerprint: str,
+    ) -> None:
         self.model = store.model
-        self.cases = cases
+        self.cases, self.absent = cases, absent
         self.settings = settings
         self.agent = Agent(settings, self.model.embed_dim, settings.training.seed).to(self.model.device).eval()
         self.ppo = PPO(self.agent.actor, self.agent.critic, settings.training)
@@ -206,7 +217,8 @@ class _Run:
     ) -> Episode:
         scorer = self.agent.score if self.settings.labels == "recalibration" else None
         environment = Environment(self.model, cases, self.settings.environment, scorer=scorer)
-        losses = self._recalibrate(environment, environment.reset().product) if scorer is not None else []
+        empty = self._empty(len(cases), randoms[0]) if scorer is not None else None
+        losses = self._recalibrate(environment, environment.reset().product, empty) if scorer is not None else []
         state = environment.reset(randoms)
         masks, ious, choices, available, rewards = [state.mask], [environment.iou()], [], [], []
         truncated = False
@@ -216,7 +228,7 @@ class _Run:
             before, step = state, environment.step(choice.actions)
             state, truncated = step.state, step.truncated
             if scorer is not None:
-                losses += self._recalibrate(environment, before.product)
+                losses += self._recalibrate(environment, before.product, empty)
             assert step.rewards is not None
             choices.append(choice)
             available.append(before.available)
@@ -244,12 +256,22 @@ class _Run:
             loss_recalibration=float(np.mean(losses)) if losses else 0.0,
         )
 
-    def _recalibrate(self, environment: Environment, spatial: Tensor) -> list[float]:
-        """q updates (Eq. 13); returns the losses."""
+    def _empty(self, count: int, random: np.random.Generator) -> Environment | None:
+        """As many images without the target as a batch has images; None where absence is not learnt."""
+        if not self.absent:
+            return None
+        rows = random.permutation(len(self.absent))[:count]
+        return Environment(self.model, [self.absent[row] for row in rows], self.settings.environment)
+
+    def _recalibrate(self, environment: Environment, spatial: Tensor, empty: Environment | None) -> list[float]:
+        """q updates (Eq. 13); returns the losses. Images without the target are seen as new ones are, with M = 1."""
         assert environment.target is not None
         losses = []
         for _ in range(self.settings.recalibration_updates):
             loss = recalibration_loss(self.agent.recalibration(spatial, environment.semantic), environment.target)
+            if empty is not None:
+                seen = self.agent.recalibration(empty.features, empty.semantic)
+                loss = loss + recalibration_loss(seen, torch.zeros_like(seen))
             if not torch.isfinite(loss):
                 raise TrainingError("The loss of the recalibration module is not finite; lower the learning rate.")
             self.optimiser.zero_grad(set_to_none=True)
@@ -287,8 +309,25 @@ def _cases(
     return [Case(embedding, masks[row], maps[row]) for embedding, row in zip(embeddings, kept, strict=True)]
 
 
+def _absent(
+    store: EmbeddingStore,
+    images: Sequence[NDArray[np.uint8]],
+    settings: Settings,
+    attention: Attention | None,
+    progress: Progress,
+) -> list[Case]:
+    if not images:
+        raise InputError("Absence cannot be learnt: there is no image without the target; give some, or leave it off.")
+    maps = attention_maps(attention, images, settings.branch)
+    return [Case(one, attention=own) for one, own in zip(store.get(images, progress), maps, strict=True)]
+
+
 def _fingerprint(
-    store: EmbeddingStore, images: Sequence[TrainingImage], cases: Sequence[Case], settings: Settings
+    store: EmbeddingStore,
+    images: Sequence[TrainingImage],
+    without: Sequence[NDArray[np.uint8]],
+    cases: Sequence[Case],
+    settings: Settings,
 ) -> str:
     """Of all that a training depends on. The number of episodes is left out: a training can be prolonged.
 
@@ -300,6 +339,8 @@ def _fingerprint(
     for one in images:
         digest.update(store.key(one.image).encode())
         digest.update(np.ascontiguousarray(one.mask).tobytes())
+    for image in without:
+        digest.update(store.key(image).encode())
     for case in cases:
         digest.update(b"" if case.attention is None else np.ascontiguousarray(case.attention).tobytes())
     return digest.hexdigest()
