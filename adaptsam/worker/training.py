@@ -74,7 +74,6 @@ class TrainingRequests:
             ),
         )
         emit("trained", agent=described(request["name"], output, 0), held_back=package.training["held_back"])
-        self._home.prune()
 
     def _volumes(self, request: wire.Message) -> list[TaughtVolume]:
         from adaptsam.agent_volumes import TaughtVolume
