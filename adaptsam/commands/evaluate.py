@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     names = tuple(name.strip() for name in args.methods.split(",") if name.strip())
     extras, options = _extras(args), _options(args)
     methods = {method.name: method.title for method in make_methods(names, extras)}
-    source = ModelSource(args.checkpoint, args.device, args.checkpoint_kind, args.reapply_lora)
+    source = ModelSource(args.checkpoint, args.device, args.checkpoint_kind, args.reapply_lora, args.precision)
     study = open_protocol(args.protocol, args.data, options)
     model = source.load()
     results = Results(args.output, identity_of(args.protocol, _identity(args, options), model))

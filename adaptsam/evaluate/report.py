@@ -105,6 +105,7 @@ def facts(model: SamModel, settings: object) -> dict[str, str]:
         "AdaptSAM": adaptsam.__version__,
         "Model": model.kind,
         "Model SHA-256": model.sha256,
+        "Precision of the image encoder": str(model.precision).removeprefix("torch."),
         **{name: page.plain(value) for name, value in _flat(settings).items()},
     }
 

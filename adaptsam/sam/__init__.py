@@ -5,7 +5,7 @@ from adaptsam.sam.checkpoint import Checkpoint, bundled_checkpoint, read_checkpo
 from adaptsam.sam.decode import Decoded, decode
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.fast_encoder import encode
-from adaptsam.sam.model import SamModel, choose_device, load_sam
+from adaptsam.sam.model import Precision, SamModel, choose_device, load_sam
 from adaptsam.sam.prompts import DecodeRequest
 from adaptsam.sam.session import PromptSession
 from adaptsam.sam.store import EmbeddingStore, lasting_store
@@ -22,6 +22,7 @@ __all__ = [
     "Decoded",
     "Embedding",
     "EmbeddingStore",
+    "Precision",
     "PromptSession",
     "SamConfig",
     "SamModel",

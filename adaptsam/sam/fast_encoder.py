@@ -18,8 +18,8 @@ from functools import lru_cache
 
 import torch
 from segment_anything.modeling import ImageEncoderViT
-from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
+from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -67,17 +67,18 @@ def _block(block: Block, x: torch.Tensor, share: torch.Tensor | None = None) -> 
     if block.window_size:
         attended = _windowed_attention(block.attn, block.norm1(x), block.window_size)
     else:
-        attended = block.attn.proj(_attention(block.attn, block.attn.qkv(block.norm1(x))))
+        attended = block.attn.proj(_attention(block.attn, _in_pieces(block.attn.qkv, block.norm1(x))))
     x = x + (attended if share is None else share[0] * attended)
-    changed = _mlp(block.mlp, block.norm2(x))
+    changed = _in_pieces(block.mlp, block.norm2(x))
     return x + (changed if share is None else share[1] * changed)
 
 
-def _mlp(mlp: MLPBlock, x: torch.Tensor) -> torch.Tensor:
+def _in_pieces(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A layer that takes each position of (B, h, w, C) by itself; on the CPU some positions at a time."""
     if x.device.type != "cpu":
-        return mlp(x)
+        return layer(x)
     pieces = x.flatten(0, -2).split(_POSITIONS)
-    return torch.cat([mlp(piece) for piece in pieces]).view(x.shape)
+    return torch.cat([layer(piece) for piece in pieces]).unflatten(0, x.shape[:-1])
 
 
 def _windowed_attention(attention: Attention, x: torch.Tensor, size: int) -> torch.Tensor:

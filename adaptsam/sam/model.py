@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,8 +22,12 @@ from adaptsam.sam.decode import Decoded, decode
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.fast_encoder import encode
 from adaptsam.sam.files import hash_weights
+from adaptsam.sam.int8 import check_int8, in_int8
 from adaptsam.sam.preprocess import prepare_image, prepare_mask
 from adaptsam.sam.prompts import DecodeRequest
+
+#: What the image encoder computes in: "auto" is float32 on the CPU and bfloat16 on a GPU, "int8" is for the CPU.
+Precision = Literal["auto", "float32", "int8"]
 
 
 class SamModel:
@@ -38,23 +43,42 @@ class SamModel:
             as "small".
         sha256: of the file, or of the weights for a model that was never in a file.
         device: where it computes.
+        precision: what the image encoder computes in: ``torch.float32``, ``torch.bfloat16`` or ``torch.int8``.
+            Embeddings, and all that is made of them, are float32 always.
+
+    Raises:
+        InputError: there is no such device, or the precision is not to be had on it; see :data:`Precision`.
     """
 
     def __init__(
-        self, sam: Sam, config: SamConfig, *, kind: str, sha256: str, device: str | torch.device = "auto"
+        self,
+        sam: Sam,
+        config: SamConfig,
+        *,
+        kind: str,
+        sha256: str,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
     ) -> None:
         self.device = choose_device(device)
-        self.sam = sam.eval().to(self.device)
+        self.precision = _choose_precision(precision, self.device)
+        self.sam = (in_int8(sam) if self.precision == torch.int8 else sam).eval().to(self.device)
         self.config = config
         self.kind = kind
         self.sha256 = sha256
 
     @classmethod
     def from_sam(
-        cls, sam: Sam, config: SamConfig, *, kind: str = "custom", device: str | torch.device = "auto"
+        cls,
+        sam: Sam,
+        config: SamConfig,
+        *,
+        kind: str = "custom",
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
     ) -> SamModel:
         """A model around weights in memory, such as one that was just trained."""
-        return cls(sam, config, kind=kind, sha256=hash_weights(sam), device=device)
+        return cls(sam, config, kind=kind, sha256=hash_weights(sam), device=device, precision=precision)
 
     @property
     def image_size(self) -> int:
@@ -70,11 +94,6 @@ class SamModel:
     def embed_dim(self) -> int:
         """Channels of a feature."""
         return self.config.embed_dim
-
-    @property
-    def precision(self) -> torch.dtype:
-        """What the image encoder computes in: float32 on the CPU, bfloat16 on a GPU. Embeddings are float32 always."""
-        return torch.float32 if self.device.type == "cpu" else torch.bfloat16
 
     def embed(self, images: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[Embedding]:
         """Encode images, every one of them. Use an :class:`EmbeddingStore` to never encode one twice.
@@ -100,7 +119,7 @@ class SamModel:
 
     def _embed_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
         prepared = [prepare_image(self.sam, image) for image in images]
-        mixed = self.precision != torch.float32
+        mixed = self.precision == torch.bfloat16
         with torch.no_grad(), torch.autocast(self.device.type, self.precision) if mixed else nullcontext():
             features = encode(self.sam.image_encoder, torch.stack([pixels for pixels, _ in prepared])).cpu()
         return [
@@ -140,6 +159,7 @@ def load_sam(
     *,
     kind: str | None = None,
     reapply_lora: bool = False,
+    precision: Precision = "auto",
 ) -> SamModel:
     """Read a checkpoint: Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or this project's, told apart by its contents.
 
@@ -150,17 +170,26 @@ def load_sam(
         kind: what the file is, where its contents cannot tell: "medsam" for MedSAM's weights in a file of your own.
         reapply_lora: apply LoRA adapters that lie beside the weights. The files of P²SAM's authors have them merged
             already; their test code applies them again, and so does this switch.
+        precision: what the image encoder computes in; "int8", on the CPU, is faster and needs the extra ``int8``.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, or of an unknown kind; the name is not fetched yet.
-        InputError: there is no such device.
+        InputError: there is no such device, or the precision is not to be had on it.
     """
     chosen = choose_device(device)
+    _choose_precision(precision, chosen)
     file, named = _find(path)
     checkpoint = read_checkpoint(file, kind=kind or (named.kind if named else None), reapply_lora=reapply_lora)
     if named and named.fingerprint.sha256 not in (None, checkpoint.sha256):
         raise CheckpointError(f"The file of {named.name} in {file.parent} is damaged; {how_to_get(named)} again.")
-    return SamModel(checkpoint.sam, checkpoint.config, kind=checkpoint.kind, sha256=checkpoint.sha256, device=chosen)
+    return SamModel(
+        checkpoint.sam,
+        checkpoint.config,
+        kind=checkpoint.kind,
+        sha256=checkpoint.sha256,
+        device=chosen,
+        precision=precision,
+    )
 
 
 def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
@@ -188,3 +217,14 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"The device {str(device)!r} is not available here; use auto or cpu.") from error
     return chosen
+
+
+def _choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision not in get_args(Precision):
+        raise InputError(f"The precision can be {', '.join(get_args(Precision))}, not {precision!r}.")
+    if precision == "int8":
+        if device.type != "cpu":
+            raise InputError(f"The precision int8 is for the CPU, not for {device.type}; choose the device cpu.")
+        check_int8()
+        return torch.int8
+    return torch.float32 if device.type == "cpu" or precision == "float32" else torch.bfloat16

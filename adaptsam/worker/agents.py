@@ -86,13 +86,13 @@ class AgentRequests:
         volumes = [self._home.volume(one) for one in targets]
         packages = [_reworded(load_agent(find_agent(one)), request.get("texts", {})) for one in request["agents"]]
         withins = [_within(one, volume) for one, volume in zip(targets, volumes, strict=True)]
-        device = request.get("device", "auto")
-        store = self._home.store(request.get("checkpoint"), device, max(one.array.nbytes for one in volumes))
+        most = max(one.array.nbytes for one in volumes)
+        store = self._home.store(request.get("checkpoint"), request.get("device", "auto"), most)
         emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
         for package in packages:
             package.check_model(store.model)
             package.agent.to(store.model.device)
-        maps = text_maps(request.get("clip"), packages, device)
+        maps = text_maps(request.get("clip"), packages, str(store.model.device))
         run = _Run({one.target.name: one for one in packages}, settings, maps, store)
         self._remember(request["run"], run)
         for number, (target, volume, within) in enumerate(zip(targets, volumes, withins, strict=True)):

@@ -8,8 +8,13 @@ import psutil
 import torch
 
 from adaptsam.errors import InputError
+from adaptsam.sam import Precision
+from adaptsam.sam.int8 import int8_possible
 
 _GB = 1e9
+
+#: What follows a device's name where the image encoder is to compute in 8-bit integers there.
+INT8 = ":int8"
 
 #: Beside the weights: the interpreter with its libraries, registration, and one pass of the encoder.
 _BESIDE = {"small": 0.6 * _GB, "large": 2.0 * _GB}
@@ -19,7 +24,10 @@ _SMALL_FILE = 30e6
 
 
 def devices() -> list[dict[str, object]]:
-    """The devices of this machine, the best first: ``name``, ``label`` for people, ``free`` and ``total`` in bytes."""
+    """The devices of this machine, the best first: ``name``, ``label`` for people, ``free`` and ``total`` in bytes.
+
+    Where 8-bit integers are possible, the CPU is there twice: "cpu:int8" asks for them.
+    """
     found: list[dict[str, object]] = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
@@ -29,8 +37,15 @@ def devices() -> list[dict[str, object]]:
     memory = psutil.virtual_memory()
     if torch.backends.mps.is_available():
         found.append({"name": "mps", "label": "Apple GPU", "free": memory.available, "total": memory.total})
-    found.append({"name": "cpu", "label": "CPU", "free": memory.available, "total": memory.total})
-    return found
+    sizes = {"free": memory.available, "total": memory.total}
+    if int8_possible():
+        found.append({"name": f"cpu{INT8}", "label": "CPU in 8 bits, faster", **sizes})
+    return [*found, {"name": "cpu", "label": "CPU", **sizes}]
+
+
+def device_and_precision(name: str) -> tuple[str, Precision]:
+    """What a name of :func:`devices` means to :func:`adaptsam.sam.load_sam`."""
+    return (name.removesuffix(INT8), "int8") if name.endswith(INT8) else (name, "auto")
 
 
 def needed_bytes(checkpoint: Path, images_bytes: int = 0) -> int:
@@ -42,7 +57,8 @@ def needed_bytes(checkpoint: Path, images_bytes: int = 0) -> int:
 def check_memory(device: str, needed: int) -> None:
     """Raise InputError if a device has clearly too little free memory."""
     known = devices()
-    asked = known[0] if device == "auto" else next((one for one in known if one["name"] == device), known[-1])
+    plain = [one for one in known if not str(one["name"]).endswith(INT8)]
+    asked = plain[0] if device == "auto" else next((one for one in known if one["name"] == device), known[-1])
     free = int(str(asked["free"]))
     if needed > free:
         raise InputError(

@@ -158,12 +158,16 @@ class Session:
         return Volume(array, geometry, described.get("modality", ""))
 
     def store(self, checkpoint: str | None, device: str, images_bytes: int) -> EmbeddingStore:
-        """The store of a model, which is loaded where it is not here; one model at a time is kept."""
+        """The store of a model, which is loaded where it is not here; one model at a time is kept.
+
+        ``device`` is a name of :func:`.memory.devices`, or "auto".
+        """
         key = (checkpoint, device)
         if key not in self._stores:
             self._stores.clear()
             memory.check_memory(device, memory.needed_bytes(_file(checkpoint), 4 * images_bytes))
-            model = load_sam(checkpoint, device)
+            place, precision = memory.device_and_precision(device)
+            model = load_sam(checkpoint, place, precision=precision)
             beside = self._folder / "embeddings"
             self._stores[key] = lasting_store(model) or EmbeddingStore(model, folder=beside, disk_bytes=KEPT_BYTES)
         return self._stores[key]

@@ -60,7 +60,7 @@ class TrainingRequests:
             modality=request.get("modality", ""),
             text=request.get("text", "") if settings.branch == "explicit" else "",
             clip=request.get("clip") or None,
-            device=request.get("device", "auto"),
+            device=str(store.model.device),
             overwrite=bool(request.get("overwrite", False)),
         )
         if request.get("anew"):

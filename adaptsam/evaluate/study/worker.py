@@ -22,7 +22,7 @@ from adaptsam.evaluate.metrics import dice as dice_of
 from adaptsam.evaluate.picture_metrics import Counts
 from adaptsam.evaluate.study.task import PictureTask, StudyCase, VolumeTask
 from adaptsam.evaluate.study.worst import draw_picture, draw_volume
-from adaptsam.sam import EmbeddingStore, SamModel, load_sam
+from adaptsam.sam import EmbeddingStore, Precision, SamModel, load_sam
 from adaptsam.text_maps import attention_of, clip_record
 
 _log = logging.getLogger(__name__)
@@ -38,9 +38,12 @@ class ModelSource:
     device: str = "auto"
     kind: str | None = None
     reapply_lora: bool = False
+    precision: Precision = "auto"
 
     def load(self) -> SamModel:
-        return load_sam(self.path, self.device, kind=self.kind, reapply_lora=self.reapply_lora)
+        return load_sam(
+            self.path, self.device, kind=self.kind, reapply_lora=self.reapply_lora, precision=self.precision
+        )
 
 
 @dataclass(frozen=True)
