@@ -33,6 +33,8 @@ class Bench:
     """A panel of PersonalizedSAM on a prior, its contours, and a target."""
 
     def __init__(self) -> None:
+        self.cache = tempfile.TemporaryDirectory()
+        os.environ["ADAPTSAM_CACHE"] = self.cache.name  # nothing was encoded before
         self.application = bench.start()
         from AdaptSAMLib import packages
         from AdaptSAMLib.engine import Engine

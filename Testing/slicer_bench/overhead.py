@@ -168,11 +168,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, metavar="N", help="AutoPromptSAM, N times")
     args = parser.parse_args()
-    if args.agents:
-        agents(args.agents)
-        return
-    for name, figures in (("direct", direct()), ("module", module())):
-        print(name, {key: round(value, 2) for key, value in figures.items()}, "(CPU in s, memory in MiB)", flush=True)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["ADAPTSAM_CACHE"] = cache  # nothing was encoded before
+        if args.agents:
+            agents(args.agents)
+            return
+        for name, figures in (("direct", direct()), ("module", module())):
+            rounded = {key: round(value, 2) for key, value in figures.items()}
+            print(name, rounded, "(CPU in s, memory in MiB)", flush=True)
 
 
 if __name__ == "__main__":
