@@ -5,9 +5,8 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-#: Schedules of a training, as settings of `adaptsam.alignsam`; the defaults there are the paper's.
-REDUCED = {"training.episodes": 6, "training.epochs": 10, "training.learning_rate": 3e-4}
-PUBLISHED: dict = {}
+#: So many slices are prompted in a reduced training, over all its episodes; in the paper's 2,500.
+PROMPTED = 300
 
 
 @parameterNodeWrapper
@@ -63,9 +62,18 @@ def settingsOf(parameters) -> dict:
     return settings
 
 
+def reduced(count: int) -> dict:
+    """A schedule that takes minutes, as settings of `adaptsam.alignsam`, whose defaults are the paper's.
+
+    The fewer slices there are to learn from, the more often each is prompted. ``count`` is 0 for all.
+    """
+    episodes = max(6, round(PROMPTED / count)) if count else 6
+    return {"training.episodes": episodes, "training.epochs": 10, "training.learning_rate": 3e-4}
+
+
 def trainingOf(parameters):
     """The settings of a training that differ from `adaptsam`'s defaults, by dotted names."""
-    settings = dict(PUBLISHED if parameters.trainSchedule == "published" else REDUCED)
+    settings = {} if parameters.trainSchedule == "published" else reduced(parameters.trainImages)
     if parameters.trainAbsence:
         settings["training.learn_absence"] = True
     return settings

@@ -75,7 +75,7 @@ class Training(Job):
             "clip": (clip or "phantom_clip") if branch == "explicit" else None,
             "images": count,
             "window": window,
-            "settings": dict(parameters.REDUCED if settings is None else settings),
+            "settings": dict(parameters.reduced(count) if settings is None else settings),
             "checkpoint": checkpoint,
             "device": device,
             "anew": anew,

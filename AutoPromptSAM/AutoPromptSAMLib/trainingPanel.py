@@ -37,7 +37,7 @@ class TrainingPanel(BasePanel):
         """Fill choices and connect widgets, once."""
         ui = self.ui
         self._fill(ui.trainBranchComboBox, [(_("Implicit"), "implicit"), (_("Explicit, with a text"), "explicit")])
-        schedules = [(_("Reduced: 6 episodes of 10 epochs"), "reduced"), (_("Published: 50 of 20"), "published")]
+        schedules = [(_("Reduced, 300 slices prompted"), "reduced"), (_("Published, 50 episodes"), "published")]
         self._fill(ui.trainScheduleComboBox, schedules)
         windows = [(_("Automatic"), "auto"), (_("Lung"), "lung"), (_("Soft tissue"), "soft tissue")]
         windows += [(_("Liver"), "liver"), (_("Brain"), "brain"), (_("Bone"), "bone")]

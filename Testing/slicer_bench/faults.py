@@ -150,7 +150,7 @@ class TrainingBench(AgentBench):
     def choose(self, node: Any) -> None:
         from AutoPromptSAMLib import parameters
 
-        parameters.REDUCED = {"training.episodes": 1000, "training.epochs": 5}
+        parameters.reduced = lambda count: {"training.episodes": 1000, "training.epochs": 5}
         self.panel.update()
         node.trainSegment, node.trainName = "heart", "own"
         node.trainVolumes, node.trainSegmentations, node.trainImages = [self.prior], [self.contours], 5
@@ -166,7 +166,8 @@ class TrainingBench(AgentBench):
     def shorten(self) -> None:
         from AutoPromptSAMLib import parameters
 
-        parameters.REDUCED = {**parameters.REDUCED, "training.episodes": self.kept() + 1}
+        episodes = self.kept() + 1
+        parameters.reduced = lambda count: {"training.episodes": episodes, "training.epochs": 5}
 
     @property
     def button(self) -> Any:

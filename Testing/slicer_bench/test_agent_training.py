@@ -122,7 +122,7 @@ def test_the_panel_trains_cancels_and_goes_on(
 
     from AutoPromptSAM import AutoPromptSAMWidget
 
-    monkeypatch.setattr(parameters, "REDUCED", {**QUICK, "training.episodes": 4})
+    monkeypatch.setattr(parameters, "reduced", lambda count: {**QUICK, "training.episodes": 4})
     panel = opened(AutoPromptSAMWidget, 480, 1900)
     volume, contours = planned
     panel.initializeParameterNode()

@@ -173,6 +173,7 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     own_agent("lung").unlink(missing_ok=True)
     panel.initializeParameterNode()
     driver.unfold("inputs", "train")
+    driver.window.resize(520, 1250)
     names = [ui.trainSegmentComboBox.itemText(n) for n in range(ui.trainSegmentComboBox.count)]
     ui.trainSegmentComboBox.currentIndex = names.index(args.learn)
     ui.trainNameLineEdit.text = "lung"
@@ -185,7 +186,7 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     assert panel.training is not None, ui.trainStatusLabel.text
     job = panel.training
     driver.until(lambda: panel.training is None or job.curves.table is not None)
-    driver.until(lambda: panel.training is None or job.curves.table.GetTable().GetNumberOfRows() > 2)
+    driver.until(lambda: panel.training is None or job.curves.table.GetTable().GetNumberOfRows() > 9)
     driver.picture("running")
     driver.until(lambda: panel.training is None)
     print(f"{driver.name}: {ui.trainStatusLabel.text} {time.monotonic() - start:.0f} s")

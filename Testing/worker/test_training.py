@@ -53,7 +53,15 @@ def taught(**more: Any) -> wire.Message:
 
 
 def asked(**more: Any) -> wire.Message:
-    return {"name": "small heart", "volumes": [taught()], "modality": "CT", "settings": QUICK, "images": 3} | more
+    plain = "Segmentation category and type~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~~^^~^^"  # Slicer's own default
+    return {
+        "name": "small heart",
+        "volumes": [taught()],
+        "modality": "CT",
+        "settings": QUICK,
+        "images": 3,
+        "terminology": plain,
+    } | more
 
 
 def test_an_agent_is_trained_stopped_taken_up_again_and_listed(worker: WorkerClient, folder: Path) -> None:

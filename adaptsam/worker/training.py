@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,5 +128,6 @@ class _Told:
 def _target(request: wire.Message, components: int) -> Target:
     """What the agent will find, with the standard code of the segment or else of its name, where there is one."""
     name = str(request.get("target") or request["name"])
-    tags = {"TerminologyEntry": request["terminology"]} if request.get("terminology") else {}
-    return Target(name, own_code(Structure(name, np.zeros((0, 0, 0), bool), tags=tags)), components)
+    plain = Structure(name, np.zeros((0, 0, 0), bool))
+    termed = replace(plain, tags={"TerminologyEntry": request.get("terminology", "")})
+    return Target(name, own_code(termed) or own_code(plain), components)
