@@ -1,7 +1,7 @@
 """PersonalizedSAM in 3D Slicer: contours of one visit, carried to the next. The method is in the package `adaptsam`."""
 
 import slicer
-from AdaptSAMLib import images
+from AdaptSAMLib import images, results
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import BaseLogic, BaseTest
@@ -118,13 +118,9 @@ class PersonalizedSAMLogic(BaseLogic):
         Of a sequence, the browser is moved to the item, and what it shows is the prior.
         """
         target = outcome.target
-        if target.sequenceNode is None:
+        if target.browserNode is None:
             return target.volumeNode, outcome.segmentationNode
-        target.browserNode.SetSelectedItemNumber(target.item)
-        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
-        return target.browserNode.GetProxyNode(target.sequenceNode), target.browserNode.GetProxyNode(
-            run.sequenceOf(target)
-        )
+        return results.bringUp(target), target.browserNode.GetProxyNode(run.sequenceOf(target))
 
     @staticmethod
     def _chosen(prior, segmentation, wanted):

@@ -228,6 +228,13 @@ def test_a_video_of_one_frame_and_no_mask_are_refused(model: SamModel) -> None:
         propagate_video(frames, 0, {}, model=model)
 
 
+def test_one_frame_is_enough_where_another_picture_is_outlined(model: SamModel) -> None:
+    frames, masks = scene()
+    [made] = propagate_video(frames[1:2], frames[0], {"disc": masks[0]}, model=model)
+    assert made.index == 0
+    assert not made.reports["disc"].drawn
+
+
 def test_frames_of_different_sizes_are_refused_while_they_are_read(model: SamModel) -> None:
     frames, masks = scene()
     with pytest.raises(InputError, match="Frame 8 has 32×48 pixels and the first one 64×48"):

@@ -129,7 +129,8 @@ def propagate_video(
     and neither they nor, without a ``store``, their embeddings are kept.
 
     Args:
-        frames: at least two, uint8 (H, W, 3) in RGB order or (H, W) gray; see :func:`adaptsam.data.read_frames`.
+        frames: at least two, or one where another picture is outlined; uint8 (H, W, 3) in RGB order or (H, W) gray; see
+            :func:`adaptsam.data.read_frames`.
         outlined: the index of the outlined frame, from 0, or another picture of the same thing.
         masks: by structure, bool (H, W) on the outlined frame.
         model: the promptable model; the bundled one by default.
@@ -150,7 +151,7 @@ def propagate_video(
         ...     frame.index, frame.masks["structure"], frame.reports["structure"].confidence
     """
     options = settings or VideoSettings()
-    if len(frames) < 2:
+    if len(frames) < (2 if isinstance(outlined, int | np.integer) else 1):
         raise InputError("The video has one frame; nothing can be followed in it. Give at least two frames.")
     drawn = -1
     if isinstance(outlined, int | np.integer):

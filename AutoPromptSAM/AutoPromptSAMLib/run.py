@@ -94,11 +94,11 @@ class Run(BaseRun):
             bounds["slices"] = [first, volumeNode.GetImageData().GetDimensions()[2] - 1 if last == -1 else last]
         return bounds
 
-    def _show(self, event: dict) -> None:
+    def _show(self, event: dict):
         key = self.targets[event["target"]].key
         for one in event["slices"]:
             self.keep(key, one)
-        super()._show(event)
+        return super()._show(event)
 
     def keep(self, key: str, played: dict) -> None:
         """What an agent did on a slice, in place of what it did before."""

@@ -99,7 +99,7 @@ class TrainingPanel(BasePanel):
     def checkCanTrain(self) -> None:
         """Train works, or says why not; during a training it cancels."""
         node, ui = self._parameterNode, self.ui
-        lacking = packages.missing(MORE)
+        lacking = packages.lacking(MORE)
         ui.installMoreButton.visible = bool(lacking)
         if self.training is not None:
             ui.trainButton.text, ui.trainButton.enabled = _("Cancel the training"), True

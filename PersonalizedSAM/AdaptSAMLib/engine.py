@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -23,6 +24,11 @@ _ENDS = ("done", "error", "cancelled", "lost")
 def python() -> str:
     """The interpreter that the worker runs in."""
     return shutil.which("PythonSlicer") or sys.executable
+
+
+def elsewhere() -> list:
+    """The command that runs the worker on another machine, as it is set by ``AdaptSAM/WorkerCommand``; [] for here."""
+    return shlex.split(str(qt.QSettings().value("AdaptSAM/WorkerCommand", "") or ""))
 
 
 def environment() -> dict:
@@ -53,6 +59,7 @@ class Engine:
         self._handlers: dict = {}
         self._pending: list = []
         self._tasks: list = []
+        self._steps = None
         self._timer = qt.QTimer()
         self._timer.interval = INTERVAL
         self._timer.timeout.connect(self.pump)
@@ -73,11 +80,15 @@ class Engine:
         return wire.read_array(self._client.folder, name)
 
     def request(self, do: str, handler, **content) -> int:
-        """Ask the worker; ``handler`` is called with each event, the last of which is one of an end."""
+        """Ask the worker; ``handler`` is called with each event, the last of which is one of an end.
+
+        What takes longer than a moment, a handler returns as a generator: its steps are made between the window's own
+        events, and the next event waits for the last of them.
+        """
         from adaptsam.worker.client import WorkerClient
 
         if self._client is None:
-            self._client = WorkerClient(python(), environment())
+            self._client = WorkerClient(python(), environment(), command=elsewhere())
         number = self._client.request(do, **content)
         self._handlers[number] = handler
         self._timer.start()
@@ -117,14 +128,23 @@ class Engine:
             self._stepTasks()
             self._pending += self._client.events() if self._client is not None else []
             until = time.monotonic() + SLICE
-            while self._pending and time.monotonic() < until:
-                self._hand(self._pending.pop(0))
+            while (self._steps or self._pending) and time.monotonic() < until:
+                if self._steps is None:
+                    self._steps = self._hand(self._pending.pop(0))
+                if next(self._steps, self) is self:
+                    self._steps = None
         finally:
             self._pumping = False
-        if not self._handlers and not self._tasks:
+        if not self.active:
             self._timer.stop()
 
-    def _hand(self, event: dict) -> None:
+    @property
+    def active(self) -> bool:
+        """Whether anything is under way: a request, or steps in this process."""
+        return bool(self._handlers or self._tasks or self._pending or self._steps)
+
+    def _hand(self, event: dict):
+        """A generator that gives an event to its handler, and makes the steps that the handler returns."""
         number = event["id"]
         handler = self._handlers.get(number)
         if handler is None:
@@ -132,29 +152,24 @@ class Engine:
         if event["event"] in _ENDS:
             del self._handlers[number]
         try:
-            handler(event)
+            yield from handler(event) or ()
         except Exception as error:
             logging.exception("AdaptSAM: a result could not be put into the scene.")
             self.cancel(number)
             if self._handlers.pop(number, None) is not None:
-                handler(
-                    {
-                        "id": number,
-                        "event": "error",
-                        "message": _("A result could not be put into the scene: {error}").format(error=error),
-                    }
-                )
+                message = _("A result could not be put into the scene: {error}").format(error=error)
+                yield from handler({"id": number, "event": "error", "message": message}) or ()
 
     def wait(self, ended) -> None:
         """Keep the window alive until ``ended()`` is true, or nothing is under way any more."""
-        while not ended() and (self._handlers or self._tasks or self._pending):
+        while not ended() and self.active:
             self.pump()
             slicer.app.processEvents()
             time.sleep(0.005)
 
     def waitFor(self, number: int) -> None:
-        """Until a request has ended."""
-        self.wait(lambda: number not in self._handlers)
+        """Until a request has ended, and its last event was handled."""
+        self.wait(lambda: number not in self._handlers and self._steps is None)
 
     def close(self) -> None:
         """End the worker, and remove what was exchanged."""
@@ -162,6 +177,7 @@ class Engine:
         self._handlers.clear()
         self._pending.clear()
         self._tasks.clear()
+        self._steps = None
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -35,8 +35,8 @@ class Job:
         """What is told of a "progress" event."""
         raise NotImplementedError
 
-    def _hear(self, event: dict) -> None:
-        """Any other event than progress and ends."""
+    def _hear(self, event: dict):
+        """Any other event than progress and ends; what takes longer than a moment is returned as a generator of steps."""
         raise NotImplementedError
 
     def _finish(self) -> None:
@@ -63,7 +63,7 @@ class Job:
         if self._number is not None:
             self._engine.cancel(self._number)
         if self.ended is None:
-            self.ended = ("cancelled", _("The scene was closed."))
+            self.ended = ("cancelled", _("The scene was closed; the run was stopped."))
             self._tell(self._onEnd, *self.ended)
 
     def wait(self):
@@ -73,9 +73,9 @@ class Job:
             raise InputProblem(self.ended[1])
         return self
 
-    def _handle(self, event: dict) -> None:
+    def _handle(self, event: dict):
         if self.ended is not None:
-            return
+            return None
         kind = event["event"]
         if kind == "progress":
             self._progress(event["share"], event["remaining"], self._said(event))
@@ -86,7 +86,8 @@ class Job:
         elif kind in ("error", "lost"):
             self._end("error", event["message"])
         else:
-            self._hear(event)
+            return self._hear(event)
+        return None
 
     def _failed(self, message: str) -> None:
         if self.ended is None:

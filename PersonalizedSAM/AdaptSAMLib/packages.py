@@ -9,6 +9,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from AdaptSAMLib.engine import elsewhere
 from AdaptSAMLib.geometry import InputProblem
 
 #: From here on, whatever is chosen of PyTorch.
@@ -30,6 +31,11 @@ def missing(path: str = _REQUIREMENTS) -> list:
     """The requirements that are not met here; looked up by name, nothing is imported."""
     wanted = [f"torch{TORCH}", f"torchvision{TORCHVISION}", *requirements(path)]
     return [one for one in wanted if not _met(one)]
+
+
+def lacking(path: str = _REQUIREMENTS) -> list:
+    """What is missing for a run: nothing where the worker runs on another machine, which has packages of its own."""
+    return [] if elsewhere() else missing(path)
 
 
 def _met(requirement: str) -> bool:

@@ -1,6 +1,8 @@
 """What the panels of all modules have in common: their life, lists, models, a run, its results. Work is the logic's."""
 
 import os
+import shlex
+import time
 
 import qt
 import slicer
@@ -11,8 +13,11 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from AdaptSAMLib import packages, patients, results
-from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.engine import Engine, elsewhere
 from AdaptSAMLib.geometry import InputProblem
+
+#: Slices to review that are listed, the least trusted ones; and seconds between two views of a growing table.
+LISTED, READ = 500, 1.0
 
 
 class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -38,6 +43,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._items = {}
         self._reviews = []
         self._models = []
+        self._shownAt = 0.0
+        self._farewell = None
 
     # -- what a module adds
 
@@ -130,7 +137,11 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
+        self._farewell = None
+        running = self.run
         self.logic.abandon()
+        if running is not None:
+            self._farewell = running.ended[1]
         self.run = self.finished = None
         self.forget()
         self.setParameterNode(None)
@@ -139,6 +150,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.showResults()
         self._problem = None
         self.initializeParameterNode()
+        if self._farewell is not None:
+            self.ui.statusLabel.text = self._farewell
 
     def onSceneChanged(self, caller=None, event=None) -> None:
         """Lists follow the scene, once in a moment however much happens in it."""
@@ -151,7 +164,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.update()
 
     def initializeParameterNode(self) -> None:
-        self._lacking = packages.missing()
+        self._lacking = packages.lacking()
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
 
@@ -267,9 +280,17 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 if known["needed"]
                 else ""
             )
-            self.ui.modelCardLabel.text = f"{known['card']}{needs}"
+            text = f"{known['card']}{needs}"
         else:
-            self.ui.modelCardLabel.text = value
+            text = value
+        command = elsewhere()
+        if command:
+            text = (
+                _("The images are sent to another machine ({command}).").format(command=shlex.join(command))
+                + " "
+                + text
+            )
+        self.ui.modelCardLabel.text = text
 
     def onModelFile(self) -> None:
         path = qt.QFileDialog.getOpenFileName(
@@ -284,7 +305,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             packages.install(packages.wheelFolder())
             Engine.shared().close()
             self._models = []
-        self._lacking = packages.missing()
+        self._lacking = packages.lacking()
         self.update()
         self.askWorker()
 
@@ -329,8 +350,10 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.statusLabel.text = text + left
 
     def onOutcome(self, outcome) -> None:
-        if self.run is not None:
+        """Into the tables; not more often than somebody can read."""
+        if self.run is not None and time.monotonic() - self._shownAt > READ:
             self.showResults(self.run)
+            self._shownAt = time.monotonic()
 
     def onEnd(self, kind: str, message: str) -> None:
         run, self.run = self.run, None
@@ -349,19 +372,23 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The tables and boxes of a run; empty without one."""
         outcomes = run.outcomes if run is not None else []
         names = run.names if run is not None else {}
-        titles = [_("Target"), _("Structure"), _("cm³"), _("Change %"), _("Shift mm"), _("Confidence"), _("Review")]
+        unit, length = results.units(outcomes)
+        fine = results.digits(outcomes)
+        shift = _("Shift {unit}").format(unit=length)
+        titles = [_("Target"), _("Structure"), unit, _("Change %"), shift, _("Confidence"), _("Review")]
         rows = []
         for outcome in outcomes:
             for segmentId, report in outcome.reports.items():
                 row = results.summary(report)
-                figures = [results._text(row[one], digits) for one, digits in _COLUMNS]
+                figures = [results.shown(row[one], digits) for one, digits in zip(_COLUMNS, (fine, 1, 1, 2))]
                 rows.append([outcome.target.title, names[segmentId], *figures, str(row["review"])])
         if not self.hasPrior:
             titles, rows = titles[:3] + titles[5:], [row[:3] + row[5:] for row in rows]
         self._table(self.ui.resultTable, titles, rows)
         self._reviews = results.reviews(outcomes, names)
         listed = [
-            [one.target.title, one.name, str(one.index), f"{one.confidence:.2f}", one.reason] for one in self._reviews
+            [one.target.title, one.name, str(one.index), f"{one.confidence:.2f}", one.reason]
+            for one in self._reviews[:LISTED]
         ]
         self._table(self.ui.reviewTable, [_("Target"), _("Structure"), _("Slice"), _("Confidence"), _("Why")], listed)
         self.ui.plotButton.enabled = len(outcomes) > 1 and run is not None and run.ended is not None
@@ -395,8 +422,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             slicer.modules.plots.logic().ShowChartInLayout(charts[0])
 
 
-#: Of results.summary, as the table shows it, with digits after the point.
-_COLUMNS = (("volume", 2), ("change", 1), ("shift", 1), ("confidence", 2))
+#: Of results.summary, as the table shows it.
+_COLUMNS = ("volume", "change", "shift", "confidence")
 
 
 def duration(seconds: float) -> str:

@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass
 class Review:
-    """A slice to look at; ``index`` counts along ``axis`` of the array (0 for k), ``ras`` is where to look."""
+    """A slice to look at; ``index`` counts along ``axis`` of the array (0 for k), ``at`` is where to look, (i, j, k)."""
 
     target: Target
     segmentId: str
@@ -49,7 +49,12 @@ class Review:
     index: int
     confidence: float
     reason: str
-    ras: tuple
+    at: tuple
+
+    @property
+    def ras(self) -> tuple:
+        """The place in the world, in millimetres."""
+        return tuple(float(value) for value in geometry.worldOfVoxel(self.target.volumeNode, self.at))
 
 
 def setSlice(report: dict, event: dict, accepted: bool) -> None:
@@ -90,15 +95,35 @@ def _review(target: Target, segmentId: str, name: str, report: dict, one: dict, 
     if positive:
         at = list(np.insert(np.mean(positive, axis=0), 2 - axis, 0.0))
     at[2 - axis] = one["index"]
-    ras = tuple(float(value) for value in geometry.worldOfVoxel(target.volumeNode, at))
-    return Review(target, segmentId, name, axis, one["index"], one["confidence"], reason, ras)
+    return Review(target, segmentId, name, axis, one["index"], one["confidence"], reason, tuple(at))
+
+
+def amounts(report: dict) -> tuple:
+    """How much there is, and was in the prior: in cm³, or on a frame of a video in pixels."""
+    if "pixels" in report:
+        return report["pixels"], report["prior_pixels"]
+    return report["volume_cm3"], report["prior_volume_cm3"]
+
+
+def _ofVideo(outcomes) -> bool:
+    return any("pixels" in report for outcome in outcomes for report in outcome.reports.values())
+
+
+def units(outcomes) -> tuple:
+    """What amounts and shifts are counted in."""
+    return (_("pixels"), _("pixels")) if _ofVideo(outcomes) else (_("cm³"), _("mm"))
+
+
+def digits(outcomes) -> int:
+    """Of an amount, after the point."""
+    return 0 if _ofVideo(outcomes) else 2
 
 
 def summary(report: dict) -> dict:
     """The figures of one structure in one target, as the table shows them; None where there is none."""
     kept = [one["confidence"] for one in report["slices"] if one["accepted"] or one["interpolated"]]
-    volume, before = report["volume_cm3"], report["prior_volume_cm3"]
-    shift = report["centroid_shift_mm"]
+    volume, before = amounts(report)
+    shift = report.get("centroid_shift_pixels", report.get("centroid_shift_mm", float("nan")))
     return {
         "volume": volume,
         "change": 100 * (volume - before) / before if before and np.isfinite(before) else None,
@@ -111,31 +136,25 @@ def summary(report: dict) -> dict:
 
 def makeTable(outcomes, names: dict, title: str, prior: bool = True):
     """A table node with one row for each structure of each target; with changes where there is a prior."""
-    columns = {
-        _("Target"): [],
-        _("Structure"): [],
-        _("Status"): [],
-        _("Volume (cm³)"): [],
-        _("Change from prior (%)"): [],
-        _("Centroid shift (mm)"): [],
-        _("Confidence"): [],
-        _("Slices to review"): [],
-    }
+    unit, length = units(outcomes)
+    titles = [_("Target"), _("Structure"), _("Status"), _("Volume ({unit})").format(unit=unit)]
+    change, shift = _("Change from prior (%)"), _("Centroid shift ({unit})").format(unit=length)
+    columns: dict = {title: [] for title in [*titles, change, shift, _("Confidence"), _("Slices to review")]}
     for outcome in outcomes:
         for segmentId, report in outcome.reports.items():
             row = summary(report)
             values = [outcome.target.title, names[segmentId], row["status"]]
             values += [
-                _text(row["volume"], 2),
-                _text(row["change"], 1),
-                _text(row["shift"], 1),
-                _text(row["confidence"], 2),
+                shown(row["volume"], digits(outcomes)),
+                shown(row["change"], 1),
+                shown(row["shift"], 1),
+                shown(row["confidence"], 2),
                 str(row["review"]),
             ]
             for column, value in zip(columns.values(), values):
                 column.append(value)
     if not prior:
-        del columns[_("Change from prior (%)")], columns[_("Centroid shift (mm)")]
+        del columns[change], columns[shift]
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(title))
     modifying = node.StartModify()
     for name, values in columns.items():
@@ -150,7 +169,8 @@ def makeTable(outcomes, names: dict, title: str, prior: bool = True):
     return node
 
 
-def _text(value, digits: int) -> str:
+def shown(value, digits: int) -> str:
+    """A figure as people read it, or a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
@@ -170,7 +190,7 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(title))
     chart.SetTitle(title)
     chart.SetXAxisTitle(_("Image"))
-    chart.SetYAxisTitle(_("Volume (cm³)"))
+    chart.SetYAxisTitle(_("Volume ({unit})").format(unit=units(outcomes)[0]))
     made = [table, chart]
     for segmentId, name in names.items():
         values = vtk.vtkDoubleArray()
@@ -179,7 +199,7 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
             values.InsertNextValue(priorVolumes[segmentId])
         for outcome in outcomes:
             report = outcome.reports.get(segmentId)
-            values.InsertNextValue(report["volume_cm3"] if report else float("nan"))
+            values.InsertNextValue(amounts(report)[0] if report else float("nan"))
         table.AddColumn(values)
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
         series.SetAndObserveTableNodeID(table.GetID())
@@ -193,8 +213,20 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
     return made
 
 
+def bringUp(target: Target):
+    """The volume of a target as it can be seen: of a sequence, its browser is moved to the item first."""
+    if target.browserNode is None:
+        return target.volumeNode
+    target.browserNode.SetSelectedItemNumber(target.item)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
+    return target.browserNode.GetProxyNode(target.sequenceNode)
+
+
 def jump(review: Review) -> None:
-    """Show a slice in all slice views; of a sequence, its item first."""
-    if review.target.browserNode is not None:
-        review.target.browserNode.SetSelectedItemNumber(review.target.item)
+    """Show a slice in all slice views, and its image where a view shows another one."""
+    shown = bringUp(review.target).GetID()
+    for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        view = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
+        if shown not in (view.GetBackgroundVolumeID(), view.GetForegroundVolumeID()):
+            view.SetBackgroundVolumeID(shown)
     slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *review.ras, slicer.vtkMRMLSliceNode.CenteredJumpSlice)

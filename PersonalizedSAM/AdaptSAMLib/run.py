@@ -1,6 +1,5 @@
 """One run: what all modules' runs have in common. Its results appear in the scene as they come; nothing waits."""
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -55,12 +54,12 @@ class BaseRun(Job):
         return self._sequences.get(target.sequenceNode.GetID()) if target.sequenceNode is not None else None
 
     def keepItem(self, outcome) -> None:
-        """Put what was changed in a segmentation back into its sequence, if it comes from one."""
+        """Show and keep what was changed in a segmentation that is an item of a sequence."""
         target, sequence = outcome.target, self.sequenceOf(outcome.target)
         if sequence is None:
             return
-        sequence.UpdateDataNodeAtValue(outcome.segmentationNode, target.sequenceNode.GetNthIndexValue(target.item))
-        if target.browserNode is not None:
+        sequence.Modified()
+        if target.browserNode is not None and target.browserNode.GetSelectedItemNumber() == target.item:
             slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
 
     def _said(self, event: dict) -> str:
@@ -68,11 +67,11 @@ class BaseRun(Job):
         text = self.stages.get(event["stage"].rpartition(": ")[2], event["stage"])
         return text.format(title=title, done=event["done"], total=event["total"])
 
-    def _hear(self, event: dict) -> None:
+    def _hear(self, event: dict):
+        """Masks go into the scene one a step."""
         if event["event"] == "partial":
-            self._show(event)
-        elif event["event"] == "result":
-            self._take(event)
+            return self._show(event)
+        return self._take(event) if event["event"] == "result" else None
 
     def _target(self, key: str):
         """The target of that key, or None if its node was taken out of the scene meanwhile."""
@@ -80,53 +79,62 @@ class BaseRun(Job):
         node = target.sequenceNode or target.volumeNode
         return target if node.GetScene() is not None and node.GetScene() is slicer.mrmlScene else None
 
-    def _show(self, event: dict) -> None:
+    def _show(self, event: dict):
         """Slices that were just accepted, in the segmentation that will hold the result."""
         from adaptsam.worker import wire
 
         target = self._target(self.targets[event["target"]].key)
         if target is None or target.sequenceNode is not None:
             return
-        node = self._node(target)
         grown = self._partial.setdefault(target.key, {})
         shape = tuple(reversed(target.volumeNode.GetImageData().GetDimensions()))
-        changed = set()
+        changed = {one["structure"] for one in event["slices"]}
         for one in event["slices"]:
-            mask = grown.setdefault(one["structure"], np.zeros(shape, bool))
-            mask[tuple(one["index"] if axis == one["axis"] else slice(None) for axis in range(3))] = wire.unpack_mask(
-                one["mask"]
-            )
-            changed.add(one["structure"])
+            mask = grown.setdefault(one["structure"], segments.GrowingMask(shape))
+            mask.put(one["axis"], one["index"], *wire.unpack_box(one["mask"]))
         for segmentId, name in self.names.items():
             if name in changed:
-                inner, first = segments.cropped(grown[name])
-                segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode)
+                yield
+                if not self._wanted(target):
+                    return
+                self._fill(self._node(target), segmentId, *grown[name].box(), target)
 
-    def _take(self, event: dict) -> None:
+    def _take(self, event: dict):
         """A finished target."""
         from adaptsam.worker import wire
 
         target = self._target(event["target"])
         self._partial.pop(event["target"], None)
-        if target is None:
+        node = self._node(target) if target is not None else None
+        outcome = Outcome(target, node, {}, event["warnings"])
+        ids = {name: segmentId for segmentId, name in self.names.items()}
+        for one in event["structures"]:
+            if not self._wanted(target):
+                break
+            inner, where = wire.unpack_box(one["mask"])
+            segmentId = ids[one["name"]]
+            self._fill(node, segmentId, inner, tuple(part.start for part in reversed(where)), target)
+            outcome.reports[segmentId] = one["report"]
+            yield
+        if self.ended is not None:
+            return
+        if not self._wanted(target):
             self.warnings.append(
                 _("A target was removed from the scene while it was worked on; its result is left out.")
             )
             return
-        node = self._node(target)
-        outcome = Outcome(target, node, {}, event["warnings"])
-        ids = {name: segmentId for segmentId, name in self.names.items()}
-        for one in event["structures"]:
-            segmentId = ids[one["name"]]
-            inner, where = wire.unpack_box(one["mask"])
-            first = tuple(part.start for part in reversed(where))
-            segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode)
-            outcome.reports[segmentId] = one["report"]
         if target.sequenceNode is not None:
-            self._store(target, node)
+            outcome.segmentationNode = self._store(target, node)
         self.outcomes.append(outcome)
         self.warnings += [f"{target.title}: {text}" for text in event["warnings"]]
         self._tell(self._onOutcome, outcome)
+
+    def _wanted(self, target) -> bool:
+        """Whether the run goes on, and the target is still in the scene."""
+        return self.ended is None and target is not None and self._target(target.key) is not None
+
+    def _fill(self, node, segmentId: str, inner, first, target) -> None:
+        segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode)
 
     def _end(self, kind: str, message: str) -> None:
         self._partial.clear()
@@ -152,24 +160,46 @@ class BaseRun(Job):
             patients.putBeside(node, target.volumeNode)
         return node
 
-    def _store(self, target, node) -> None:
-        """Put an item's segmentation into the sequence that is played beside the images."""
+    def _store(self, target, node):
+        """Put an item's segmentation into the sequence that is played beside the images; returns the item's own node."""
         sequence = self._sequences.get(target.sequenceNode.GetID())
         if sequence is None:
-            name = f"{self.title} {target.sequenceNode.GetName()}"
-            sequence = slicer.mrmlScene.AddNewNodeByClass(
-                "vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(name)
-            )
-            sequence.SetIndexName(target.sequenceNode.GetIndexName())
-            sequence.SetIndexUnit(target.sequenceNode.GetIndexUnit())
-            sequence.SetIndexType(target.sequenceNode.GetIndexType())
-            self._sequences[target.sequenceNode.GetID()] = sequence
-            self.made.append(sequence)
-        sequence.SetDataNodeAtValue(node, target.sequenceNode.GetNthIndexValue(target.item))
-        if target.browserNode is not None and not target.browserNode.IsSynchronizedSequenceNode(sequence, False):
-            target.browserNode.AddSynchronizedSequenceNode(sequence)
-            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(target.browserNode)
-            proxy = target.browserNode.GetProxyNode(sequence)
-            if proxy is not None:
-                proxy.CreateDefaultDisplayNodes()
-                self.made.append(proxy)
+            sequence = self._sequences[target.sequenceNode.GetID()] = self._newSequence(target)
+        stored = sequence.SetDataNodeAtValue(node, target.sequenceNode.GetNthIndexValue(target.item))
+        browser = target.browserNode
+        if browser is not None and not browser.IsSynchronizedSequenceNode(sequence, False):
+            self._playBeside(target, sequence)
+        elif browser is not None and browser.GetSelectedItemNumber() == target.item:
+            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        return stored
+
+    def _newSequence(self, target):
+        name = slicer.mrmlScene.GenerateUniqueName(f"{self.title} {target.sequenceNode.GetName()}")
+        sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
+        sequence.SetIndexName(target.sequenceNode.GetIndexName())
+        sequence.SetIndexUnit(target.sequenceNode.GetIndexUnit())
+        sequence.SetIndexType(target.sequenceNode.GetIndexType())
+        self.made.append(sequence)
+        return sequence
+
+    def _playBeside(self, target, sequence) -> None:
+        """Show the items' segmentations with the images; what is edited of one stays with it, and the prior's is empty."""
+        browser = target.browserNode
+        browser.AddSynchronizedSequenceNode(sequence)
+        browser.SetMissingItemMode(sequence, slicer.vtkMRMLSequenceBrowserNode.MissingItemSetToDefault)
+        browser.SetSaveChanges(sequence, True)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        proxy, volume = browser.GetProxyNode(sequence), browser.GetProxyNode(target.sequenceNode)
+        if proxy is None:
+            return
+        proxy.CreateDefaultDisplayNodes()
+        self.made.append(proxy)
+        if volume is not None:
+            proxy.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+            proxy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+            patients.putBeside(proxy, volume)
+
+    @staticmethod
+    def _tell(callback, *values) -> None:
+        if callback is not None:
+            callback(*values)

@@ -175,6 +175,30 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
     segmentationNode.EndModify(modifying)
 
 
+class GrowingMask:
+    """A mask that comes slice by slice, with the box around it, so that showing it costs what the structure is large."""
+
+    def __init__(self, shape) -> None:
+        self._mask = np.zeros(shape, bool)
+        self._low, self._high = np.array(shape), np.zeros(3, int)
+
+    def put(self, axis: int, index: int, inner: np.ndarray, where) -> None:
+        """A slice anew: ``inner`` (bool) lies at ``where``, two slices of the axes that are left, and nothing around it."""
+        plane = self._mask[tuple(index if one == axis else slice(None) for one in range(3))]
+        others = [one for one in range(3) if one != axis]
+        plane[tuple(slice(self._low[one], self._high[one]) for one in others)] = False
+        plane[where] = inner
+        if inner.size:
+            for one, part in zip(others, where):
+                self._low[one], self._high[one] = min(self._low[one], part.start), max(self._high[one], part.stop)
+            self._low[axis], self._high[axis] = min(self._low[axis], index), max(self._high[axis], index + 1)
+
+    def box(self):
+        """The part of the mask that was ever filled, and its first voxel (i, j, k)."""
+        part = self._mask[tuple(slice(low, max(low, high)) for low, high in zip(self._low, self._high))]
+        return (part, tuple(self._low[::-1])) if part.size else (np.zeros((0, 0, 0), bool), (0, 0, 0))
+
+
 def replaceSlice(segmentationNode, segmentId: str, volumeNode, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
     """Put one slice into a segment; returns what was there. ``axis`` counts 0 for k, 1 for j, 2 for i."""
     whole = readMask(segmentationNode, segmentId, volumeNode)

@@ -83,10 +83,18 @@ class Correction:
 
     def follow(self, index: int, reach: int, onEnd=None) -> "Correction":
         """The neighbours of a slice, up to ``reach`` on both sides, from how the structure is drawn on it now."""
-        whole = segments.readMask(self._shownNode(), self.segmentId, self.volumeNode)
+        whole = segments.readMask(self.outcome.segmentationNode, self.segmentId, self.volumeNode)
         mask = whole.take(index, axis=self._axis)
+        if geometry.isColor(self.volumeNode):
+            return self._ask("follow", onEnd, index=index, mask=mask, targets=self._framesAround(reach))
         indices = [index + step for step in range(-reach, reach + 1) if step and 0 <= index + step < self._depth()]
         return self._ask("follow", onEnd, index=index, mask=mask, indices=indices)
+
+    def _framesAround(self, reach: int) -> list:
+        """The keys of the frames before and after this one in its video."""
+        own = self.outcome.target
+        others = [one.target for one in self._run.outcomes if one.target.sequenceNode is own.sequenceNode is not None]
+        return [one.key for one in others if 0 < abs(one.item - own.item) <= reach]
 
     def wait(self) -> "Correction":
         """Until the worker has answered; raises InputProblem if it could not."""
@@ -99,12 +107,16 @@ class Correction:
         """Take the last correction back; whether there was one."""
         if not self._undo:
             return False
-        for index, before in reversed(self._undo.pop()):
-            segments.replaceSlice(
-                self.outcome.segmentationNode, self.segmentId, self.volumeNode, self._axis, index, before
-            )
-        self._run.keepItem(self.outcome)
+        for outcome, index, before in reversed(self._undo.pop()):
+            self._replace(outcome, index, before)
         return True
+
+    def _replace(self, outcome, index: int, mask):
+        """One slice of a result; returns what was there."""
+        volumeNode = outcome.target.volumeNode
+        before = segments.replaceSlice(outcome.segmentationNode, self.segmentId, volumeNode, self._axis, index, mask)
+        self._run.keepItem(outcome)
+        return before
 
     def _ask(self, do: str, onEnd, **content) -> "Correction":
         self.ended, step = None, []
@@ -116,7 +128,6 @@ class Correction:
             elif kind in ("done", "cancelled", "error", "lost"):
                 if step:
                     self._undo.append(step)
-                    self._run.keepItem(self.outcome)
                 self.ended = ("done", "") if kind == "done" else ("error", event.get("message", _("Cancelled.")))
                 if onEnd is not None:
                     onEnd(*self.ended)
@@ -128,14 +139,14 @@ class Correction:
     def _take(self, event: dict):
         from adaptsam.worker import wire
 
-        index, mask = event["index"], wire.unpack_mask(event["mask"])
-        node = self.outcome.segmentationNode
-        before = segments.replaceSlice(node, self.segmentId, self.volumeNode, self._axis, index, mask)
-        results.setSlice(self.outcome.reports[self.segmentId], event, bool(mask.any()))
-        if self.prompts:
+        key, index, mask = event.get("target", self.outcome.target.key), event["index"], wire.unpack_mask(event["mask"])
+        outcome = next(one for one in self._run.outcomes if one.target.key == key)
+        before = self._replace(outcome, index, mask)
+        results.setSlice(outcome.reports[self.segmentId], event, bool(mask.any()))
+        if self.prompts and outcome is self.outcome:
             self._clear(index)
             self._add(index, event["points"], event["labels"])
-        return index, before
+        return outcome, index, before
 
     def _add(self, index: int, points, labels) -> None:
         placed = self._placed.setdefault(index, [])
@@ -177,14 +188,3 @@ class Correction:
 
     def _depth(self) -> int:
         return self.volumeNode.GetImageData().GetDimensions()[2 - self._axis]
-
-    def _shownNode(self):
-        """The segmentation that the user sees and edits: of a sequence, the one beside the shown item."""
-        target = self.outcome.target
-        if target.sequenceNode is None or target.browserNode is None:
-            return self.outcome.segmentationNode
-        sequence = self._run.sequenceOf(target)
-        shown = target.browserNode.GetSelectedItemNumber() == target.item
-        return (
-            target.browserNode.GetProxyNode(sequence) if shown and sequence is not None else None
-        ) or self.outcome.segmentationNode

@@ -8,6 +8,9 @@ from slicer.i18n import tr as _
 
 from PersonalizedSAMLib import inputs
 
+#: Settings that mean nothing for frames, which have no place in space and no window.
+_OF_VOLUMES = ("pairing", "register", "window", "location_prior", "fusion")
+
 
 class Run(BaseRun):
     """Carries segments of a prior to targets, in the worker.
@@ -49,19 +52,25 @@ class Run(BaseRun):
         names = {one: name for one, name in segments.segmentNames(segmentation).items() if one in self.chosen}
         wanted = self._withoutPrior(images.expand(targets))
         super().__init__(engine, wanted, segmentation.GetName(), names, self._copiedSegments(), **callbacks)
-        # On frames, clean-up lowered the Dice: adaptsam.propagate_video leaves it out, too.
-        frames = {"cleanup": False} if geometry.isColor(prior) else {}
-        self._settings, self._checkpoint, self._device = {**frames, **(settings or {})}, checkpoint, device
+        self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
+        if self._video:
+            self._settings = {key: value for key, value in self._settings.items() if key not in _OF_VOLUMES}
+            self.stages = {"prior": _("Learning from the outlined frame"), "segment": _("Frame {done} of {total}")}
+
+    @property
+    def _video(self) -> bool:
+        return geometry.isColor(self.prior)
 
     def _begin(self):
-        """Reads one structure a step, then asks the worker."""
-        structures = []
+        """Reads one structure or image a step, then asks the worker."""
+        structures, targets = [], []
         try:
             for _segmentId, name, mask in inputs.masks(self.prior, self.segmentation, self.chosen):
                 structures.append({"name": name, "mask": mask})
                 yield
                 if self.ended is not None:
                     return
+            kind = patients.modality(self.prior) or ("CT" if images.looksLikeCT(self.prior) else "")
             for one in self.targets:
                 if geometry.isColor(one.volumeNode) != geometry.isColor(self.prior):
                     raise InputProblem(
@@ -69,12 +78,15 @@ class Run(BaseRun):
                             name=one.title, prior=self.prior.GetName()
                         )
                     )
-            kind = patients.modality(self.prior) or ("CT" if images.looksLikeCT(self.prior) else "")
+                targets.append({**images.described(one.volumeNode, kind), "key": one.key})
+                yield
+                if self.ended is not None:
+                    return
             content = {
                 "run": self.key,
                 "prior": images.described(self.prior, kind),
                 "structures": structures,
-                "targets": [{**images.described(one.volumeNode, kind), "key": one.key} for one in self.targets],
+                "targets": targets,
                 "settings": self._settings,
                 "checkpoint": self._checkpoint,
                 "device": self._device,
@@ -83,14 +95,24 @@ class Run(BaseRun):
             self._end("error", str(error))
             return
         self._progress(0.0, None, _("Starting"))
-        self._number = self._engine.request("propagate", self._handle, **content)
+        if self._video:
+            self._number = self._engine.request("track", self._handle, drawn=self._drawn(), **content)
+        else:
+            self._number = self._engine.request("propagate", self._handle, **content)
+
+    def _drawn(self) -> int:
+        """Where the outlined frame stands among the targets, which lack it; -1 for another picture, or several videos."""
+        sequences = {one.sequenceNode for one in self.targets}
+        if len(sequences) != 1 or None in sequences:
+            return -1
+        return images.itemOf(self.prior, sequences.pop())
 
     def _summarise(self) -> None:
         title = _("{name} carried on").format(name=self.title)
         self.made.append(results.makeTable(self.outcomes, self.names, title))
         segmentation = self.segmentation.GetSegmentation()
         if len(self.outcomes) > 1 and all(segmentation.GetSegment(one) for one in self.names):
-            before = {key: one["prior_volume_cm3"] for key, one in self.outcomes[0].reports.items()}
+            before = {key: results.amounts(one)[1] for key, one in self.outcomes[0].reports.items()}
             colors = {key: segmentation.GetSegment(key).GetColor() for key in self.names}
             self.made += results.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"), before)
 

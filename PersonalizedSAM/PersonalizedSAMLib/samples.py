@@ -35,7 +35,7 @@ def register() -> None:
 
 def load(sampleName: str) -> list:
     """Make a sample and put it into the scene; returns its nodes, the prior's volume and segmentation first."""
-    if packages.missing():
+    if packages.lacking():
         raise InputProblem(_("Open PersonalizedSAM and install its Python packages first: they make the sample."))
     engine, sample = Engine.shared(), _Sample()
     engine.waitFor(engine.request("sample", sample.take, name=SAMPLES[sampleName][0]))

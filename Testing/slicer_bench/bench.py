@@ -58,6 +58,11 @@ def start() -> Any:
     return application
 
 
+def applicationLogic() -> Any:
+    """Slicer's application logic with the scene, for views."""
+    return _kept[1]
+
+
 def _keepNone() -> None:
     """PySide6 releases None once too often at every call of a slot; before Python 3.12 that ends the process one day."""
     if sys.version_info < (3, 12):
@@ -104,7 +109,7 @@ def _logics(slicer: Any) -> None:
 
 
 def clear() -> None:
-    """The scene as it was at the start: what is there since then is removed."""
+    """The scene as it was at the start, node by node and without the events of a closing scene."""
     import slicer
 
     scene = slicer.mrmlScene

@@ -1,11 +1,10 @@
-"""What the modules cost beside `adaptsam` called directly on the same volumes: CPU time and peak memory (Linux).
+"""What AutoPromptSAM costs beside `adaptsam` called directly on the same volumes, in CPU time (Linux); costs.py has the other.
 
-    python Testing/slicer_bench/overhead.py
     python Testing/slicer_bench/overhead.py --agents 5
 
 CPU time of the run alone, after imports and the first look at the model; of the module, the worker's and the window's.
-With --agents, of AutoPromptSAM with agents of random weights, so many times, in turns, on images that nobody has seen;
-medians; and what two targets cost beside one, whose decoding is told apart.
+Agents of random weights, so many times, in turns, on images that nobody has seen; medians; and what two targets cost
+beside one, whose decoding is told apart.
 """
 
 from __future__ import annotations
@@ -27,57 +26,8 @@ import psutil
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
 
 from slicer_bench import bench
-from slicer_bench.conftest import QUICK, segmentationNode, volumeNode
+from slicer_bench.conftest import volumeNode
 from thorax import thorax
-
-DIRECT = """
-import json, resource, sys, time
-sys.path[:0] = sys.argv[1:3]
-from dataclasses import replace
-from thorax import thorax
-from adaptsam.propagate import PropagationSettings, propagate
-from adaptsam.sam import load_sam
-from slicer_bench.conftest import QUICK
-model = load_sam()
-prior, target = thorax(), thorax(shift_mm=(6, 4, 0), seed=1)
-volumes = [replace(one.volume, array=one.volume.array.astype(np.int16)) for one in (prior, target)]
-start = time.process_time()
-propagate(volumes[0], prior.structures, [volumes[1]], names=["heart"], model=model, settings=PropagationSettings(**QUICK))
-print(json.dumps({"cpu": time.process_time() - start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
-"""
-
-
-def direct() -> dict[str, float]:
-    command = [sys.executable, "-c", DIRECT, *sys.path[:2]]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
-
-
-def module() -> dict[str, float]:
-    bench.start()
-    from AdaptSAMLib.engine import Engine
-
-    from PersonalizedSAM import PersonalizedSAMLogic
-
-    engine, logic = Engine.shared(), PersonalizedSAMLogic()
-    prior = volumeNode(thorax(), "Planning")
-    contours = segmentationNode(thorax(), prior)
-    target = volumeNode(thorax(shift_mm=(6, 4, 0), seed=1), "Week 3")
-    engine.waitFor(engine.request("hello", lambda event: None))
-    worker = psutil.Process(engine.pid)
-    before, own, memory = sum(worker.cpu_times()[:2]), 0.0, psutil.Process().memory_info().rss
-    run = logic.propagate(prior, contours, [target], segments=["heart"], settings=QUICK, wait=False)
-    while run.ended is None:
-        start = time.thread_time()
-        engine.pump()
-        own += time.thread_time() - start
-        time.sleep(0.01)
-    cpu = sum(worker.cpu_times()[:2]) - before
-    status = Path(f"/proc/{engine.pid}/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    window = (psutil.Process().memory_info().rss - memory) / 2**20
-    engine.close()
-    return {"cpu": cpu, "window cpu": own, "peak": peak, "window memory": window}
-
 
 #: Agents on a volume of its own each time, once to fill the store and once with everything encoded.
 DIRECT_AGENTS = """
@@ -166,16 +116,11 @@ def in_module(engine: Any, logic: Any, node: Any, paths: list[str]) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, metavar="N", help="AutoPromptSAM, N times")
+    parser.add_argument("--agents", type=int, metavar="N", default=5, help="so many times")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["ADAPTSAM_CACHE"] = cache  # nothing was encoded before
-        if args.agents:
-            agents(args.agents)
-            return
-        for name, figures in (("direct", direct()), ("module", module())):
-            rounded = {key: round(value, 2) for key, value in figures.items()}
-            print(name, rounded, "(CPU in s, memory in MiB)", flush=True)
+        agents(args.agents)
 
 
 if __name__ == "__main__":

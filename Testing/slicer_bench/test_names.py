@@ -1,7 +1,8 @@
 """Every name of Slicer's that the modules use is one that Slicer has, called as Slicer wants to be called.
 
-``slicer_names.json`` keeps the signatures of what cannot be had here, read from Slicer's sources at the commit it names;
-MRML, VTK and Qt classes are asked themselves. ctkCollapsibleButton and PyTorchUtils were read from CTK and SlicerPyTorch.
+``slicer_names.json`` keeps the signatures of what cannot be had here, and the names of all methods of MRML and VTK that
+the modules call, held by ``read_names.py`` to the sources of Slicer 5.10, 5.12 and 5.13. MRML, VTK and Qt 6 classes are
+asked themselves, too. ctkCollapsibleButton and PyTorchUtils were read from CTK and SlicerPyTorch.
 """
 
 from __future__ import annotations
@@ -81,11 +82,24 @@ def test_slicer_has_what_is_asked_of_it(application: Any) -> None:
     assert unknown == []
 
 
+def test_every_method_was_looked_up_in_the_sources_of_all_versions_and_is_one_of_slicer_core(application: Any) -> None:
+    import slicer
+    import vtk
+    from slicer_bench.read_names import methods_used
+
+    used_here = methods_used(FILES)
+    assert used_here <= set(KEPT["methods"]), "run Testing/slicer_bench/read_names.py"
+    classes = [one for module in (slicer, vtk) for one in vars(module).values() if isinstance(one, type)]
+    assert used_here <= {name for one in classes for name in dir(one)}
+    assert len(KEPT["versions"]) == 3
+
+
 def test_qt_and_vtk_have_what_is_asked_of_them(application: Any) -> None:
     import sys
 
     import vtk
 
+    assert {parts[1] for _, parts, _ in used("qt")} <= set(KEPT["qt"]), "is it in Qt 5.15 and in Qt 6? Then add it"
     for root, module in (("qt", sys.modules["qt"]), ("vtk", vtk)):
         for where, parts, _call in used(root):
             target: Any = module
@@ -145,7 +159,8 @@ def test_other_signatures_of_slicers_are_kept_to(application: Any) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda one: str(one.relative_to(bench.REPOSITORY)))
 def test_nothing_heavy_is_imported_at_file_scope(path: Path) -> None:
     allowed = {"slicer", "vtk", "qt", "ctk", "numpy", "AdaptSAMLib", "PersonalizedSAMLib", "AutoPromptSAMLib"}
-    standard = {"base64", "dataclasses", "importlib", "logging", "os", "shutil", "sys", "time", "typing", "unittest"}
+    standard = {"base64", "dataclasses", "importlib", "logging", "os", "shlex", "shutil", "sys", "time", "typing"}
+    standard |= {"unittest"}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -47,7 +47,7 @@ def test_torch_comes_through_its_extension_and_the_rest_from_pip(
     from AdaptSAMLib import packages
     from AdaptSAMLib.geometry import InputProblem
 
-    monkeypatch.setattr(packages, "missing", lambda: ["torch>=2.6", "monai>=1.5.1"])
+    monkeypatch.setattr(packages, "missing", lambda *_: ["torch>=2.6", "monai>=1.5.1"])
     with pytest.raises(InputProblem, match="The PyTorch extension is not installed"):
         packages.install()
     assert installed == []
@@ -67,7 +67,7 @@ def test_torch_comes_through_its_extension_and_the_rest_from_pip(
 def test_a_folder_of_wheels_is_enough(installed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from AdaptSAMLib import packages
 
-    monkeypatch.setattr(packages, "missing", lambda: ["torch>=2.6", "POT>=0.9.5"])
+    monkeypatch.setattr(packages, "missing", lambda *_: ["torch>=2.6", "POT>=0.9.5"])
     packages.install("/wheels")
     assert all(one[:3] == ["--no-index", "--find-links", "/wheels"] for one in installed)
     assert installed[1][3:] == ["POT>=0.9.5"]

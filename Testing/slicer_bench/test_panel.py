@@ -118,7 +118,7 @@ def test_the_panels_choices_become_adaptsams_settings(scene: Any, engine: Any) -
 def test_missing_packages_are_told_and_offered(panel: Any, visits: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
     from AdaptSAMLib import packages
 
-    monkeypatch.setattr(packages, "missing", lambda: ["monai>=1.5.1", "torch>=2.6"])
+    monkeypatch.setattr(packages, "missing", lambda *_: ["monai>=1.5.1", "torch>=2.6"])
     panel.initializeParameterNode()
     assert panel.ui.installButton.visible
     assert panel.ui.statusLabel.text == "2 Python packages are missing; install them first."
@@ -177,12 +177,18 @@ def test_apply_cancel_review_correct_and_accept(
     assert panel._parameterNode.targets == [prior]
 
 
-def test_closing_the_scene_empties_the_panel(panel: Any, scene: Any, visits: Visits) -> None:
-    from slicer_bench import bench
+def test_closing_the_scene_during_a_run_ends_it_with_a_sentence_and_empties_the_panel(
+    panel: Any, engine: Any, scene: Any, visits: Visits, until: Callable[..., None]
+) -> None:
+    import slicer
 
     panel.initializeParameterNode()
-    panel.onSceneStartClose()
-    bench.clear()
-    panel.onSceneEndClose()
+    tick(panel.ui.segmentList, "tumour", False)
+    panel.ui.applyButton.click()
+    until(lambda: engine.busy)
+    slicer.mrmlScene.Clear()
+    assert panel.run is None
+    assert panel.ui.statusLabel.text == "The scene was closed; the run was stopped."
+    until(lambda: not engine.busy)
     assert panel.ui.segmentList.count == 0
     assert not panel.ui.applyButton.enabled

@@ -59,7 +59,7 @@ def test_a_clip_is_loaded_as_a_sequence_with_its_contour(
     from AdaptSAMLib import packages, segments
     from PersonalizedSAMLib import samples
 
-    monkeypatch.setattr(packages, "missing", list)
+    monkeypatch.setattr(packages, "missing", lambda *_: [])
     volume, contours, sequence, browser = samples.load("PersonalizedSAMEndoscopy")
     assert sequence.GetNumberOfDataNodes() == browser.GetNumberOfItems() == 25
     assert browser.GetProxyNode(sequence) is volume

@@ -258,3 +258,28 @@ def test_segments_of_one_name_are_told_apart(visits: tuple[Any, Any, Any]) -> No
     contours.GetSegmentation().GetSegment("id-heart").SetName("tumour")
     assert list(segments.segmentNames(contours).values()) == ["tumour", "tumour (2)"]
     assert thorax().structures.names == ("tumour", "heart")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_growing_mask_is_what_its_slices_are_and_its_box_holds_them(scene: Any, axis: int) -> None:
+    from AdaptSAMLib.segments import GrowingMask
+
+    from adaptsam.worker import wire
+
+    rng = np.random.default_rng(axis)
+    shape = (6, 8, 10)
+    grown, expected = GrowingMask(shape), np.zeros(shape, bool)
+    assert grown.box()[0].size == 0
+    for index in (2, 4, 2, 3):
+        flat = rng.random(tuple(np.delete(shape, axis))) > 0.8
+        flat[0], flat[:, -1] = False, False
+        grown.put(axis, index, *wire.unpack_box(wire.pack_mask(flat)))
+        expected[tuple(index if one == axis else slice(None) for one in range(3))] = flat
+    inner, first = grown.box()
+    found = np.zeros(shape, bool)
+    i, j, k = first
+    found[k : k + inner.shape[0], j : j + inner.shape[1], i : i + inner.shape[2]] = inner
+    assert np.array_equal(found, expected)
+    assert inner.shape[axis] == 3
+    grown.put(axis, 3, *wire.unpack_box(wire.pack_mask(np.zeros_like(flat))))
+    assert grown.box()[0].sum() == expected.sum() - expected.take(3, axis=axis).sum()

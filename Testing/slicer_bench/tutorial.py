@@ -5,7 +5,7 @@
     python Testing/slicer_bench/tutorial.py endoscopy --output docs/slicer --frames FOLDER --masks FOLDER
     python Testing/slicer_bench/tutorial.py lung --output docs/slicer --image CT_FOLDER --mask RTSTRUCT
 
-Panels are grabbed from Qt. Slices are drawn from the nodes with matplotlib: the bench has no slice views.
+Panels are grabbed from Qt; slices are drawn by Slicer's own slice view, off screen.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
-mpl.use("Agg")
-
 from slicer_bench import bench
 
 
 class Heartbeat:
-    """How long Qt's event loop did not come round, and how long handling the worker's events took of it."""
+    """How long Qt's event loop did not come round, and what the window's thread did of it.
+
+    On a machine that others use, the wall clock counts their work too; the thread's CPU time is the window's own.
+    """
 
     def __init__(self, engine: Any) -> None:
         from PySide6.QtCore import QTimer
 
-        self.longest, self.longestPump, self.pumpCpu = 0.0, 0.0, 0.0
-        self._last = time.perf_counter()
+        self.longest, self.longestCpu, self.longestPump, self.pumpCpu = 0.0, 0.0, 0.0, 0.0
+        self._last, self._lastCpu = time.perf_counter(), time.thread_time()
         self._timer = QTimer()
         self._timer.setProperty("interval", 5)
         self._timer.timeout.connect(self._beat)
@@ -42,12 +42,27 @@ class Heartbeat:
         engine._timer.timeout.connect(lambda: self._pumped(engine))
 
     def _beat(self) -> None:
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.thread_time()
         self.longest, self._last = max(self.longest, now - self._last), now
+        self.longestCpu, self._lastCpu = max(self.longestCpu, cpu - self._lastCpu), cpu
 
     def rest(self) -> None:
-        """Count anew from here."""
-        self._last = time.perf_counter()
+        """Leave out what was until now: pictures, which no user takes."""
+        self._last, self._lastCpu = time.perf_counter(), time.thread_time()
+
+    def anew(self) -> None:
+        """Count from here on."""
+        self.longest, self.longestCpu, self.longestPump, self.pumpCpu = 0.0, 0.0, 0.0, 0.0
+        self.rest()
+
+    def __str__(self) -> str:
+        wall, cpu, pump, pumpCpu = (
+            round(1000 * one) for one in (self.longest, self.longestCpu, self.longestPump, self.pumpCpu)
+        )
+        return (
+            f"the event loop was blocked for {wall} ms at most ({cpu} ms of the window's own CPU time); "
+            f"the worker's events took {pump} ms at a time at most ({pumpCpu} ms of CPU)"
+        )
 
     def _pumped(self, engine: Any) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
@@ -66,6 +81,7 @@ class Driver:
         self.application = bench.start()
         from AdaptSAMLib.engine import Engine
         from PySide6 import QtWidgets
+        from slicer_bench.views import SliceView
 
         self.output, self.name, self.count = output, name, 0
         output.mkdir(parents=True, exist_ok=True)
@@ -79,6 +95,7 @@ class Driver:
         self.panel.enter()
         self.until(lambda: self.panel.models)
         self.heart = Heartbeat(self.engine)
+        self.view = SliceView(bench.applicationLogic())
 
     def makePanel(self, window: Any) -> Any:
         from PersonalizedSAM import PersonalizedSAMWidget
@@ -97,7 +114,7 @@ class Driver:
         for _ in range(5):
             self.application.processEvents()
         self.window.grab().save(str(self.output / f"{self.name}-{what}.png"))
-        self.heart.rest()  # a user takes no pictures
+        self.heart.rest()
 
     def tickOnly(self, names: list[str]) -> None:
         node = self.panel.parameterNode
@@ -108,41 +125,43 @@ class Driver:
     def run(self) -> Any:
         """Click Apply, picture half-way, wait for the end."""
         assert self.panel.ui.applyButton.enabled, self.panel.ui.applyButton.toolTip
-        self.heart.longest = 0.0
-        self.heart.rest()
+        self.heart.anew()
         start = time.monotonic()
         self.panel.ui.applyButton.click()
         self.until(lambda: self.panel.ui.progressBar.value > 500 or self.panel.run is None)
         self.picture("running")
         self.until(lambda: self.panel.run is None)
         print(f"{self.name}: {self.panel.ui.statusLabel.text}")
-        print(
-            f"{self.name}: {time.monotonic() - start:.0f} s; event loop blocked for {1000 * self.heart.longest:.0f} ms at most; events handled in {1000 * self.heart.longestPump:.0f} ms at most ({1000 * self.heart.pumpCpu:.0f} ms of CPU)"
-        )
+        print(f"{self.name}: {time.monotonic() - start:.0f} s; {self.heart}")
         self.picture("done")
         return self.panel.finished
 
-    def slice(self, what: str, outcome: Any, segmentId: str, index: int, correction: Any = None) -> None:
-        """A slice of a target with its contour and prompts, as they are in the scene."""
-        import matplotlib.pyplot as plt
-        from AdaptSAMLib import geometry, segments
+    def slice(self, what: str, outcome: Any, index: int | None = None) -> None:
+        """The red slice view on a target's slice, as Slicer draws it; the slice that it is on by default."""
+        import slicer
+        from AdaptSAMLib import results
 
-        volume = outcome.target.volumeNode
-        image = geometry.pixels(volume)[index]
-        mask = segments.readMask(outcome.segmentationNode, segmentId, volume)[index]
-        color = outcome.segmentationNode.GetSegmentation().GetSegment(segmentId).GetColor()
-        figure, axes = plt.subplots(figsize=(5, 5), dpi=110)
-        limits = {} if image.ndim == 3 else {"cmap": "gray", "vmin": -910, "vmax": 590}
-        axes.imshow(image, **limits)
-        if mask.any():
-            axes.contour(mask, [0.5], colors=[color], linewidths=1.4)
-        report = next((one for one in outcome.reports[segmentId]["slices"] if one["index"] == index), None)
-        for (x, y), label in zip(report["points"], report["labels"], strict=True) if report else ():
-            axes.plot(x, y, "o", color="#33dd33" if label else "#ee3333", markeredgecolor="white", markersize=6)
-        axes.set_title(f"{outcome.target.title}, slice {index}", fontsize=9)
-        axes.axis("off")
-        figure.savefig(self.output / f"{self.name}-{what}.png", bbox_inches="tight")
-        plt.close(figure)
+        target = outcome.target
+        shown = results.bringUp(target)
+        if index is not None:
+            self.look(shown, index)
+        proxy = target.browserNode and target.browserNode.GetProxyNode(self.panel.finished.sequenceOf(target))
+        for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+            node = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode")
+            node.GetDisplayNode().SetOpacity2DFill(0.15)
+            node.GetDisplayNode().SetVisibility(node is (proxy or outcome.segmentationNode))
+        self.view.save(self.output / f"{self.name}-{what}.png")
+        self.heart.rest()
+
+    def look(self, volume: Any, index: int) -> None:
+        """Bring a slice of a volume into the red view, and fit it."""
+        import slicer
+        from AdaptSAMLib import geometry
+
+        self.view.show(volume)
+        i, j, _ = volume.GetImageData().GetDimensions()
+        ras = geometry.worldOfVoxel(volume, [(i - 1) / 2, (j - 1) / 2, index])
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *ras, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
 
     def close(self) -> None:
         self.panel.cleanup()
@@ -172,14 +191,14 @@ def correct(driver: Driver, run: Any, name: str) -> None:
     review = panel._reviews[0]
     outcome = next(one for one in run.outcomes if one.target is review.target)
     panel.ui.promptsButton.click()
-    driver.slice("review", outcome, review.segmentId, review.index)
+    driver.slice("review", outcome)
     start = time.monotonic()
     panel.ui.rerunButton.click()
     driver.until(lambda: panel.ui.statusLabel.text != "Correcting")
     print(
         f"{driver.name}: slice {review.index} of {review.name} run again in {time.monotonic() - start:.2f} s: {panel.ui.statusLabel.text}"
     )
-    driver.slice("corrected", outcome, review.segmentId, review.index)
+    driver.slice("corrected", outcome)
     driver.picture("correction")
     panel.ui.undoButton.click()
 
@@ -196,9 +215,7 @@ def visits(driver: Driver, _args: argparse.Namespace) -> None:
     driver.picture("ready")
     run = driver.run()
     for segmentId in run.names:
-        driver.slice(
-            f"result-{run.names[segmentId].lower()}", run.outcomes[0], segmentId, middle(run.outcomes[0], segmentId)
-        )
+        driver.slice(f"result-{run.names[segmentId].lower()}", run.outcomes[0], middle(run.outcomes[0], segmentId))
     correct(driver, run, "visits")
 
 
@@ -258,7 +275,9 @@ def endoscopy(driver: Driver, args: argparse.Namespace) -> None:
         for one in run.outcomes
     ]
     print(f"{driver.name}: Dice over {len(values)} frames {np.mean(values):.3f}")
-    driver.slice("result", run.outcomes[0], "polyp", 0)
+    for number in (0, len(run.outcomes) // 2, len(run.outcomes) - 1):
+        driver.slice(f"result-{number}", run.outcomes[number], 0)
+    correct(driver, run, "endoscopy")
 
 
 def addVolume(volume: Any, name: str) -> Any:
@@ -302,7 +321,7 @@ def lung(driver: Driver, args: argparse.Namespace) -> None:
     for number, truth in enumerate(later.structures.structures):
         found = segments.readMask(run.outcomes[0].segmentationNode, f"s{number}", week)
         print(f"{driver.name}: {truth.name}: Dice {dice(found, truth.mask):.3f}")
-        driver.slice(f"result-{number}", run.outcomes[0], f"s{number}", middle(run.outcomes[0], f"s{number}"))
+        driver.slice(f"result-{number}", run.outcomes[0], middle(run.outcomes[0], f"s{number}"))
     correct(driver, run, "lung")
 
 

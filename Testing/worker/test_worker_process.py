@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from thorax import Case, dice_of, thorax
 
-from adaptsam.data.volume import Volume
+from adaptsam.data.volume import Geometry, Volume
 from adaptsam.propagate import PropagationSettings, propagate
+from adaptsam.propagate_video import VideoSettings, propagate_video
 from adaptsam.worker import wire
 from adaptsam.worker.client import WorkerClient
 
@@ -92,6 +94,45 @@ def test_a_run_gives_what_the_package_gives_and_a_correction_follows(worker: Wor
     events = collect(worker, worker.request("follow", mask=drawn, indices=[best["index"] + 1], **asked))
     assert events[0]["event"] == "slice"
     assert events[-1]["event"] == "done"
+
+
+def test_a_video_is_followed_as_the_package_follows_it_and_its_frames_can_be_corrected(worker: WorkerClient) -> None:
+    rows, columns = np.indices((96, 96))
+    masks = [(columns - x) ** 2 + (rows - 48) ** 2 <= 20**2 for x in (30, 40, 50, 60)]
+    frames = [np.where(one[..., None], (210, 120, 110), (60, 90, 120)).astype(np.uint8) for one in masks]
+    volumes = [Volume(one[None], Geometry((1, 96, 96), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))) for one in frames]
+    content = {
+        "run": "video",
+        "prior": described(volumes[1]),
+        "structures": [{"name": "disc", "mask": wire.pack_mask(masks[1][None])}],
+        "targets": [described(volumes[n], key=f"f{n}") for n in (0, 2, 3)],
+        "settings": {"acceptance": "off", "p2sam.positives": [1, 2]},
+        "drawn": 1,
+    }
+    events = collect(worker, worker.request("track", **content))
+    assert events[-1]["event"] == "done", events[-1]
+    results = [event for event in events if event["event"] == "result"]
+    assert [one["target"] for one in results] == ["f0", "f2", "f3"]
+    settings = VideoSettings(acceptance="off", p2sam=replace(VideoSettings().p2sam, positives=(1, 2)))
+    expected = list(propagate_video(frames, 1, {"disc": masks[1]}, settings=settings))
+    for result, made in zip(results, (expected[0], *expected[2:]), strict=True):
+        [one] = result["structures"]
+        assert np.array_equal(wire.unpack_mask(one["mask"])[0], made.masks["disc"])
+        assert one["report"]["pixels"] == made.reports["disc"].area
+        assert one["report"]["slices"][0]["confidence"] == made.reports["disc"].confidence
+    shares = [event["share"] for event in events if event["event"] == "progress"]
+    assert shares == sorted(shares)
+
+    asked = {"run": "video", "target": "f3", "structure": "disc", "index": 0}
+    events = collect(worker, worker.request("correct", points=[[60, 48], [4, 4]], labels=[1, 0], **asked))
+    again = wire.unpack_mask(events[0]["mask"])
+    assert again[48, 60]
+    assert not again[4, 4]
+    drawn = wire.pack_mask(masks[3])
+    events = collect(worker, worker.request("follow", mask=drawn, targets=["f2", "f0"], **asked))
+    assert [event.get("target") for event in events] == ["f2", "f0", None]
+    [event] = collect(worker, worker.request("follow", mask=drawn, targets=["f9"], **asked))
+    assert "does not remember this frame" in event["message"]
 
 
 def test_a_wrong_request_gives_a_sentence_and_the_worker_goes_on(worker: WorkerClient) -> None:

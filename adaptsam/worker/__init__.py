@@ -5,6 +5,6 @@ Images travel as .npy files in FOLDER, masks within the lines (:mod:`adaptsam.wo
 last runs stay alive between requests (:mod:`adaptsam.worker.session`), so that a correction only decodes.
 
 :class:`~adaptsam.worker.client.WorkerClient` is the other end. It needs the standard library and NumPy alone, never
-blocks, and gives a sentence when the process is gone. Whatever carries lines and a folder of files to another machine
-can stand in for the pipe.
+blocks, and gives a sentence when the process is gone. On another machine, with ``-`` for FOLDER, images travel in the
+lines, so that whatever carries a process's stdin and stdout there (``ssh HOST python -m adaptsam.worker -``) is enough.
 """

@@ -1,4 +1,7 @@
-"""``python -m adaptsam.worker FOLDER``: requests from stdin one after the other, cancelling at any time."""
+"""``python -m adaptsam.worker FOLDER``: requests from stdin one after the other, cancelling at any time.
+
+With ``-`` for FOLDER, images come and go in the pipe, for another machine: ``ssh HOST python -m adaptsam.worker -``.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,29 @@ import os
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from adaptsam.errors import AdaptSAMError, Cancelled
+from adaptsam.errors import AdaptSAMError, Cancelled, OutputError
 from adaptsam.worker import wire
 
 
 class Server:
-    """Reads requests, runs them in order, and writes their events."""
+    """Reads requests, runs them in order, and writes their events.
 
-    def __init__(self, requests: TextIO, events: TextIO, folder: Path) -> None:
-        self._requests, self._events, self._folder = requests, events, folder
+    Args:
+        requests: lines of JSON.
+        events: the same, of what is told.
+        folder: of images; removed at the end.
+        shared: whether the other end sees that folder. If not, files travel in the lines.
+    """
+
+    def __init__(self, requests: TextIO, events: TextIO, folder: Path, shared: bool = True) -> None:
+        self._requests, self._events, self._folder, self._shared = requests, events, folder, shared
+        self._arriving = wire.ArrivingFiles(folder)
         self._queue: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
 
@@ -38,8 +50,9 @@ class Server:
         number = int(request["id"])
 
         def emit(event: str, **content: object) -> None:
-            self._events.write(wire.to_line({"id": number, "event": event, **content}))
-            self._events.flush()
+            if not self._shared and "array" in content:
+                self._send(str(content["array"]))
+            self._tell({"id": number, "event": event, **content})
 
         def check() -> None:
             if number in self._cancelled:
@@ -47,6 +60,8 @@ class Server:
 
         try:
             check()
+            if "problem" in request:
+                raise OutputError(request["problem"])
             answer(request, emit, check)
             emit("done")
         except Cancelled:
@@ -59,13 +74,29 @@ class Server:
             logging.exception("A request failed.")
             emit("error", message=_unexpected(error))
 
+    def _tell(self, message: wire.Message) -> None:
+        self._events.write(wire.to_line(message))
+        self._events.flush()
+
+    def _send(self, name: str) -> None:
+        for piece in wire.file_lines(self._folder, name):
+            self._tell({"event": "file", **piece})
+        (self._folder / name).unlink()
+
     def _listen(self) -> None:
+        problem = ""
         for line in self._requests:
             message = wire.from_line(line)
             if message["do"] == "cancel":
                 self._cancelled.add(int(message["id"]))
+            elif message["do"] == "file":
+                try:
+                    self._arriving.take(message)
+                except AdaptSAMError as error:
+                    problem = problem or str(error)
             else:
-                self._queue.put(message)
+                self._queue.put(message | ({"problem": problem} if problem else {}))
+                problem = ""
         # The window is gone: images of a patient must not lie about, and nobody waits for the work.
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(0)
@@ -85,7 +116,9 @@ def main() -> None:
     events = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    Server(sys.stdin, events, Path(sys.argv[1])).run()
+    shared = sys.argv[1] != "-"
+    folder = Path(sys.argv[1]) if shared else Path(tempfile.mkdtemp(prefix="adaptsam-"))
+    Server(sys.stdin, events, folder, shared).run()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ class WorkerClient:
     Args:
         python: the interpreter that runs the worker; PythonSlicer in Slicer.
         environment: of the worker; this process's by default.
-        launch: starts it, here or elsewhere.
+        launch: starts it.
+        command: what to start where the worker runs on another machine, with the worker's FOLDER as ``-``, for example
+            ``["ssh", "-T", "-o", "BatchMode=yes", "gpu", "python", "-m", "adaptsam.worker", "-"]``. Images are sent
+            through its pipe then. No port is opened; who may connect is ssh's matter.
 
     Attributes:
         log: the last lines that the worker wrote to its stderr, for people who look for a fault.
@@ -71,8 +75,9 @@ class WorkerClient:
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
         launch: Launch = launch_here,
+        command: Sequence[str] | None = None,
     ) -> None:
-        self._python, self._launch = python, launch
+        self._python, self._launch, self._command = python, launch, list(command or ())
         self._environment = dict(os.environ if environment is None else environment)
         self._folder: Path | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -158,10 +163,11 @@ class WorkerClient:
     def _start(self) -> None:
         if self._folder is None or not self._folder.is_dir():
             self._folder = Path(tempfile.mkdtemp(prefix="adaptsam-"))
-        process = self._launch([self._python, "-m", "adaptsam.worker", str(self._folder)], self._environment)
+        here = [self._python, "-m", "adaptsam.worker", str(self._folder)]
+        process = self._launch(self._command or here, self._environment)
         self._process, self._outbox = process, queue.SimpleQueue()
-        for job in (self._listen, self._drain):
-            threading.Thread(target=job, args=(process,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(process, self._folder), daemon=True).start()
+        threading.Thread(target=self._drain, args=(process,), daemon=True).start()
         threading.Thread(target=self._write, args=(process, self._outbox, self._folder), daemon=True).start()
 
     def _write(
@@ -170,26 +176,47 @@ class WorkerClient:
         outbox: queue.SimpleQueue[wire.Message | None],
         folder: Path,
     ) -> None:
-        """The thread that sends: arrays to files, then the line."""
+        """The thread that sends: arrays to files or in lines before, then the line."""
         assert process.stdin is not None
+        pipe = process.stdin
+
+        def send(array: np.ndarray) -> str:
+            name = ""
+            for piece in wire.array_lines(array):
+                pipe.write(wire.to_line({"do": "file", **piece}))
+                name = piece["name"]
+            return name
+
+        def write(array: np.ndarray) -> str:
+            return wire.write_array(folder, array)
+
+        hand_over = send if self._command else write
         while (message := outbox.get()) is not None:
             try:
-                process.stdin.write(wire.to_line(_with_files(message, folder)))
-                process.stdin.flush()
+                pipe.write(wire.to_line(_with_files(message, hand_over)))
+                pipe.flush()
             except AdaptSAMError as error:
                 self._events.put({"id": message["id"], "event": "error", "message": str(error)})
             except (OSError, ValueError):
-                return  # it is gone, which the listener tells
+                break  # it is gone, which the listener tells
+        with suppress(OSError, ValueError):
+            pipe.close()  # what still reads at the other end, beyond a process that was killed, ends too
 
-    def _listen(self, process: subprocess.Popen[str]) -> None:
+    def _listen(self, process: subprocess.Popen[str], folder: Path) -> None:
         assert process.stdout is not None
+        arriving, reason = wire.ArrivingFiles(folder), ""
         try:
             for line in process.stdout:
-                self._events.put(wire.from_line(line))
-        except (AdaptSAMError, OSError, ValueError) as error:
-            self.log.append(str(error))
+                message = wire.from_line(line)
+                if message["event"] == "file":
+                    arriving.take(message)
+                else:
+                    self._events.put(message)
+        except (AdaptSAMError, KeyError, OSError, ValueError) as error:
+            reason = str(error) if isinstance(error, AdaptSAMError) else ""
+            process.kill()  # what it says can no longer be understood
         process.stdout.close()
-        self._events.put({"event": "exit", "code": process.wait(), "pid": process.pid})
+        self._events.put({"event": "exit", "code": process.wait(), "pid": process.pid, "reason": reason})
 
     def _drain(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -218,7 +245,8 @@ class WorkerClient:
             if self._waiting.pop(number).deadline is not None:
                 yield {"id": number, "event": "cancelled"}
             else:
-                yield {"id": number, "event": "lost", "message": why_lost(event["code"], self.log)}
+                message = event["reason"] or why_lost(event["code"], self.log)
+                yield {"id": number, "event": "lost", "message": message}
 
 
 def why_lost(code: int, log: Sequence[str]) -> str:
@@ -236,12 +264,12 @@ def why_lost(code: int, log: Sequence[str]) -> str:
     return f"The worker stopped by itself (code {code}); run it again.{reason}"
 
 
-def _with_files(value: Any, folder: Path) -> Any:
-    """The same message with every mask packed, and every other array as the name of a file."""
+def _with_files(value: Any, hand_over: Callable[[np.ndarray], str]) -> Any:
+    """The same message with every mask packed, and every other array as the name of its file."""
     if isinstance(value, np.ndarray):
-        return wire.pack_mask(value) if value.dtype == bool else wire.write_array(folder, value)
+        return wire.pack_mask(value) if value.dtype == bool else hand_over(value)
     if isinstance(value, Mapping):
-        return {key: _with_files(item, folder) for key, item in value.items()}
+        return {key: _with_files(item, hand_over) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_files(item, folder) for item in value]
+        return [_with_files(item, hand_over) for item in value]
     return value

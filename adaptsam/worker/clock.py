@@ -17,17 +17,18 @@ class Clock:
 
     Args:
         targets: how many there are.
+        alone: whether there is one stage only, as of agents and of videos.
         now: seconds; another clock for tests.
     """
 
-    def __init__(self, targets: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._targets, self._now = targets, now
+    def __init__(self, targets: int, now: Callable[[], float] = time.monotonic, alone: bool = False) -> None:
+        self._targets, self._now, self._alone = targets, now, alone
         self._start = now()
 
     def share(self, stage: str, target: int, done: int, total: int) -> float:
         """How much of all the work is done, 0 to 1, at a stage of the target of that number, from 0."""
         part = done / total if total else 0.0
-        if stage == "prompt":
+        if self._alone or stage == "prompt":
             return min(1.0, (target + part) / self._targets)
         if stage == "prior":
             units = _PRIOR * part

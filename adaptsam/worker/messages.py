@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from adaptsam.autoprompt import AutoPrompt
+from adaptsam.correction import CorrectedSlice
 from adaptsam.propagate import Propagation
 from adaptsam.volumes.report import StructureReport
 from adaptsam.worker import wire
@@ -50,4 +51,16 @@ def _report_of(report: StructureReport) -> wire.Message:
             }
             for one in report.slices
         ],
+    }
+
+
+def slice_of(made: CorrectedSlice) -> wire.Message:
+    """A slice that was made anew as a message."""
+    return {
+        "axis": made.axis,
+        "index": made.index,
+        "mask": wire.pack_mask(made.mask),
+        "points": np.asarray(made.points, float).round(3).tolist(),
+        "labels": np.asarray(made.labels, int).tolist(),
+        "confidence": float(made.confidence),
     }

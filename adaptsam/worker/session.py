@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptsam import __version__
 from adaptsam.commands.settings import change
-from adaptsam.correction import CorrectedSlice, correct_slice, follow_slice
+from adaptsam.correction import correct_slice, follow_slice
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
 from adaptsam.propagate import PropagationSettings, Propagator
@@ -27,6 +27,7 @@ from adaptsam.worker.messages import Emit
 from adaptsam.worker.samples import sample
 from adaptsam.worker.steps import Steps
 from adaptsam.worker.training import TrainingRequests
+from adaptsam.worker.videos import VideoRequests
 
 #: Runs that can still be corrected, and bytes of embeddings beside the images where none outlive the window.
 KEPT_RUNS, KEPT_BYTES = 3, 6 * 10**9
@@ -59,8 +60,9 @@ class Session:
             "sample": self._sample,
         }
         agents = AgentRequests(self)
+        self._videos = VideoRequests(self)
         self._jobs |= {"agents": agents.agents, "autoprompt": agents.autoprompt, "go_on": agents.go_on}
-        self._jobs["train"] = TrainingRequests(self).train
+        self._jobs |= {"track": self._videos.track, "train": TrainingRequests(self).train}
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Do what is asked; ``check`` raises Cancelled where it was cancelled."""
@@ -102,21 +104,27 @@ class Session:
 
     def _correct(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One slice from other prompts."""
+        if request["run"] in self._videos:
+            self._videos.correct(request, emit, check)
+            return
         visit = self._visit(request)
         points = np.array(request["points"], float).reshape(-1, 2)
         labels = np.array(request["labels"], int)
         clicked = np.array(request["clicked"], bool) if "clicked" in request else None
         made = correct_slice(visit, request["structure"], int(request["index"]), points, labels, clicked)
-        emit("slice", **_slice_of(made))
+        emit("slice", **messages.slice_of(made))
 
     def _follow(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Other slices from one that was drawn."""
+        if request["run"] in self._videos:
+            self._videos.follow(request, emit, check)
+            return
         visit = self._visit(request)
         mask, index = wire.unpack_mask(request["mask"]), int(request["index"])
         for wanted in request["indices"]:
             check()
             for made in follow_slice(visit, request["structure"], index, mask, [int(wanted)]):
-                emit("slice", **_slice_of(made))
+                emit("slice", **messages.slice_of(made))
 
     def _sample(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Synthetic images, each as an event with the name of its file."""
@@ -179,17 +187,6 @@ def settings_of(changes: Mapping[str, Any]) -> PropagationSettings:
     for name, value in changes.items():
         settings = change(settings, name, tuple(value) if isinstance(value, list) else value)
     return settings
-
-
-def _slice_of(made: CorrectedSlice) -> wire.Message:
-    return {
-        "axis": made.axis,
-        "index": made.index,
-        "mask": wire.pack_mask(made.mask),
-        "points": np.asarray(made.points, float).round(3).tolist(),
-        "labels": np.asarray(made.labels, int).tolist(),
-        "confidence": float(made.confidence),
-    }
 
 
 def _models() -> Iterable[dict[str, object]]:

@@ -18,9 +18,9 @@ PARTIAL_EVERY = 0.5
 class Steps:
     """Progress and partial results as events, at most one of a kind per moment."""
 
-    def __init__(self, emit: Emit, check: Callable[[], None], targets: int) -> None:
+    def __init__(self, emit: Emit, check: Callable[[], None], targets: int, one_stage: bool = False) -> None:
         self._emit, self._check = emit, check
-        self._clock = Clock(targets)
+        self._clock = Clock(targets, alone=one_stage)
         self._target = 0
         self._partial: dict[tuple[str, int], wire.Message] = {}
         self._told = 0.0

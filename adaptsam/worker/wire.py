@@ -1,11 +1,17 @@
-"""What passes between client and worker: lines of JSON, masks packed within them, images as files beside them."""
+"""What passes between client and worker: lines of JSON, masks packed within them, images as files beside them.
+
+Where the two share no folder, as on two machines, the files travel in lines too, a piece in each.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
+import io
 import json
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +24,9 @@ from adaptsam.errors import InputError, OutputError
 PROTOCOL = 1
 
 Message = dict[str, Any]
+
+#: Bytes of a file in one line, and what a file may be called.
+PIECE, FILE_NAME = 1 << 20, re.compile(r"[0-9a-f]{32}\.npy")
 
 
 def to_line(message: Mapping[str, Any]) -> str:
@@ -105,3 +114,66 @@ def read_array(folder: Path, name: str) -> np.ndarray:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError) as error:
         raise InputError("An image that was handed to the worker is not there any more; run it again.") from error
+
+
+def array_lines(array: np.ndarray) -> Iterator[Message]:
+    """An array as messages that :class:`ArrivingFiles` makes a file of; all have its ``name``."""
+    name = f"{uuid4().hex}.npy"
+    array = np.ascontiguousarray(array)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_2_0(header, np.lib.format.header_data_from_array_1_0(array))
+    content = array.reshape(-1).view(np.uint8)
+    starts = range(0, len(content), PIECE)
+    yield _piece(name, header.getvalue(), more=bool(starts))
+    for start in starts:
+        yield _piece(name, content[start : start + PIECE].tobytes(), more=start + PIECE < len(content))
+
+
+def file_lines(folder: Path, name: str) -> Iterator[Message]:
+    """A file of the folder as such messages."""
+    with (folder / name).open("rb") as file:
+        left = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        while left > 0:
+            piece = file.read(PIECE)
+            left -= len(piece)
+            yield _piece(name, piece, more=left > 0)
+
+
+def _piece(name: str, content: bytes, more: bool) -> Message:
+    return {"name": name, "bits": base64.b64encode(zlib.compress(content, 1)).decode("ascii"), "more": more}
+
+
+class ArrivingFiles:
+    """Puts files together from their pieces; one appears when its last piece is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def take(self, message: Message) -> None:
+        """The next piece of a file.
+
+        Raises:
+            InputError: it is damaged, or its name is none that :func:`array_lines` gives.
+            OutputError: the disk is full or the folder gone; nothing half-written is left.
+        """
+        name = str(message.get("name"))
+        if not FILE_NAME.fullmatch(name):
+            raise InputError("A file of another name than AdaptSAM gives was sent; that is refused.")
+        try:
+            opened = zlib.decompressobj()
+            content = opened.decompress(base64.b64decode(message["bits"], validate=True), 2 * PIECE)
+        except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
+            raise InputError("A piece of an image arrived damaged; run it again.") from error
+        part = self._folder / f"{name}.part"
+        try:
+            with part.open("ab") as file:
+                file.write(content)
+            if not message["more"]:
+                part.replace(self._folder / name)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(
+                f"An image cannot be written to {self._folder.parent} of the worker's machine: "
+                f"{error.strerror or error}; make room there and run it again."
+            ) from error
