@@ -174,17 +174,22 @@ def masked_correlation(
     ``minimum_overlap`` of the smaller one.
     """
     shape = [a + b - 1 for a, b in zip(fixed.shape, moving.shape, strict=True)]
-
-    def correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return fft.irfftn(fft.rfftn(a[::-1, ::-1, ::-1], shape) * fft.rfftn(b, shape), shape)
-
+    padded = [fft.next_fast_len(length, real=True) for length in shape]
     f_mask, m_mask = fixed_mask.astype(float), moving_mask.astype(float)
     f, m = fixed * f_mask, moving * m_mask
-    count = np.maximum(np.rint(correlate(f_mask, m_mask)), 1e-9)
-    f_sum, m_sum = correlate(f, m_mask), correlate(f_mask, m)
-    covariance = correlate(f, m) - f_sum * m_sum / count
-    f_variance = np.maximum(correlate(f * f, m_mask) - f_sum**2 / count, 0)
-    m_variance = np.maximum(correlate(f_mask, m * m) - m_sum**2 / count, 0)
+    # The spectra of mask, image and squared image, each once.
+    fixed_ones = [fft.rfftn(one[::-1, ::-1, ::-1], padded) for one in (f_mask, f, f * f)]
+    moving_ones = [fft.rfftn(one, padded) for one in (m_mask, m, m * m)]
+
+    def correlate(a: int, b: int) -> np.ndarray:
+        whole = fft.irfftn(fixed_ones[a] * moving_ones[b], padded)
+        return np.asarray(whole[tuple(slice(length) for length in shape)])
+
+    count = np.maximum(np.rint(correlate(0, 0)), 1e-9)
+    f_sum, m_sum = correlate(1, 0), correlate(0, 1)
+    covariance = correlate(1, 1) - f_sum * m_sum / count
+    f_variance = np.maximum(correlate(2, 0) - f_sum**2 / count, 0)
+    m_variance = np.maximum(correlate(0, 2) - m_sum**2 / count, 0)
     denominator = np.sqrt(f_variance * m_variance)
     enough = count >= max(1.0, minimum_overlap * min(f_mask.sum(), m_mask.sum()))
     usable = enough & (denominator > 1e-6 * denominator.max())
