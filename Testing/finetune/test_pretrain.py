@@ -1,21 +1,36 @@
 """Training of the bundled model: prompts, losses, and steps that learn."""
 
-import pickle
-from dataclasses import replace
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.losses import DiceLoss
 
 from adaptsam.errors import InputError, TrainingError
+from adaptsam.finetune import pretrain
+from adaptsam.finetune.draws import generator
+from adaptsam.finetune.kept_state import PIECE_BYTES, kept_state
 from adaptsam.finetune.losses import mask_loss
 from adaptsam.finetune.mixture import TrainingPairs
 from adaptsam.finetune.optimiser import Optimiser, learning_rate
-from adaptsam.finetune.pretrain import Recipe, Training, fill_pool, new_sam
-from adaptsam.finetune.promptable import draw_mask, prompt_loss
-from adaptsam.finetune.prompting import box_around, closed, draw_points, error_points, first_prompt, noisy_box
+from adaptsam.finetune.pretrain import Training, fill_pool, new_sam
+from adaptsam.finetune.pretrain_recipe import GPU, Recipe
+from adaptsam.finetune.promptable import Rounds, prompt_loss
+from adaptsam.finetune.prompting import box_around, closed, draw_points, error_points, noisy_box
+from adaptsam.finetune.recipe_files import recipe_files
+from adaptsam.finetune.recipes import read_recipe, recipe_settings
 from adaptsam.sam import load_sam
+from adaptsam.sam.two_way import run_decoder
+
+SHORT = Recipe(encoder_steps=1, batch=1, pool=1, decoder_steps=2, joint_steps=1, prompts=2, prompts_an_image=1)
 
 
 @pytest.fixture
@@ -30,17 +45,6 @@ def test_points_are_drawn_from_inside_of_the_mask_as_x_then_y(mask: np.ndarray) 
     x, y = prompt.coordinates.T.astype(int)
     assert mask[y, x].all()
     assert (prompt.kinds == 1).all()
-
-
-def test_a_first_prompt_never_calls_background_foreground(mask: np.ndarray) -> None:
-    for seed in range(40):
-        prompt, is_points = first_prompt(np.random.default_rng(seed), mask)
-        if is_points:
-            x, y = prompt.coordinates.T.astype(int)
-            assert np.array_equal(mask[y, x], prompt.kinds == 1)
-            assert (prompt.kinds == 1).any()
-        else:
-            assert prompt.kinds.tolist() == [2, 3]
 
 
 def test_a_box_holds_the_mask_and_noise_stays_within_its_limit(mask: np.ndarray) -> None:
@@ -73,11 +77,14 @@ def test_a_perfect_mask_costs_next_to_nothing_and_a_wrong_one_a_lot() -> None:
     assert mask_loss(right, truth, torch.zeros(1, 1)).item() == pytest.approx(1.0, abs=0.01)
 
 
-def test_a_mask_drawn_for_training_is_neither_empty_nor_the_whole_image() -> None:
-    masks = torch.zeros(3, 32, 32, dtype=torch.bool)
-    masks[1], masks[2, 4:12, 4:12] = True, True
-    rng = np.random.default_rng(0)
-    assert all(torch.equal(draw_mask(rng, masks), masks[2]) for _ in range(10))
+def test_the_dice_of_a_mask_is_monais() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits, truth = torch.randn(3, 2, 8, 8, generator=rng), (torch.rand(3, 1, 8, 8, generator=rng) > 0.6).float()
+    target = truth.expand_as(logits)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((-2, -1))
+    dice = DiceLoss(sigmoid=True, reduction="none")(logits.view(6, 1, 8, 8), target.reshape(6, 1, 8, 8)).view(3, 2)
+    iou = ((logits > 0) & (target > 0)).sum((-2, -1)) / ((logits > 0) | (target > 0)).sum((-2, -1))
+    assert torch.allclose(mask_loss(logits, truth, iou), dice + entropy, atol=1e-6)
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:
@@ -95,36 +102,170 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_parameters() -> No
     assert torch.equal(weight, torch.ones(2, 2))
 
 
+def test_a_stage_that_lasts_for_a_time_ends_its_cosine_in_time_however_fast_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("adaptsam.finetune.optimiser.time.monotonic", lambda: now[0])
+
+    def trained(optimiser: Optimiser, pace: float, until: float) -> list[float]:
+        rates = []
+        while not optimiser.finished and now[0] < until:
+            optimiser.step((optimiser.parameters[0] ** 2).sum())
+            rates.append(optimiser.adam.param_groups[0]["lr"])
+            now[0] += pace
+        return rates
+
+    def new() -> Optimiser:
+        return Optimiser("test", [torch.nn.Parameter(torch.ones(2))], 0, 1.0, 5, 0.0, seconds=100)
+
+    first = new()
+    rates = trained(first, 1.0, 40.0)
+    now[0] += 1000
+    second = new()
+    second.load_state_dict(first.state_dict())
+    rates += trained(second, 0.25, 1e9)
+    assert second.finished
+    # The first step of a run is not counted, and neither is the break.
+    assert second.spent == pytest.approx(100, abs=1.01)
+    assert 270 < len(rates) < 290
+    assert rates[39] == pytest.approx(0.5 * (1 + np.cos(np.pi * 0.35)), abs=0.05)
+    assert rates[-1] < 0.02
+    assert np.all(np.diff(rates[5:]) < 1e-6)
+
+
 @pytest.mark.slow
-def test_a_few_steps_on_a_few_slices_teach_the_decoder_to_follow_a_point() -> None:
+def test_a_few_steps_on_a_few_slices_teach_the_decoder_to_follow_prompts() -> None:
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
     sam = new_sam()
-    pool = fill_pool(sam, iter(TrainingPairs(2, 256, seed=1, phantoms=1.0)), 1)
+    pool = fill_pool(sam, TrainingPairs(2, 256, (1,), phantoms=1.0).starting(0), 1)
     optimiser = Optimiser("decoder", [*sam.prompt_encoder.parameters(), *sam.mask_decoder.parameters()], 25, 6e-4, 2, 0)
-    for _ in range(25):
-        optimiser.step(prompt_loss(rng, sam, *pool.draw(rng, 8)))
+    for step in range(25):
+        rng = generator("cpu", 0, step)
+        optimiser.step(prompt_loss(rng, sam, *pool.draw(rng, 6), Rounds(), multimask=step % 5 == 4))
     assert np.mean(optimiser.history[-5:]) < 0.9 * np.mean(optimiser.history[:5])
+
+
+def test_images_without_a_target_do_not_count() -> None:
+    torch.manual_seed(0)
+    sam = new_sam()
+    features, masks = torch.randn(2, 128, 32, 32), torch.zeros(2, 256, 256, dtype=torch.bool)
+    masks[0, 50:90, 50:120] = True
+    losses = []
+    for second in (1.0, 50.0):
+        given = torch.stack([features[0], second * features[1]])
+        there = torch.tensor([True, False])
+        with torch.no_grad():
+            loss = prompt_loss(generator("cpu", 1), sam, given, masks, there, Rounds(rounds=1), False)
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1])
+    assert np.isfinite(losses).all()
+
+
+def test_the_decoder_gives_the_same_masks_and_finite_gradients_in_bfloat16() -> None:
+    sam = load_sam(device="cpu").sam
+    rng = torch.Generator().manual_seed(0)
+    sparse, real = torch.randn(2, 5, 128, generator=rng), torch.ones(2, 5, dtype=torch.bool)
+    image = torch.randn(2, 1024, 128, generator=rng)
+    position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).detach()
+    exact, _ = run_decoder(sam.mask_decoder, image, position, sparse, real, None, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, iou = run_decoder(sam.mask_decoder, image, position, sparse, real, None, False)
+    mask_loss(rough.float(), (exact > 0).float(), iou.float()).mean().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in sam.mask_decoder.parameters())
+    assert ((rough > 0) == (exact > 0)).float().mean() > 0.97
 
 
 @pytest.mark.slow
 def test_a_training_that_was_stopped_goes_on_and_refuses_other_settings(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    recipe = Recipe(encoder_steps=1, batch=1, pool=1, decoder_steps=2, joint_steps=1, prompts=2, prompts_an_image=1)
-    assert not Training(new_sam(), recipe, file, "cpu").run(minutes=0)
+    assert not Training(new_sam(), SHORT, file).run(minutes=0)
     assert not file.exists()
     with pytest.raises(InputError, match="decoder_steps 2 → 3"):
-        Training(new_sam(), replace(recipe, decoder_steps=3), file, "cpu").run()
-    training = Training(new_sam(), recipe, file, "cpu")
+        Training(new_sam(), replace(SHORT, decoder_steps=3), file).run()
+    Training(new_sam(), SHORT, file).write_unfinished()
+    assert load_sam(file, "cpu").kind == "small"
+    training = Training(new_sam(), SHORT, file)
     assert training.run()
     assert {name: len(losses) for name, losses in training.losses.items()} == {"encoder": 1, "decoder": 2, "joint": 1}
-    assert load_sam(file, "cpu").kind == "small"
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    with pytest.raises(InputError, match="no unfinished training"):
+        Training(new_sam(), SHORT, file).write_unfinished()
 
 
-def test_a_damaged_unfinished_training_is_refused_in_a_sentence_and_nothing_in_it_runs(tmp_path: Path) -> None:
-    training = Training(new_sam(), Recipe(), tmp_path / "model.safetensors", "cpu")
-    for content in (b"PK\x03\x04half", pickle.dumps(Path.unlink)):
-        training.unfinished.write_bytes(content)
-        with pytest.raises(InputError, match="is damaged; delete it to begin again"):
-            training.run(minutes=0)
+def test_what_is_written_is_the_average_of_the_weights(tmp_path: Path) -> None:
+    training = Training(new_sam(), replace(SHORT, average=0.75), tmp_path / "model.safetensors")
+    weight = training.sam.mask_decoder.iou_token.weight
+    values = (0.0, 1.0, 2.0)
+    for value in values:
+        torch.nn.init.constant_(weight, value)
+        training.average.update_parameters(training.sam)
+    training.write()
+    written = load_sam(training.output, "cpu").sam.mask_decoder.iou_token.weight
+    assert written.unique().tolist() == [0.75 * 0.25 + 0.25 * 2]
+
+
+@pytest.mark.slow  # three short trainings in processes of their own
+def test_a_training_that_was_killed_goes_on_to_the_same_losses(tmp_path: Path) -> None:
+    settings = {"encoder_steps": 0, "pool": 1, "decoder_steps": 5, "joint_steps": 1, "batch": 1, "prompts": 2}
+    options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    code = (
+        "import sys; from adaptsam.finetune import pretrain; run = pretrain.prepared\n"
+        "def often(*given):\n    training = run(*given); training.keep_seconds = 0; return training\n"
+        "pretrain.prepared = often; pretrain.main()"
+    )
+    outcome = {}
+    for name in ("whole", "killed"):
+        file = tmp_path / name / "model.safetensors"
+        command = [sys.executable, "-c", code, "--output", str(file), "--device", "cpu", "--workers", "0", *options]
+        index = file.with_suffix(".training")
+        if name == "killed":
+            process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, env=environment())
+            while not index.is_file():
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            state = kept_state(index)
+            assert state is not None
+            assert len(state["optimiser"]["history"]) < 5 or state["stage"] == "joint"
+        subprocess.run(command, cwd=tmp_path, check=True, env=environment())
+        outcome[name] = load_sam(file, "cpu")
+    whole, killed = (outcome[name].sam.state_dict() for name in ("whole", "killed"))
+    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+def environment() -> dict[str, str]:
+    root = Path(pretrain.__file__).parents[2]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+
+
+def test_the_state_of_a_training_on_a_gpu_travels_in_small_files(tmp_path: Path) -> None:
+    training = Training(new_sam(), GPU, tmp_path / "model.safetensors")
+    training.device = torch.device("cuda")  # which numbers are kept is all that it decides
+    optimiser = training._optimiser("joint")
+    for parameter in optimiser.parameters:
+        parameter.grad = torch.full_like(parameter, 1e-3)
+    optimiser.adam.step()
+    training._keep("joint", optimiser)
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert max(sizes) <= PIECE_BYTES
+    assert sum(sizes) < 38 * 2**20
+    state = kept_state(training.unfinished)
+    assert state is not None
+    again = training._optimiser("joint")
+    again.load_state_dict(state["optimiser"])
+    for before, after in zip(optimiser.adam.state.values(), again.adam.state.values(), strict=True):
+        assert after["exp_avg_sq"].dtype == torch.float32
+        assert torch.allclose(before["exp_avg_sq"], after["exp_avg_sq"], rtol=1e-2)
+        assert before["step"] == after["step"]
+
+
+def test_the_recipe_file_has_every_number_of_the_recipe() -> None:
+    settings = recipe_settings(read_recipe("bundled_small_sam"))
+    assert {field.name: settings[field.name] for field in fields(Recipe)} == {
+        field.name: field.default for field in fields(Recipe)
+    }
+    [file] = recipe_files("bundled_small_sam")
+    assert json.loads(file.read_text())["recipe"] == {"_target_": "adaptsam.finetune.pretrain_recipe.Recipe"} | {
+        field.name: f"@{field.name}" for field in fields(Recipe)
+    }

@@ -1,7 +1,9 @@
 """What the bundled model is trained on: pairs of visits of phantoms and of random shapes; and the contrast between."""
 
 import math
+from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +11,10 @@ from adaptsam.data.phantom.render import STRUCTURES
 from adaptsam.finetune.contrast import visit_contrast
 from adaptsam.finetune.mixture import TrainingPairs
 from adaptsam.finetune.pairs import VisitPairs, patch_regions
+from adaptsam.finetune.phantom_slices import draw_pairs
 from adaptsam.finetune.synthetic import SHAPES, draw_scenes
+from adaptsam.finetune.synthetic.artefacts import _blurred, _resampled
+from adaptsam.finetune.synthetic.shapes import BLOB, coordinates, draw_shapes, fields
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def test_a_shape_looks_different_from_what_is_around_it() -> None:
 
 
 def test_phantom_pairs_are_reproducible_and_hold_what_their_masks_say() -> None:
-    first, again = (next(iter(TrainingPairs(3, 64, seed=5, phantoms=1.0))) for _ in range(2))
+    first, again = (next(TrainingPairs(3, 64, seed=(5,), phantoms=1.0).starting(0)) for _ in range(2))
     assert torch.equal(first.images, again.images)
     assert first.images.shape == (3, 2, 3, 64, 64)
     assert first.masks.shape == (3, 2, len(STRUCTURES), 64, 64)
@@ -59,10 +64,63 @@ def test_phantom_pairs_are_reproducible_and_hold_what_their_masks_say() -> None:
 
 
 def test_phantoms_and_scenes_come_mixed_in_the_share_asked_for() -> None:
+    pairs = TrainingPairs(3, 32, seed=(1,), phantoms=0.5)
+    assert [pairs.phantoms_in(number) for number in range(4)] == [1, 2, 1, 2]
     # Only phantoms have masks inside of one another.
-    batches = [next(iter(TrainingPairs(4, 32, seed=seed, phantoms=0.5))) for seed in range(6)]
-    nested = [bool(masks.sum(1).max() > 1) for batch in batches for masks in batch.masks]
-    assert 5 < sum(nested) < 19
+    batches = list(islice(pairs.starting(0), 4))
+    assert [sum(bool(masks.sum(1).max() > 1) for masks in batch.masks) for batch in batches] == [1, 2, 1, 2]
+    assert all(len(batch.images) == 3 for batch in batches)
+
+
+@pytest.mark.slow  # a process that imports PyTorch
+def test_a_batch_depends_on_its_number_alone_whoever_makes_it() -> None:
+    here = list(islice(TrainingPairs(2, 32, seed=(4,)).starting(0), 3))
+    assert not torch.equal(here[1].images, here[2].images)
+    for workers in (0, 1):
+        elsewhere = islice(TrainingPairs(2, 32, seed=(4,), workers=workers).starting(1), 2)
+        for one, other in zip(here[1:], elsewhere, strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.masks, other.masks)
+
+
+def test_packed_pairs_are_what_was_packed() -> None:
+    packed = draw_pairs(np.random.default_rng(3), 1, 64)
+    pairs = packed.unpacked(torch.device("cpu"))
+    assert packed.bits.nbytes == pairs.masks.numel() // 8
+    assert torch.equal(pairs.images[0, :, 1], torch.from_numpy(packed.gray[0]).float())
+    assert np.array_equal(np.packbits(pairs.masks.numpy(), axis=-1), packed.bits)
+    body = pairs.masks[0, 0, STRUCTURES.index("Body")]
+    assert pairs.images[0, 0, 0][body].mean() > pairs.images[0, 0, 0][~body].mean() + 20
+
+
+def test_some_scenes_show_a_structure_magnified_and_some_hardly_any_contrast() -> None:
+    scenes = draw_scenes(torch.Generator().manual_seed(3), 60, 64)
+    largest = scenes.masks[:, 0].float().mean((-2, -1))[:, 2:].amax(1)
+    assert (largest > 0.3).sum() > 5
+    spread = scenes.images[:, 0].flatten(1).std(1)
+    assert (spread < 25).sum() > 5
+    assert (spread > 60).sum() > 5
+
+
+def test_mirrored_structures_are_on_both_sides() -> None:
+    shapes = draw_shapes(torch.Generator().manual_seed(0), 40, 12, torch.device("cpu"))
+    field = fields(shapes, coordinates(64, torch.device("cpu")).expand(40, -1, -1, -1))
+    blobs = shapes.twin & (shapes.kind == BLOB) & (shapes.roughness == 0)
+    assert blobs.sum() > 10
+    assert torch.allclose(field[blobs], field[blobs].flip(-1), atol=1e-4)
+
+
+def test_a_blurred_or_coarse_image_keeps_its_place_and_its_gray() -> None:
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 20:40, 10:30] = 1.0
+    for changed in (_resampled(image, torch.tensor([2.7])), _blurred(image, torch.tensor([1.5]))):
+        y, x = (changed.mean((0, 1)) / changed.mean()).nonzero().float().T
+        weight = changed[0, 0][y.long(), x.long()]
+        assert abs((weight * x).sum() / weight.sum() - 19.5) < 0.3
+        assert abs((weight * y).sum() / weight.sum() - 29.5) < 0.3
+        assert changed.mean().item() == pytest.approx(image.mean().item(), rel=0.02)
+        assert changed.max() < 1.3
+    assert torch.equal(_resampled(image, torch.ones(1)), image)
 
 
 def test_a_patch_belongs_to_the_smaller_of_structures_that_overlap() -> None:

@@ -52,6 +52,14 @@ def test_the_size_of_the_pieces_does_not_change_the_result(config, random_sam, m
         assert _error(encode(encoder, images), expected) < 1e-5
 
 
+def test_windows_that_fit_are_the_same_without_being_lined_up_one_by_one(config, random_sam):
+    attention = random_sam(config).image_encoder.blocks[0].attn
+    x = torch.randn(2, 12, 8, attention.qkv.in_features)
+    attention.rel_pos_h.data, attention.rel_pos_w.data = torch.randn(2, 7, attention.rel_pos_h.shape[1]).unbind()
+    expected = fast_encoder._windowed_attention(attention, x, 4)
+    assert torch.allclose(fast_encoder._fitting_windows(attention, x, 4), expected, atol=1e-5)
+
+
 def test_the_attention_of_gpus_equals_that_of_the_cpu():
     q, k, v = torch.randn(3, 2, 3, 5 * 7, 8).unbind()
     rows, columns = torch.randn(5, 5, 8), torch.randn(7, 7, 8)

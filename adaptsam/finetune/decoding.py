@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from adaptsam.sam.prompts import PromptTokens, embed_mask_inputs, embed_tokens
+from adaptsam.sam.prompts import PromptTokens, embed_kinds, embed_logits, embed_mask_inputs, embed_tokens
 from adaptsam.sam.two_way import run_decoder
 
 
@@ -24,7 +25,39 @@ def decode_prompts(
         multimask: the three masks of an ambiguous prompt instead of the single one.
     """
     sparse, real = embed_tokens(sam.prompt_encoder, tokens)
-    dense = embed_mask_inputs(sam.prompt_encoder, previous)
+    return _decoded(sam, features, sparse, real, embed_mask_inputs(sam.prompt_encoder, previous), multimask)
+
+
+def decode_batch(
+    sam: Sam, features: Tensor, coordinates: Tensor, kinds: Tensor, previous: Tensor | None, multimask: bool
+) -> tuple[Tensor, Tensor]:
+    """As :func:`decode_prompts`, for prompts that are tensors on the model's device; in bfloat16 on a GPU.
+
+    Args:
+        sam: its prompt encoder and mask decoder are used.
+        features: float32 (B, C, h, w).
+        coordinates, kinds: float32 (B, n, 2) and int64 (B, n), see :func:`~adaptsam.sam.prompts.embed_kinds`.
+        previous: float32 (B, 4h, 4w), the logits of earlier masks; None where there is none.
+        multimask: the three masks of an ambiguous prompt instead of the single one.
+
+    Returns:
+        float32 logits (B, M, 4h, 4w) and predicted IoU (B, M).
+    """
+    # Places are embedded in float32: bfloat16 has no digits for a pixel.
+    sparse, real = embed_kinds(sam.prompt_encoder, coordinates, kinds)
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=features.device.type == "cuda"):
+        if previous is None:
+            dense = embed_mask_inputs(sam.prompt_encoder, [None] * len(features))
+        else:
+            dense = embed_logits(sam.prompt_encoder, previous)
+        logits, iou = _decoded(sam, features, sparse, real, dense, multimask)
+    return logits.float(), iou.float()
+
+
+def _decoded(
+    sam: Sam, features: Tensor, sparse: Tensor, real: Tensor, dense: Tensor, multimask: bool
+) -> tuple[Tensor, Tensor]:
     image = features.flatten(2).transpose(1, 2)
-    position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
+    with torch.autocast(features.device.type, enabled=False):
+        position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
     return run_decoder(sam.mask_decoder, image + dense, position, sparse, real, None, multimask)

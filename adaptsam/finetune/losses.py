@@ -3,19 +3,19 @@
 SAM's 20 · focal belongs to a decoder that already answers prompts: from nothing it holds the masks empty (no pixel
 above zero after 200 steps here), because an empty mask is already a small focal loss. There, Dice with cross-entropy is
 used.
+
+Dice is MONAI's, written out: a GPU machine that trains the bundled model has no MONAI, and a step there calls it often.
 """
 
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 _FOCAL_WEIGHT = 20.0
-
-_dice = DiceLoss(sigmoid=True, reduction="none")
+_DICE_SMOOTH = 1e-5
 
 
 def sam_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
@@ -42,7 +42,9 @@ def mask_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
 
 
 def _dice_of(logits: Tensor, target: Tensor) -> Tensor:
-    return _dice(logits.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None]).view(logits.shape[:2])
+    found = logits.sigmoid()
+    both, either = ((found * target).sum((-2, -1)), (found + target).sum((-2, -1)))
+    return 1 - (2 * both + _DICE_SMOOTH) / (either + _DICE_SMOOTH)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from adaptsam.data.phantom.anatomy import Anatomy, draw_anatomy, draw_warp
 from adaptsam.data.phantom.render import STRUCTURES, Densities, render
-from adaptsam.finetune.pairs import VisitPairs
+from adaptsam.finetune.pairs import PackedPairs
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,15 @@ class View:
         return View(self.centre + rng.normal(0, (6.0, 6.0, 3.0)), self.side * rng.normal(1, 0.03))
 
 
-def draw_pair(rng: np.random.Generator, size: int, device: str = "cpu") -> VisitPairs:
-    """One patient at two visits, a slice of each of ``size`` pixels, as a batch of one."""
+def draw_pairs(rng: np.random.Generator, count: int, size: int) -> PackedPairs:
+    """``count`` patients at two visits each, a slice of each visit of ``size`` pixels, a multiple of 8."""
+    pairs = [_draw_pair(rng, size) for _ in range(count)]
+    gray, masks = (np.stack(parts) for parts in zip(*pairs, strict=True))
+    return PackedPairs(gray, np.packbits(masks, axis=-1))
+
+
+def _draw_pair(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """One patient: uint8 (2, size, size) and the structures' masks, bool (2, K, size, size)."""
     anatomy, densities, window = draw_anatomy(rng), draw_densities(rng), draw_window(rng)
     view = draw_view(rng, anatomy)
     images, masks = [], []
@@ -41,10 +48,10 @@ def draw_pair(rng: np.random.Generator, size: int, device: str = "cpu") -> Visit
         if visit:
             view = view.again(rng)
             window = window if rng.random() < 0.7 else draw_window(rng)
-        hounsfield, mask = draw_slice(rng, anatomy, densities, view, size, device)
-        images.append(windowed(hounsfield, window))
-        masks.append(mask)
-    return VisitPairs(torch.stack(images)[None], torch.stack(masks)[None])
+        hounsfield, mask = draw_slice(rng, anatomy, densities, view, size, "cpu")
+        images.append(windowed(hounsfield, window)[0].numpy().astype(np.uint8))
+        masks.append(mask.numpy())
+    return np.stack(images), np.stack(masks)
 
 
 def draw_target(

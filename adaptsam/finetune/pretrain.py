@@ -6,8 +6,12 @@ Three stages, because a decoder that starts from nothing learns slowly and an en
 2. The encoder is frozen, a pool of pairs is encoded once, and prompt encoder and mask decoder learn from prompts.
 3. All together, at a lower rate.
 
-A training that was stopped goes on where it was when the same command is given again. ``--start`` takes up a finished
-model instead of a new one; with 0 steps for the first two stages it is only refined.
+A training that was stopped goes on where it was when the same command is given again; on another machine, if the files
+beside the output are brought along. ``--start`` takes up a finished model instead of a new one; with 0 steps for the
+first two stages it is only refined. ``--recipe gpu`` has the numbers for a GPU; every other option changes one of them.
+
+What is written is a moving average of the weights: at the end of the cosine it is hardly better than the last weights,
+but a training may be cut off before, and then it is (Polyak and Juditsky, 1992).
 """
 
 from __future__ import annotations
@@ -17,50 +21,30 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from adaptsam.errors import InputError
 from adaptsam.finetune.contrast import visit_contrast
+from adaptsam.finetune.draws import generator
+from adaptsam.finetune.kept_state import forget_state, keep_state, kept_state, narrowed
 from adaptsam.finetune.mixture import TrainingPairs
 from adaptsam.finetune.optimiser import Optimiser
 from adaptsam.finetune.pairs import VisitPairs
-from adaptsam.finetune.promptable import draw_mask, prompt_loss
+from adaptsam.finetune.pretrain_recipe import RECIPES, Recipe
+from adaptsam.finetune.promptable import Rounds, prompt_loss
+from adaptsam.finetune.targets import draw_targets
 from adaptsam.sam import SMALL, build_sam, choose_device, encode, load_sam, save_checkpoint
-from adaptsam.sam.files import replacing
-from adaptsam.sam.safe_pickle import load_pickled
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what comes out, apart from the machine and the model it starts from.
-
-    ``batch`` pairs of images at a time, a share ``phantoms`` of them of phantoms; ``encoder_steps``, a ``pool`` of
-    batches, ``decoder_steps`` of ``prompts`` prompts, ``joint_steps`` of ``prompts_an_image`` prompts for each image.
-    """
-
-    encoder_steps: int = 350
-    pool: int = 100
-    decoder_steps: int = 1800
-    joint_steps: int = 1500
-    batch: int = 4
-    prompts: int = 24
-    prompts_an_image: int = 3
-    phantoms: float = 0.5
-    encoder_rate: float = 1e-3
-    decoder_rate: float = 6e-4
-    joint_rate: float = 2e-4
-    warm_up: int = 50
-    weight_decay: float = 0.05
-    temperature: float = 0.07
-    contrast_weight: float = 0.3
-    seed: int = 2026
+_AVERAGED_EVERY = 10
+_MULTIMASK_SHARE = 0.2
+_LOW = 4 * SMALL.grid_size
 
 
 def new_sam() -> Sam:
@@ -94,10 +78,10 @@ class Pool:
     features: Tensor
     masks: Tensor
 
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Features float32 (count, C, h, w) and one mask of each, bool (count, S, S)."""
-        rows = torch.from_numpy(rng.integers(len(self.features), size=count))
-        return self.features[rows].float(), torch.stack([draw_mask(rng, self.masks[row]) for row in rows])
+    def draw(self, rng: torch.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Features float32 (count, C, h, w), a target of each, bool (count, S, S), and whether it has one."""
+        rows = torch.randint(len(self.features), (count,), generator=rng, device=self.features.device)
+        return self.features[rows].float(), *draw_targets(rng, self.masks[rows], 1, _LOW)
 
 
 def fill_pool(sam: Sam, pairs: Iterator[VisitPairs], count: int) -> Pool:
@@ -112,26 +96,25 @@ def fill_pool(sam: Sam, pairs: Iterator[VisitPairs], count: int) -> Pool:
 
 
 class Training:
-    """The three stages over one model, with a file beside the output that keeps what was done.
+    """The three stages over one model, with files beside the output that keep what was done.
 
     Args:
-        sam: is trained in place.
+        sam: is trained in place, on the device where it is; that is also where images are made.
         recipe: how.
-        output: the finished model; ``output`` with the suffix ``.training.pt`` holds an unfinished one.
-        device: where the images are made and the model is trained.
-        workers: processes that make images, on the CPU.
+        output: the finished model; ``output`` with the suffix ``.training`` keeps an unfinished one.
+        workers: processes that make phantoms.
         keep_minutes: how often the unfinished model is saved.
     """
 
     STAGES = ("encoder", "decoder", "joint")
 
-    def __init__(
-        self, sam: Sam, recipe: Recipe, output: Path, device: str, workers: int = 0, keep_minutes: float = 5.0
-    ) -> None:
-        self.sam, self.recipe, self.output, self.device, self.workers = sam, recipe, output, device, workers
+    def __init__(self, sam: Sam, recipe: Recipe, output: Path, workers: int = 0, keep_minutes: float = 5.0) -> None:
+        self.sam, self.recipe, self.output, self.workers = sam, recipe, output, workers
+        self.device = sam.device
         self.keep_seconds = 60 * keep_minutes
-        self.unfinished = output.with_suffix(".training.pt")
+        self.unfinished = output.with_suffix(".training")
         self.losses: dict[str, list[float]] = {}
+        self.average = AveragedModel(sam, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
 
     def run(self, minutes: float | None = None) -> bool:
         """Train, at most for that long; True if the model is finished and was written to ``output``."""
@@ -149,18 +132,36 @@ class Training:
                 return False
             self.losses[stage] = optimiser.history
             self._keep(stage, optimiser)
-        save_checkpoint(self.output, self.sam, SMALL, metadata=self._card())
-        self.unfinished.unlink(missing_ok=True)
+        self.write()
+        forget_state(self.unfinished)
         return True
+
+    def write(self) -> None:
+        """The averaged model as it is, to ``output``."""
+        if not self.average.n_averaged:
+            self.average.update_parameters(self.sam)
+        save_checkpoint(self.output, self.average.module, SMALL, metadata=self._card())
+
+    def write_unfinished(self) -> None:
+        """The averaged model of a stopped training, which can still go on.
+
+        Raises:
+            InputError: there is no such training, or it was begun with other settings.
+        """
+        if self._resume() is None:
+            raise InputError(f"There is no unfinished training at {self.unfinished}; begin one, or check the path.")
+        self.write()
 
     def _train(self, stage: str, optimiser: Optimiser) -> bool:
         """The steps of one stage that are left; False if time ran out."""
-        if optimiser.done == optimiser.steps:
+        if optimiser.finished:
             return True
         losses = {"encoder": self._encoder_losses, "decoder": self._decoder_losses, "joint": self._joint_losses}[stage]
         for loss in losses(optimiser.done):
             optimiser.step(loss)
-            if optimiser.done == optimiser.steps:
+            if optimiser.done % _AVERAGED_EVERY == 0:
+                self.average.update_parameters(self.sam)
+            if optimiser.finished:
                 return True
             now = time.monotonic()
             if now > self._end or now - self._kept > self.keep_seconds:
@@ -175,20 +176,27 @@ class Training:
             yield visit_contrast(self._embed_pairs(batch), batch.masks, self.recipe.temperature)
 
     def _decoder_losses(self, done: int) -> Iterator[Tensor]:
-        rng = np.random.default_rng([self.recipe.seed, 1, done])
         pool = fill_pool(self.sam, self._pairs(1, 0), self.recipe.pool)
-        while True:
-            yield prompt_loss(rng, self.sam, *pool.draw(rng, self.recipe.prompts))
+        for step in count(done):
+            rng = generator(self.device, self.recipe.seed, 1, step)
+            yield self._prompt_loss(rng, 1, step, *pool.draw(rng, self.recipe.prompts))
 
     def _joint_losses(self, done: int) -> Iterator[Tensor]:
-        rng = np.random.default_rng([self.recipe.seed, 2, done])
-        for batch in self._pairs(2, done):
+        recipe = self.recipe
+        for step, batch in enumerate(self._pairs(2, done), start=done):
+            rng = generator(self.device, recipe.seed, 2, step)
             features = self._embed_pairs(batch)
-            images, masks = features.flatten(0, 1), batch.masks.flatten(0, 1)
-            rows = torch.arange(len(images), device=images.device).repeat_interleave(self.recipe.prompts_an_image)
-            chosen = torch.stack([draw_mask(rng, masks[row]) for row in rows])
-            contrast = visit_contrast(features, batch.masks, self.recipe.temperature)
-            yield prompt_loss(rng, self.sam, images[rows], chosen) + self.recipe.contrast_weight * contrast
+            targets = draw_targets(rng, batch.masks.flatten(0, 1), recipe.prompts_an_image, _LOW)
+            each = features.flatten(0, 1).repeat_interleave(recipe.prompts_an_image, 0)
+            prompted = self._prompt_loss(rng, 2, step, each, *targets)
+            yield prompted + recipe.contrast_weight * visit_contrast(features, batch.masks, recipe.temperature)
+
+    def _prompt_loss(
+        self, rng: torch.Generator, stage: int, step: int, features: Tensor, masks: Tensor, there: Tensor
+    ) -> Tensor:
+        multimask = bool(np.random.default_rng([self.recipe.seed, stage, step]).random() < _MULTIMASK_SHARE)
+        how = Rounds(self.recipe.rounds, self.recipe.boxes)
+        return prompt_loss(rng, self.sam, features, masks, there, how, multimask)
 
     def _embed_pairs(self, batch: VisitPairs) -> Tensor:
         return embed(self.sam, batch.images.flatten(0, 1)).unflatten(0, batch.images.shape[:2])
@@ -198,45 +206,40 @@ class Training:
         encoder = list(sam.image_encoder.parameters())
         decoder = [*sam.prompt_encoder.parameters(), *sam.mask_decoder.parameters()]
         sam.image_encoder.requires_grad_(stage != "decoder")
-        chosen, steps, rate = {
-            "encoder": (encoder, recipe.encoder_steps, recipe.encoder_rate),
-            "decoder": (decoder, recipe.decoder_steps, recipe.decoder_rate),
-            "joint": (encoder + decoder, recipe.joint_steps, recipe.joint_rate),
+        chosen, steps, minutes, rate = {
+            "encoder": (encoder, recipe.encoder_steps, recipe.encoder_minutes, recipe.encoder_rate),
+            "decoder": (decoder, recipe.decoder_steps, recipe.decoder_minutes, recipe.decoder_rate),
+            "joint": (encoder + decoder, recipe.joint_steps, recipe.joint_minutes, recipe.joint_rate),
         }[stage]
-        return Optimiser(stage, chosen, steps, rate, recipe.warm_up, recipe.weight_decay)
+        return Optimiser(stage, chosen, steps, rate, recipe.warm_up, recipe.weight_decay, 60 * minutes)
 
-    def _pairs(self, stage: int, done: int) -> Iterator[VisitPairs]:
-        """Pairs made in worker processes for the CPU, and on the GPU itself otherwise."""
+    def _pairs(self, stage: int, first: int) -> Iterator[VisitPairs]:
         recipe = self.recipe
-        seed = int(np.random.SeedSequence([recipe.seed, stage, done]).generate_state(1)[0])
-        on_gpu = torch.device(self.device).type == "cuda"
-        data = TrainingPairs(recipe.batch, SMALL.image_size, seed, recipe.phantoms, self.device if on_gpu else "cpu")
-        source = (
-            DataLoader(data, batch_size=None, num_workers=self.workers, prefetch_factor=4)
-            if self.workers and not on_gpu
-            else data
+        seed = (recipe.seed, stage)
+        pairs = TrainingPairs(
+            recipe.batch, SMALL.image_size, seed, recipe.phantoms, str(self.device), workers=self.workers
         )
-        for batch in source:
-            yield batch.to(self.device)
+        return pairs.starting(first)
 
     def _keep(self, stage: str, optimiser: Optimiser) -> None:
+        """On a GPU, whose sums come out differently every time, moments and average are kept in half the bytes."""
+        done, average = optimiser.state_dict(), self.average.state_dict()
+        if self.device.type == "cuda":
+            done["adam"], average = narrowed(done["adam"], torch.bfloat16), narrowed(average, torch.float16)
         state = {
             "recipe": asdict(self.recipe),
             "sam": self.sam.state_dict(),
+            "average": average,
             "losses": self.losses,
             "stage": stage,
-            "optimiser": optimiser.state_dict(),
+            "optimiser": done,
         }
-        with replacing(self.unfinished) as temporary:
-            torch.save(state, temporary)
+        keep_state(self.unfinished, state)
 
     def _resume(self) -> dict | None:
-        if not self.unfinished.is_file():
+        state = kept_state(self.unfinished)
+        if state is None:
             return None
-        try:
-            state: Any = load_pickled(self.unfinished)
-        except Exception as error:  # whatever a damaged pickle raises
-            raise InputError(f"{self.unfinished} is damaged; delete it to begin again.") from error
         now = asdict(self.recipe)
         changed = [name for name in now if state["recipe"].get(name) != now[name]]
         if changed:
@@ -245,12 +248,14 @@ class Training:
                 f"{self.unfinished} was begun with other settings ({told}); give the same ones, or delete it."
             )
         self.sam.load_state_dict(state["sam"])
+        self.average.load_state_dict(state["average"])
         self.losses = dict(state["losses"])
         return state
 
     def _card(self) -> dict[str, object]:
         figures = {f"{name}_loss": round(float(np.mean(x[-200:])), 4) for name, x in self.losses.items() if x}
-        return {"recipe": asdict(self.recipe), "data": "synthetic: phantoms and random shapes", **figures}
+        steps = {f"{name}_steps_done": len(x) for name, x in self.losses.items()}
+        return {"recipe": asdict(self.recipe), "data": "synthetic: phantoms and random shapes", **steps, **figures}
 
 
 def prepared(
@@ -260,21 +265,34 @@ def prepared(
     torch.manual_seed(recipe.seed)
     sam = new_sam() if start is None else load_sam(start, "cpu").sam
     chosen = choose_device(device)
-    return Training(sam.to(chosen).train(), recipe, Path(output), str(chosen), workers)
+    if chosen.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+    return Training(sam.to(chosen).train(), recipe, Path(output), workers)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--recipe", choices=tuple(RECIPES), default="cpu", help="the numbers that options change")
+    base = RECIPES[first.parse_known_args()[0].recipe]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[first]
+    )
     parser.add_argument("--output", type=Path, required=True, help="the model, .safetensors")
     parser.add_argument("--start", type=Path, help="a model of the same shape to start from")
     for option in fields(Recipe):
-        parser.add_argument(f"--{option.name.replace('_', '-')}", type=type(option.default), default=option.default)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make images, on the CPU")
+        value = getattr(base, option.name)
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make phantoms")
     parser.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
+    parser.add_argument("--as-it-is", action="store_true", help="write the model that a stopped training has, and stop")
     args = parser.parse_args()
     recipe = Recipe(**{option.name: getattr(args, option.name) for option in fields(Recipe)})
     training = prepared(recipe, args.output, args.start, args.device, args.workers)
+    if args.as_it_is:
+        training.write_unfinished()
+        return
     finished = training.run(args.minutes)
     print(json.dumps({"finished": finished, "file": str(args.output if finished else training.unfinished)}))
 

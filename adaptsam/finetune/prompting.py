@@ -52,14 +52,6 @@ def closed(points: PromptTokens) -> PromptTokens:
     return joined(points, end)
 
 
-def first_prompt(rng: np.random.Generator, mask: Mask) -> tuple[PromptTokens, bool]:
-    """What a user, or P²SAM, would give first, and whether it is points: 1 to 4 inside, 0 to 4 outside; or a box."""
-    if rng.random() < 0.2:
-        return noisy_box(rng, mask), False
-    inside = draw_points(rng, mask, int(rng.integers(1, 5)), 1)
-    return joined(inside, draw_points(rng, ~mask, int(rng.integers(0, 5)), 0)), True
-
-
 def error_points(rng: np.random.Generator, mask: Mask, found: Mask, count: int) -> PromptTokens:
     """``count`` points from the error region: foreground where it was missed, background where there is too much."""
     missed = draw_points(rng, mask & ~found, count, 1)

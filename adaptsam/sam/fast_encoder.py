@@ -83,6 +83,8 @@ def _in_pieces(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def _windowed_attention(attention: Attention, x: torch.Tensor, size: int) -> torch.Tensor:
     """(B, h, w, C) → (B, h, w, C), projections and attention within windows of ``size`` by ``size`` positions."""
+    if x.device.type != "cpu" and x.shape[1] % size == 0 and x.shape[2] % size == 0:
+        return _fitting_windows(attention, x, size)
     together = max(1, _POSITIONS // size**2) if x.device.type == "cpu" else None
     pieces, origin = _window_order(*x.shape[:3], size, together, x.device)
     positions = x.flatten(0, 2)
@@ -94,6 +96,13 @@ def _windowed_attention(attention: Attention, x: torch.Tensor, size: int) -> tor
         out = _attention(attention, windows.view(count, size, size, -1))
         attended.append(attention.proj(out.flatten(0, 2).index_select(0, places)))
     return torch.cat(attended).index_select(0, origin).view(x.shape)
+
+
+def _fitting_windows(attention: Attention, x: torch.Tensor, size: int) -> torch.Tensor:
+    """As :func:`_windowed_attention` where the windows fill the image: nothing has to be lined up one by one."""
+    windows = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
+    out = attention.proj(_attention(attention, attention.qkv(windows.flatten(0, 2))))
+    return out.view(windows.shape).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 @lru_cache(maxsize=16)
@@ -133,13 +142,22 @@ def _attention(attention: Attention, qkv: torch.Tensor) -> torch.Tensor:
     if not attention.use_rel_pos:
         out = functional.scaled_dot_product_attention(q, k, v)
     else:
-        rows = get_rel_pos(height, height, attention.rel_pos_h).to(q.dtype)
-        columns = get_rel_pos(width, width, attention.rel_pos_w).to(q.dtype)
+        rows = _relative_positions(attention.rel_pos_h, height).to(q.dtype)
+        columns = _relative_positions(attention.rel_pos_w, width).to(q.dtype)
         # Where gradients are wanted, a mask would be stored for them whole.
         pieces = q.device.type == "cpu" and not torch.is_grad_enabled()
         attend = _biased_attention if pieces else _widened_attention
         out = attend(q, k, v, rows, columns)
     return out.transpose(1, 2).reshape(batch, height, width, -1)
+
+
+def _relative_positions(table: torch.Tensor, size: int) -> torch.Tensor:
+    """R (size, size, d) for each query and key along one axis."""
+    if len(table) != 2 * size - 1:
+        return get_rel_pos(size, size, table)
+    # The same without an index from the host, for which a GPU would be waited for in every block.
+    axis = torch.arange(size, device=table.device)
+    return table[axis[:, None] - axis + size - 1]
 
 
 def _biased_attention(

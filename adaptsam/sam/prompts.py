@@ -15,7 +15,7 @@ from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.preprocess import scale_points
 
 # What a token stands for; the values up to 1 are SAM's point labels, the box corners follow SAM's point_embeddings.
-_PADDING, _NOT_A_POINT, _BACKGROUND, _FOREGROUND, _BOX_START, _BOX_END = -2, -1, 0, 1, 2, 3
+PADDING, NOT_A_POINT, _BACKGROUND, _FOREGROUND, BOX_START, BOX_END = -2, -1, 0, 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def prompt_tokens(request: DecodeRequest, image_size: int) -> PromptTokens:
         if request.box is None:
             # SAM places this token at the origin and then erases its position.
             coordinates = np.concatenate([coordinates, np.zeros((1, 2), np.float32)])
-            kinds = np.append(kinds, _NOT_A_POINT)
+            kinds = np.append(kinds, NOT_A_POINT)
     elif request.labels is not None:
         raise InputError("Labels were given without points; give both or neither.")
     if request.box is not None:
@@ -79,7 +79,7 @@ def prompt_tokens(request: DecodeRequest, image_size: int) -> PromptTokens:
         if box.shape != (4,) or not np.isfinite(box).all():
             raise InputError(f"A box must be four finite numbers x0, y0, x1, y1, not {request.box!r}.")
         coordinates = np.concatenate([coordinates, scale_points(box.reshape(2, 2), original_size, image_size)])
-        kinds = np.append(kinds, [_BOX_START, _BOX_END])
+        kinds = np.append(kinds, [BOX_START, BOX_END])
     return PromptTokens(coordinates, kinds)
 
 
@@ -109,18 +109,29 @@ def embed_tokens(encoder: PromptEncoder, prompts: Sequence[PromptTokens]) -> tup
     """
     longest = max(len(prompt) for prompt in prompts)
     coordinates = np.zeros((len(prompts), longest, 2), np.float32)
-    kinds = np.full((len(prompts), longest), _PADDING, np.int64)
+    kinds = np.full((len(prompts), longest), PADDING, np.int64)
     for row, prompt in enumerate(prompts):
         coordinates[row, : len(prompt)], kinds[row, : len(prompt)] = prompt.coordinates, prompt.kinds
     device = encoder.no_mask_embed.weight.device
-    kind = torch.from_numpy(kinds).to(device)
+    return embed_kinds(encoder, torch.from_numpy(coordinates).to(device), torch.from_numpy(kinds).to(device))
+
+
+def embed_kinds(
+    encoder: PromptEncoder, coordinates: torch.Tensor, kinds: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`embed_tokens`, of tokens that are padded already.
+
+    Args:
+        encoder: SAM's prompt encoder.
+        coordinates: float32 (B, n, 2), x then y, in pixels of the model's input.
+        kinds: int64 (B, n), what each token stands for, ``PADDING`` for nothing.
+    """
     # SAM shifts points and boxes by half a pixel, to the centre of their pixel.
-    centres = torch.from_numpy(coordinates).to(device) + 0.5
-    position = encoder.pe_layer.forward_with_coords(centres, encoder.input_image_size)
+    position = encoder.pe_layer.forward_with_coords(coordinates + 0.5, encoder.input_image_size)
     learned = [encoder.not_a_point_embed, *encoder.point_embeddings]
     table = torch.cat([torch.zeros_like(learned[0].weight), *(embedding.weight for embedding in learned)])
-    embeddings = position * (kind >= _BACKGROUND).unsqueeze(-1) + table[kind - _PADDING]
-    return embeddings, kind != _PADDING
+    embeddings = position * (kinds >= _BACKGROUND).unsqueeze(-1) + table[kinds - PADDING]
+    return embeddings, kinds != PADDING
 
 
 def embed_mask_inputs(
@@ -143,9 +154,14 @@ def embed_mask_inputs(
         return nothing
     device = encoder.no_mask_embed.weight.device
     stacked = torch.stack([torch.as_tensor(masks[row], dtype=torch.float32, device=device) for row in given])
-    embedded = encoder.mask_downscaling(stacked.view(-1, 1, 4 * height, 4 * width)).flatten(2).transpose(1, 2)
+    embedded = embed_logits(encoder, stacked.view(-1, 4 * height, 4 * width))
     if len(given) == len(masks):
         return embedded
     dense = nothing.expand(len(masks), height * width, channels).clone()
     dense[given] = embedded
     return dense
+
+
+def embed_logits(encoder: PromptEncoder, logits: torch.Tensor) -> torch.Tensor:
+    """The dense embeddings (B, h*w, C) of mask inputs float32 (B, 4h, 4w)."""
+    return encoder.mask_downscaling(logits[:, None]).flatten(2).transpose(1, 2)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import torch
 
 
-def load_pickled(path: Path, *, mapped: bool = False) -> object:
+def load_pickled(path: Path | BytesIO, *, mapped: bool = False) -> object:
     """What a file holds: tensors, numbers, texts and containers of them, on the CPU.
 
     Args:
-        path: the file.
+        path: the file, or what was in it.
         mapped: leave the numbers in the file, which must then not be replaced while they are in use.
 
     Raises:
@@ -24,6 +25,8 @@ def load_pickled(path: Path, *, mapped: bool = False) -> object:
         _check_unpacked(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if isinstance(path, BytesIO):
+            path.seek(0)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipped)
 
 
@@ -34,7 +37,7 @@ def is_whole(tensor: torch.Tensor) -> bool:
     return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 
 
-def _check_unpacked(path: Path) -> None:
+def _check_unpacked(path: Path | BytesIO) -> None:
     """PyTorch packs nothing in its archives; what is packed could be of any size."""
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):

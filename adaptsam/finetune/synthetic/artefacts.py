@@ -1,4 +1,4 @@
-"""What a scanner or a camera does to a scene: blur, coarse pixels, shading, grain, streaks, gamma, highlights."""
+"""What scanner or camera do to a scene: blur, coarse pixels, shading, grain, streaks, gamma, window, highlights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adaptsam.finetune.synthetic.shapes import coordinates, normal, smooth_noise, uniform
+from adaptsam.finetune.draws import chance, choice, normal, uniform
+from adaptsam.finetune.synthetic.shapes import coordinates, smooth_noise
 from adaptsam.finetune.synthetic.textures import draw_spectra
+
+_BLUR_REACH = 6
 
 
 def imaged(rng: torch.Generator, images: Tensor, colour: Tensor) -> Tensor:
@@ -17,12 +20,20 @@ def imaged(rng: torch.Generator, images: Tensor, colour: Tensor) -> Tensor:
     gray.
     """
     images = shaded(rng, images)
-    images = torch.stack([_blurred_and_coarse(rng, image) for image in images])
+    images = blurred_or_coarse(rng, images)
     images = with_streaks(rng, images)
     images = with_camera(rng, images, colour)
     images = with_grain(rng, images, colour)
+    images = windowed(rng, images)
     gamma = torch.exp(0.35 * normal(rng, (len(images), 1, 1, 1), images.device))
     return (images.clamp(0, 1) ** gamma * 255).round()
+
+
+def windowed(rng: torch.Generator, images: Tensor) -> Tensor:
+    """A narrower window of grays, beyond which all is black or white; one image in three."""
+    device, size = images.device, (len(images), 1, 1, 1)
+    low, high = uniform(rng, size, device, -0.2, 0.3), uniform(rng, size, device, 0.6, 1.2)
+    return torch.where(chance(rng, size, device, 1 / 3), (images - low) / (high - low), images)
 
 
 def shaded(rng: torch.Generator, images: Tensor) -> Tensor:
@@ -32,21 +43,45 @@ def shaded(rng: torch.Generator, images: Tensor) -> Tensor:
     return images * torch.exp(strength * smooth_noise(rng, count, 2, side, device))
 
 
-def _blurred_and_coarse(rng: torch.Generator, image: Tensor) -> Tensor:
-    """One image (3, S, S) at a coarser resolution and back, or blurred, or as it is."""
-    device, side = image.device, image.shape[-1]
-    choice, amount = (float(uniform(rng, (), device, 0.0, 1.0)) for _ in range(2))
-    if choice < 0.3:
-        smaller = round(side / (1 + 3 * amount))
-        small = functional.interpolate(image[None], (smaller, smaller), mode="bilinear", antialias=True)
-        return functional.interpolate(small, (side, side), mode="bicubic")[0]
-    if choice < 0.6:
-        width = torch.exp(torch.arange(-4, 5, device=device) ** 2 / (-2 * (0.3 + 1.5 * amount) ** 2))
-        width = width / width.sum()
-        padded = functional.pad(image[:, None], (4, 4, 4, 4), mode="reflect")
-        once = functional.conv2d(padded, width.view(1, 1, 1, -1))
-        return functional.conv2d(once, width.view(1, 1, -1, 1))[:, 0]
-    return image
+def blurred_or_coarse(rng: torch.Generator, images: Tensor) -> Tensor:
+    """Three images of ten at up to four times coarser resolution and back, three blurred, the others as they are."""
+    device, count = images.device, len(images)
+    kind = choice(rng, (0.3, 0.3, 0.4), (count,), device)
+    amount = uniform(rng, (count,), device)
+    coarseness = 1 + 3 * amount * (kind == 0)
+    # Half a coarse pixel of blur keeps what is too fine for it from turning into patterns.
+    sigma = torch.where(kind == 0, 0.5 * (coarseness - 1), torch.where(kind == 1, 0.3 + 1.5 * amount, 0.0))
+    return _resampled(_blurred(images, sigma), coarseness)
+
+
+def _blurred(images: Tensor, sigma: Tensor) -> Tensor:
+    """A Gaussian blur of images (N, C, S, S), each by its own ``sigma`` (N,) pixels."""
+    count, channels = images.shape[:2]
+    offset = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=images.device)
+    width = torch.exp(offset**2 / (-2 * sigma[:, None].clamp(min=1e-2) ** 2))
+    width = (width / width.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    padded = functional.pad(images.flatten(0, 1)[None], (_BLUR_REACH,) * 4, mode="reflect")
+    once = functional.conv2d(padded, width[:, None, None, :], groups=count * channels)
+    return functional.conv2d(once, width[:, None, :, None], groups=count * channels).view_as(images)
+
+
+def _resampled(images: Tensor, coarseness: Tensor) -> Tensor:
+    """Images (N, C, S, S) at pixels ``coarseness`` (N,) times as large, and back; as they are where it is 1."""
+    side = images.shape[-1]
+    pixels = torch.arange(side, device=images.device) + 0.5
+    # The coarse image lies in the first corner of the fine one's frame; beyond its end the last pixel goes on.
+    coarse = _sampled(images, (pixels * coarseness[:, None]).clamp(max=side), "bilinear")
+    return torch.where(
+        coarseness.view(-1, 1, 1, 1) > 1, _sampled(coarse, pixels / coarseness[:, None], "bicubic"), images
+    )
+
+
+def _sampled(images: Tensor, places: Tensor, mode: str) -> Tensor:
+    """Images (N, C, S, S) at all pairs of places (N, S), in pixels from the corner, along both axes."""
+    side = images.shape[-1]
+    axis = 2 * places / side - 1
+    grid = torch.stack([axis[:, None, :].expand(-1, side, -1), axis[:, :, None].expand(-1, -1, side)], -1)
+    return functional.grid_sample(images, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def with_streaks(rng: torch.Generator, images: Tensor) -> Tensor:

@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from adaptsam.finetune.draws import chance, choice, normal, uniform
+
 _HARMONICS = 4
+_KINDS = (0.66, 0.1, 0.12, 0.12)
 BLOB, SHELL, TUBE, BAND = range(4)
+_ORGAN_SHARE, _TWIN_SHARE = 0.4, 0.1
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class Shapes:
 
     ``kind`` (B, K) is one of BLOB, SHELL, TUBE, BAND. ``centre`` (B, K, 2) is x, y; ``radii`` (B, K, 2) are along the
     shape's own axes, turned by ``angle`` (B, K). ``wobble`` (B, K, harmonics) is complex: amplitude and phase of the
-    outline's waves 2, 3, …. ``bend`` (B, K, 3) curves a tube. ``noise`` (B, 1, n, n) is what bands are levels of,
-    ``rough`` (B, 1, n, n) what makes outlines uneven, more so for large ``roughness`` (B, K).
+    outline's waves 2, 3, …. ``bend`` (B, K, 3) curves a tube. A ``twin`` (B, K) is there on both sides, mirrored at
+    x = 0, as kidneys are. ``noise`` (B, 1, n, n) is what bands are levels of, ``rough`` (B, 1, n, n) what makes
+    outlines uneven, more so for large ``roughness`` (B, K).
     """
 
     kind: Tensor
@@ -33,6 +38,7 @@ class Shapes:
     angle: Tensor
     wobble: Tensor
     bend: Tensor
+    twin: Tensor
     noise: Tensor
     rough: Tensor
     roughness: Tensor
@@ -45,34 +51,29 @@ class Shapes:
         return replace(self, centre=self.centre + shift, radii=self.radii * scale)
 
 
-def normal(rng: torch.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.randn(shape, generator=rng, device=device)
-
-
-def uniform(rng: torch.Generator, shape: tuple[int, ...], device: torch.device, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=rng, device=device)
-
-
 def draw_shapes(rng: torch.Generator, scenes: int, count: int, device: torch.device) -> Shapes:
-    """Shapes of all sizes from 2 % to 90 % of the side, small ones as likely as large ones."""
+    """Shapes of all sizes from 2 % to 100 % of the side, many as large as organs; small ones come later, on top."""
     size = (scenes, count)
-    kind = torch.multinomial(
-        torch.tensor([0.58, 0.12, 0.15, 0.15], device=device), scenes * count, replacement=True, generator=rng
-    ).view(size)
-    mean = torch.exp(uniform(rng, size, device, -4.0, -0.9))
+    organ = chance(rng, size, device, _ORGAN_SHARE)
+    log_mean = torch.where(organ, uniform(rng, size, device, -2.2, -0.7), uniform(rng, size, device, -4.0, -0.9))
+    order = (0.7 * normal(rng, size, device) - log_mean).argsort(1)
+    mean = log_mean.gather(1, order).exp()
     flat = torch.exp(0.3 * normal(rng, size, device))
-    radii = torch.stack([mean * flat, mean / flat], dim=-1)
     falling = 1.0 / torch.arange(2, 2 + _HARMONICS, device=device)
     strength = uniform(rng, (*size, 1), device, 0.0, 0.35) * falling
     phase = uniform(rng, (*size, _HARMONICS), device, 0.0, 2 * torch.pi)
+    fine = uniform(rng, (scenes, 1, 1, 1), device)
+    noise = (1 - fine) * smooth_noise(rng, scenes, 3, 64, device) + fine * smooth_noise(rng, scenes, 6, 64, device)
+    noise = noise / (fine.square() + (1 - fine).square()).sqrt()
     return Shapes(
-        kind=kind,
+        kind=choice(rng, _KINDS, size, device),
         centre=uniform(rng, (*size, 2), device, -0.45, 0.45),
-        radii=radii,
+        radii=torch.stack([mean * flat, mean / flat], dim=-1),
         angle=uniform(rng, size, device, 0.0, 2 * torch.pi),
         wobble=torch.polar(strength.expand(phase.shape).contiguous(), phase),
         bend=normal(rng, (*size, 3), device),
-        noise=smooth_noise(rng, scenes, int(torch.randint(3, 7, (), generator=rng, device=device)), 64, device),
+        twin=chance(rng, size, device, _TWIN_SHARE),
+        noise=noise,
         rough=smooth_noise(rng, scenes, 24, 128, device),
         roughness=uniform(rng, size, device, -0.08, 0.07).clamp(min=0),
     )
@@ -93,11 +94,11 @@ def coordinates(side: int, device: torch.device) -> Tensor:
 
 
 def deformed(rng: torch.Generator, grid: Tensor, strength: Tensor) -> Tensor:
-    """Coordinates (B, 2, S, S): turned, scaled, moved, and bent smoothly, by about ``strength`` (B,) of the side."""
+    """Coordinates (B, 2, S, S) turned, scaled, moved, and bent smoothly, by about ``strength`` (B,), a length."""
     device, scenes = grid.device, len(strength)
     angle, scale = (strength * 2 * normal(rng, (scenes,), device) for _ in range(2))
     turn = torch.polar(torch.exp(scale), angle)
-    points = torch.complex(grid[0], grid[1])[None] * turn[:, None, None]
+    points = torch.complex(grid[:, 0], grid[:, 1]) * turn[:, None, None]
     moved = torch.view_as_real(points).permute(0, 3, 1, 2)
     bend = torch.cat([smooth_noise(rng, scenes, 3, grid.shape[-1], device) for _ in range(2)], dim=1)
     shift = normal(rng, (scenes, 2, 1, 1), device)
@@ -106,9 +107,10 @@ def deformed(rng: torch.Generator, grid: Tensor, strength: Tensor) -> Tensor:
 
 def fields(shapes: Shapes, grid: Tensor) -> Tensor:
     """Every shape's field, (B, K, S, S), at coordinates (B, 2, S, S)."""
-    offset = grid[:, None] - shapes.centre[..., None, None]
+    x, y = grid[:, None, 0], grid[:, None, 1]
+    x = torch.where(shapes.twin[..., None, None], x.abs() * shapes.centre[..., :1, None].sign(), x)
     turned = (
-        torch.complex(offset[:, :, 0], offset[:, :, 1])
+        torch.complex(x - shapes.centre[..., :1, None], y - shapes.centre[..., 1:, None])
         * torch.polar(torch.ones_like(shapes.angle), -shapes.angle)[..., None, None]
     )
     radii = shapes.radii[..., None, None]

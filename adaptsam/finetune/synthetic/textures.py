@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adaptsam.finetune.synthetic.shapes import coordinates, normal, uniform
+from adaptsam.finetune.draws import choice, normal, uniform
+from adaptsam.finetune.synthetic.shapes import coordinates
 
 FLAT, NOISE, RIDGES, SPECKS = range(4)
+_KINDS = (0.3, 0.4, 0.15, 0.15)
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,7 @@ class Textures:
 
 
 def draw_textures(rng: torch.Generator, scenes: int, count: int, device: torch.device) -> Textures:
-    share = torch.tensor([0.3, 0.4, 0.15, 0.15], device=device)
-    kind = torch.multinomial(share, scenes * count, replacement=True, generator=rng).view(scenes, count)
-    return Textures(draw_spectra(rng, scenes * count, device), kind)
+    return Textures(draw_spectra(rng, scenes * count, device), choice(rng, _KINDS, (scenes, count), device))
 
 
 def gradients(slopes: Tensor, side: int) -> Tensor:
