@@ -269,3 +269,14 @@ def test_the_recipe_file_has_every_number_of_the_recipe() -> None:
     assert json.loads(file.read_text())["recipe"] == {"_target_": "adaptsam.finetune.pretrain_recipe.Recipe"} | {
         field.name: f"@{field.name}" for field in fields(Recipe)
     }
+
+
+def test_training_and_its_scores_need_pytorch_and_sam_and_nothing_else_that_adaptsam_uses() -> None:
+    absent = ("av", "contourpy", "highdicom", "ignite", "matplotlib", "monai", "ot", "peft", "psutil", "pydicom")
+    absent = (*absent, "scipy", "SimpleITK", "sklearn")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r}))\n"
+        "import runpy, adaptsam.finetune.pretrain; runpy.run_path('Testing/experiments/synthetic_scores.py')"
+    )
+    root = Path(pretrain.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment())
