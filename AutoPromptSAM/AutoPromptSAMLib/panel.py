@@ -13,6 +13,14 @@ from slicer.i18n import tr as _
 from AutoPromptSAMLib import inputs, parameters
 from AutoPromptSAMLib.trainingPanel import TrainingPanel
 
+#: Of an agent's scores, as the card shows them.
+SCORES = {
+    "iou": _("overlap (IoU)"),
+    "label_accuracy": _("points labelled rightly"),
+    "accepted_where_shown": _("slices kept with it"),
+    "accepted_where_not": _("without it"),
+}
+
 
 class Panel(TrainingPanel):
     """Base of AutoPromptSAMWidget, which names the logic."""
@@ -117,7 +125,7 @@ class Panel(TrainingPanel):
     def _card(agent: dict) -> str:
         if agent["problem"]:
             return agent["problem"]
-        figures = [f"{key} {value:.2f}" for key, value in agent["scores"].items() if isinstance(value, float)]
+        figures = [f"{title} {agent['scores'][key]:.2f}" for key, title in SCORES.items() if key in agent["scores"]]
         text = _("{name}: for {model}, {count} steps").format(
             name=agent["target"]["name"],
             model=agent["sam"]["kind"],
@@ -125,7 +133,7 @@ class Panel(TrainingPanel):
         )
         if agent["text"]:
             text += _(', looks for "{words}"').format(words=agent["text"])
-        return text + (", " + ", ".join(figures[:4]) if figures else "") + "."
+        return text + (", " + ", ".join(figures) if figures else "") + "."
 
     # -- what is shown
 
