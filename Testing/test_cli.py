@@ -488,8 +488,33 @@ def test_bench_prints_every_figure_of_a_benchmark(tmp_path, monkeypatch, capsys)
     assert "there are: adding" in sentence_of(capsys)
 
 
+def test_bench_replaces_its_tables_in_a_page_and_keeps_what_was_written_by_hand(tmp_path, monkeypatch, capsys):
+    path, page = tmp_path / "adding.py", tmp_path / "page.md"
+    monkeypatch.setattr(bench, "find_benchmarks", lambda: {"adding": path})
+    for ratio in (2.5, 3.5):
+        told = {"ratio": {"value": ratio, "floor": 4.0}}
+        path.write_text(f'"""How fast this adds."""\n\ndef run(repeats=5):\n    return {told}\n')
+        assert cli.main(["bench", "--quick", f"--output={page}"]) == 0
+        assert "floor" in capsys.readouterr().out
+        page.write_text(f"{page.read_text()}\nBy hand, {ratio}.\n")
+    text = page.read_text()
+    assert "| ratio | 3.5 | 4 |" in text
+    assert text.count("## How fast this adds.") == 1
+    assert "2.5 |" not in text
+    assert "By hand, 2.5." in text
+    assert "By hand, 3.5." in text
+
+
+def test_bench_writes_over_nothing_but_a_page_of_benchmarks(tmp_path, capsys):
+    thesis = tmp_path / "thesis.md"
+    thesis.write_text("My thesis")
+    assert cli.main(["bench", "--quick", f"--output={thesis}"]) == 2
+    assert "is no page of benchmarks; choose another name" in sentence_of(capsys)
+    assert thesis.read_text() == "My thesis"
+
+
 def test_the_benchmarks_of_this_repository_are_found():
-    assert "encoder" in bench.find_benchmarks()
+    assert {"encoder", "propagation"} <= set(bench.find_benchmarks())
 
 
 def test_importing_the_package_does_not_wait_for_torch():

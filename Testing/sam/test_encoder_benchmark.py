@@ -35,7 +35,7 @@ def test_vit_b_takes_972_gflop_for_an_image(benchmark):
 
 def test_the_benchmark_runs_and_finds_no_difference(benchmark):
     threads = torch.get_num_threads()
-    figures = benchmark.run(repeats=1, threads=1, kind="small", requests=4)
-    assert figures["encoder relative error"] < 1e-4
+    figures = benchmark.run(repeats=1, threads=1, kind="small", requests=4, patients=0)
+    assert figures["encoder float32: relative error"] < 1e-4
     assert figures["decoder relative error"] < 1e-4
     assert torch.get_num_threads() == threads

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from adaptsam.commands.bench_page import check_page, write_page
 from adaptsam.commands.console import add_talk_options, print_json, print_table
 from adaptsam.errors import InputError
 
@@ -17,6 +20,8 @@ Measure this machine: speed and memory, beside what the arithmetic allows.
   adaptsam bench --quick           a few minutes
   adaptsam bench --only encoder    one benchmark
   adaptsam bench --json            for programs
+  adaptsam bench --output benchmarks.md
+                                   also as Markdown; in a file that is there, only the tables change
 """
 
 
@@ -30,6 +35,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--quick", action="store_true", help="one repeat instead of a median of five")
     parser.add_argument("--repeats", type=int, default=5, help="how often each side is timed; default: 5")
     parser.add_argument("--only", metavar="NAME", help="one benchmark, by its name")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="Markdown to write the tables into")
     add_talk_options(parser)
     parser.set_defaults(run=run)
 
@@ -38,17 +44,30 @@ def run(args: argparse.Namespace) -> None:
     repeats = 1 if args.quick else args.repeats
     if repeats < 1:
         raise InputError(f"A benchmark needs at least one repeat, not {repeats}.")
-    results = {}
+    if args.output is not None:
+        check_page(args.output)
+    results: dict[str, dict[str, Any]] = {}
     for name, path in _chosen(find_benchmarks(), args.only).items():
         benchmark = _load(name, path)
         title = (benchmark.__doc__ or name).strip().splitlines()[0]
         figures = benchmark.run(repeats=repeats)
         results[name] = {"title": title, "figures": figures}
         if not args.json:
-            print_table([{"": figure, name: value} for figure, value in figures.items()], title)
+            print_table(rows_of(figures, name), title)
             sys.stdout.flush()
+    if args.output is not None:
+        write_page(args.output, results, repeats)
     if args.json:
         print_json(results)
+
+
+def rows_of(figures: Mapping[str, Any], name: str) -> list[dict[str, object]]:
+    """A row for each figure; one that has a floor (``{"value": …, "floor": …}``) has it beside it."""
+    rows = []
+    for figure, told in figures.items():
+        bounded = isinstance(told, Mapping)
+        rows.append({"": figure, name: told["value"] if bounded else told, "floor": told["floor"] if bounded else ""})
+    return rows if any(row["floor"] != "" for row in rows) else [{k: row[k] for k in ("", name)} for row in rows]
 
 
 def find_benchmarks() -> dict[str, Path]:
