@@ -40,7 +40,18 @@ def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
     Segments of any source representation, of another geometry, and under other transforms than the volume are read;
     neither node is changed.
     """
+    reading = readingMask(segmentationNode, segmentId, volumeNode)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as read:
+            return read.value
+
+
+def readingMask(segmentationNode, segmentId: str, volumeNode):
+    """The same as a generator of short steps, which returns the mask: another grid is sampled slice by slice."""
     image = _labelmap(segmentationNode, segmentId, volumeNode)
+    yield
     shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
     mask = np.zeros(shape, bool)
     extent = image.GetExtent()
@@ -49,12 +60,13 @@ def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
     lengths = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
     labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(lengths) > 0
     toWorld = geometry._withParent(segmentationNode, geometry.imageMatrix(image), image.GetDimensions())
-    _paste(labels, (extent[0], extent[2], extent[4]), np.linalg.inv(toWorld) @ geometry.ijkToWorld(volumeNode), mask)
+    toLabels = np.linalg.inv(toWorld) @ geometry.ijkToWorld(volumeNode)
+    yield from _paste(labels, (extent[0], extent[2], extent[4]), toLabels, mask)
     return mask
 
 
-def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray) -> None:
-    """Sample labels, whose voxel (0, 0, 0) is ``first``, through the matrix from the mask's voxels to theirs."""
+def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray):
+    """Sample labels, whose voxel (0, 0, 0) is ``first``, through the matrix from the mask's voxels to theirs, in steps."""
     whole = np.rint(toLabels)
     if np.abs(toLabels - whole).max() < 1e-3 and np.array_equal(whole[:3, :3], np.eye(3)):
         low = (np.array(first) - whole[:3, 3]).astype(int)[::-1]
@@ -65,10 +77,12 @@ def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray) ->
             source.append(slice(begin - start, max(begin, end) - start))
         mask[tuple(target)] = labels[tuple(source)]
         return
-    there = np.argwhere(labels)
-    if not len(there):
+    inner, low = cropped(labels)
+    if not inner.size:
         return
-    low, high = there.min(axis=0)[::-1] + first, there.max(axis=0)[::-1] + first
+    yield
+    low = np.array(low) + first
+    high = low + inner.shape[::-1] - 1
     corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
     back = np.linalg.inv(toLabels)
     seen = corners @ back[:3, :3].T + back[:3, 3]
@@ -76,13 +90,16 @@ def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray) ->
     end = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2, mask.shape[::-1])
     if (end <= begin).any():
         return
-    j, i = np.mgrid[begin[1] : end[1], begin[0] : end[0]]
+    i, j = np.arange(begin[0], end[0]), np.arange(begin[1], end[1])[:, None]
     for k in range(begin[2], end[2]):
-        at = np.stack([i, j, np.full_like(i, k)], axis=-1) @ toLabels[:3, :3].T + toLabels[:3, 3]
-        index = np.floor(at + 0.5).astype(int) - first
-        inside = np.all((index >= 0) & (index < labels.shape[::-1]), axis=-1)
-        index[~inside] = 0
-        mask[k, begin[1] : end[1], begin[0] : end[0]] = inside & labels[index[..., 2], index[..., 1], index[..., 0]]
+        inside, index = True, []
+        for axis in range(3):
+            column, row, slice_, start = toLabels[axis]
+            at = np.floor(i * column + j * row + (k * slice_ + start + 0.5)).astype(np.int32) - first[axis]
+            inside = inside & (at >= 0) & (at < labels.shape[2 - axis])
+            index.append(np.clip(at, 0, labels.shape[2 - axis] - 1))
+        mask[k, begin[1] : end[1], begin[0] : end[0]] = inside & labels[index[2], index[1], index[0]]
+        yield
 
 
 def _labelmap(segmentationNode, segmentId: str, volumeNode):

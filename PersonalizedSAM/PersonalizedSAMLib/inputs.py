@@ -54,10 +54,13 @@ def question(prior, segmentation, targets) -> str:
 
 
 def masks(prior, segmentation, chosen):
-    """Yield (segment ID, name, mask on the prior's voxels), one at a time; raises InputProblem for an empty one."""
+    """Yield (segment ID, name, mask on the prior's voxels), one at a time, and None after each short step on the way.
+
+    Raises InputProblem for an empty one.
+    """
     names = segments.segmentNames(segmentation)
     for segmentId in chosen:
-        mask = segments.readMask(segmentation, segmentId, prior)
+        mask = yield from segments.readingMask(segmentation, segmentId, prior)
         if not mask.any():
             raise InputProblem(
                 _("The segment {name} has no voxel within {prior}; draw it there, or take its tick away.").format(

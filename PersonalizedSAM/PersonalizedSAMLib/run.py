@@ -65,8 +65,9 @@ class Run(BaseRun):
         """Reads one structure or image a step, then asks the worker."""
         structures, targets = [], []
         try:
-            for _segmentId, name, mask in inputs.masks(self.prior, self.segmentation, self.chosen):
-                structures.append({"name": name, "mask": mask})
+            for read in inputs.masks(self.prior, self.segmentation, self.chosen):
+                if read is not None:
+                    structures.append({"name": read[1], "mask": read[2]})
                 yield
                 if self.ended is not None:
                     return

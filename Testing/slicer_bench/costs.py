@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,12 @@ for line in sys.stdin:
 
 def pair(seed: int) -> tuple[Case, Case]:
     """Two visits in integers, as scanners give them."""
-    cases = thorax(seed=2 * seed), thorax(shift_mm=(6, 4, 0), seed=2 * seed + 1)
-    for case in cases:
-        case.volume.array = case.volume.array.astype(np.int16)
-    return cases
+    first, second = thorax(seed=2 * seed), thorax(shift_mm=(6, 4, 0), seed=2 * seed + 1)
+    return _whole(first), _whole(second)
+
+
+def _whole(case: Case) -> Case:
+    return replace(case, volume=replace(case.volume, array=case.volume.array.astype(np.int16)))
 
 
 class Module:

@@ -212,11 +212,10 @@ def closed(on: Bench, moment: float) -> float | None:
     if not on.during(moment):
         return None
     start = time.monotonic()
-    on.panel.onSceneStartClose()
-    bench.clear()
-    on.panel.onSceneEndClose()
+    slicer.mrmlScene.Clear()
     took = time.monotonic() - start
     assert not on.under_way
+    assert isinstance(on, TrainingBench) or on.said == "The scene was closed; the run was stopped.", on.said
     on.until(lambda: not on.engine.busy)
     kinds = ("vtkMRMLSegmentationNode", "vtkMRMLVolumeNode", "vtkMRMLTableNode")
     assert not any(slicer.mrmlScene.GetNumberOfNodesByClass(kind) for kind in kinds)

@@ -112,6 +112,7 @@ def test_a_segment_of_another_grid_and_transform_is_read_at_its_place_in_the_wor
     segments.setSegment(node, "a", _named(), inner, first, coarse)
     read = segments.readMask(node, "a", fine)
     assert np.array_equal(read, np.kron(mask, np.ones((2, 2, 2), bool)))
+    assert len(list(segments.readingMask(node, "a", fine))) > 10, "slice by slice, so that the window stays free"
     at = geometry.voxelOfWorld(fine, geometry.worldOfVoxel(fine, [3.0, 4.0, 5.0]))
     assert np.allclose(at, [3, 4, 5])
 
@@ -179,6 +180,20 @@ def test_a_closed_surface_is_read_as_voxels_and_stays_what_it_is(scene: Any) -> 
     assert abs(mask.sum() / (4 / 3 * np.pi * 1000) - 1) < 0.05
     assert mask[20, 20, 20]
     assert not node.GetSegmentation().GetSegment("ball").GetRepresentation("Binary labelmap")
+
+
+def test_a_hidden_segment_is_read_as_any_other(scene: Any) -> None:
+    from AdaptSAMLib import segments
+
+    rng = np.random.default_rng(0)
+    volume = addVolume(randomMatrix(rng), (6, 7, 8), rng)
+    mask = rng.random((6, 7, 8)) > 0.5
+    node = segments.newSegmentation(volume, "hidden")
+    segments.setSegment(node, "a", _named(), *segments.cropped(mask), volume)
+    node.GetDisplayNode().SetSegmentVisibility("a", False)
+    node.SetDisplayVisibility(False)
+    assert np.array_equal(segments.readMask(node, "a", volume), mask)
+    assert not node.GetDisplayNode().GetSegmentVisibility("a"), "and stays hidden"
 
 
 def test_planar_contours_without_their_converter_ask_for_slicerrt(scene: Any) -> None:

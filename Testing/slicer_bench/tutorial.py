@@ -181,7 +181,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def correct(driver: Driver, run: Any, name: str) -> None:
-    """Go to the least trusted slice, run it again, carry it on, undo."""
+    """Go to the least trusted slice, place a prompt, run it again, undo."""
     panel = driver.panel
     if not panel._reviews:
         print(f"{driver.name}: no slice to review")
@@ -192,19 +192,36 @@ def correct(driver: Driver, run: Any, name: str) -> None:
     outcome = next(one for one in run.outcomes if one.target is review.target)
     panel.ui.promptsButton.click()
     driver.slice("review", outcome)
+    panel.correction.prompts[1].AddControlPointWorld(*review.ras)  # "here it is"
+    driver.heart.anew()
     start = time.monotonic()
     panel.ui.rerunButton.click()
     driver.until(lambda: panel.ui.statusLabel.text != "Correcting")
     print(
-        f"{driver.name}: slice {review.index} of {review.name} run again in {time.monotonic() - start:.2f} s: {panel.ui.statusLabel.text}"
+        f"{driver.name}: slice {review.index} of {review.name} run again in {time.monotonic() - start:.2f} s: {panel.ui.statusLabel.text} {driver.heart}"
     )
     driver.slice("corrected", outcome)
     driver.picture("correction")
     panel.ui.undoButton.click()
 
 
+def compare(driver: Driver, run: Any, truths: list[Any]) -> None:
+    """Print how well each structure agrees with the phantom's own contours."""
+    from AdaptSAMLib import segments
+
+    for segmentId, name in run.names.items():
+        values = []
+        for outcome, truth in zip(run.outcomes, truths, strict=True):
+            found = segments.readMask(outcome.segmentationNode, segmentId, outcome.target.volumeNode)
+            values.append(dice(found, truth.structures[truth.names.index(name)].mask))
+        print(f"{driver.name}: {name}: Dice {np.mean(values):.3f} ({min(values):.3f} at least, of {len(values)})")
+
+
 def visits(driver: Driver, _args: argparse.Namespace) -> None:
     from PersonalizedSAMLib import samples
+
+    from adaptsam.data.phantom import phantom_visits
+    from adaptsam.worker import samples as made
 
     samples.load("PersonalizedSAMVisits")
     driver.picture("empty")
@@ -214,6 +231,8 @@ def visits(driver: Driver, _args: argparse.Namespace) -> None:
         driver.tickOnly([driver.panel.ui.segmentList.item(0).text()])
     driver.picture("ready")
     run = driver.run()
+    later = phantom_visits(7, 2, shape=made._SHAPE, spacing=made._SPACING)[1]
+    compare(driver, run, [later.structures])
     for segmentId in run.names:
         driver.slice(f"result-{run.names[segmentId].lower()}", run.outcomes[0], middle(run.outcomes[0], segmentId))
     correct(driver, run, "visits")
@@ -221,6 +240,9 @@ def visits(driver: Driver, _args: argparse.Namespace) -> None:
 
 def phases(driver: Driver, _args: argparse.Namespace) -> None:
     from PersonalizedSAMLib import samples
+
+    from adaptsam.data.phantom import Breathing, PhantomSettings, phantom_visits
+    from adaptsam.worker import samples as made
 
     _volume, _contours, sequence, _browser = samples.load("PersonalizedSAMPhases")
     driver.panel.initializeParameterNode()
@@ -236,10 +258,10 @@ def phases(driver: Driver, _args: argparse.Namespace) -> None:
     driver.panel.ui.registrationComboBox.currentIndex = 1
     driver.picture("ready")
     run = driver.run()
-    for outcome in run.outcomes:
-        print(
-            f"{driver.name}: {outcome.target.title}: {[round(one['volume_cm3'], 2) for one in outcome.reports.values()]} cm³"
-        )
+    settings = PhantomSettings(breathing=Breathing(phases=10))
+    [truth] = phantom_visits(7, 1, shape=made._PHASE_SHAPE, spacing=made._PHASE_SPACING, settings=settings)
+    compare(driver, run, [truth.phases[one.target.item].structures for one in run.outcomes])
+    driver.slice("result", run.outcomes[5], middle(run.outcomes[5], next(iter(run.names))))
 
 
 def endoscopy(driver: Driver, args: argparse.Namespace) -> None:

@@ -135,7 +135,7 @@ def test_a_video_is_followed_as_the_package_follows_it_and_its_frames_can_be_cor
     assert "does not remember this frame" in event["message"]
 
 
-def test_a_wrong_request_gives_a_sentence_and_the_worker_goes_on(worker: WorkerClient) -> None:
+def test_a_wrong_request_gives_a_sentence_and_the_worker_goes_on(worker: WorkerClient, tmp_path: Path) -> None:
     prior = thorax()
     wrong = propagation(prior, [prior.volume], settings={"register": "sideways"})
     [event] = collect(worker, worker.request("propagate", **wrong))
@@ -143,6 +143,13 @@ def test_a_wrong_request_gives_a_sentence_and_the_worker_goes_on(worker: WorkerC
     assert event["message"].startswith("register can be")
     [event] = collect(worker, worker.request("propagate", **propagation(prior, [prior.volume], checkpoint="/no/file")))
     assert "There is no model file" in event["message"]
+    damaged = tmp_path / "sam_vit_b.pth"
+    damaged.write_bytes(b"PK\x03\x04 cut off")
+    [event] = collect(
+        worker, worker.request("propagate", **propagation(prior, [prior.volume], checkpoint=str(damaged)))
+    )
+    assert event["event"] == "error"
+    assert "sam_vit_b.pth" in event["message"]
     forgotten = {"run": "other", "target": "t0", "structure": "heart", "index": 3, "points": [], "labels": []}
     [event] = collect(worker, worker.request("correct", **forgotten))
     assert "press Apply again" in event["message"]
