@@ -50,3 +50,45 @@ def test_a_run_whose_inputs_break_off_ends_with_a_sentence_and_the_scene_as_it_w
     until(lambda: run.ended is not None, 20)
     assert run.ended == ("error", "The inputs could not be prepared: an array of 3 GB")
     assert slicer.mrmlScene.GetNumberOfNodes() == before
+
+
+def test_a_worker_elsewhere_is_started_by_its_command_and_needs_no_packages_here(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import qt
+    from AdaptSAMLib import engine, packages
+
+    from adaptsam.worker import client
+
+    values = {"AdaptSAM/WorkerCommand": "ssh -T gpu '/opt/my python' -m adaptsam.worker -"}
+
+    class Settings:
+        def value(self, name: str, default: str) -> str:
+            return values.get(name, default)
+
+    made: list[Any] = []
+
+    class Client:
+        def __init__(self, *arguments: Any, command: Any) -> None:
+            made.append(command)
+
+        def request(self, do: str, **content: Any) -> int:
+            return 1
+
+        def events(self) -> list[Any]:
+            return []
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(qt, "QSettings", Settings)
+    monkeypatch.setattr(client, "WorkerClient", Client)
+    monkeypatch.setattr(packages, "missing", lambda *_: ["torch>=2.6"])
+    own = engine.Engine()
+    own.request("hello", lambda event: None)
+    own.close()
+    assert made == [["ssh", "-T", "gpu", "/opt/my python", "-m", "adaptsam.worker", "-"]]
+    assert packages.lacking() == []
+    values.clear()
+    assert engine.elsewhere() == []
+    assert packages.lacking() == ["torch>=2.6"]

@@ -115,6 +115,15 @@ def test_the_panels_choices_become_adaptsams_settings(scene: Any, engine: Any) -
         node.parts = 11
 
 
+def test_the_panel_says_when_images_are_sent_to_another_machine(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from AdaptSAMLib import panel as base
+
+    assert "another machine" not in panel.ui.modelCardLabel.text
+    monkeypatch.setattr(base, "elsewhere", lambda: ["ssh", "gpu", "python", "-m", "adaptsam.worker", "-"])
+    panel.update()
+    assert panel.ui.modelCardLabel.text.startswith("The images are sent to another machine (ssh gpu python")
+
+
 def test_missing_packages_are_told_and_offered(panel: Any, visits: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
     from AdaptSAMLib import packages
 
