@@ -29,6 +29,11 @@ from slicer_bench import bench
 from slicer_bench.conftest import volumeNode
 from thorax import thorax
 
+from adaptsam.data.volume import Geometry
+
+#: Eight slices of the thorax.
+GRID = Geometry((8, 80, 96), (4.0, 4.0, 5.0), (-190.0, -158.0, -27.5))
+
 #: Agents on a volume of its own each time, once to fill the store and once with everything encoded.
 DIRECT_AGENTS = """
 import json, sys, time
@@ -39,6 +44,7 @@ from thorax import thorax
 from adaptsam.alignsam import load_agent
 from adaptsam.autoprompt import autoprompt
 from adaptsam.sam import EmbeddingStore, load_sam
+from slicer_bench.overhead import GRID
 model = load_sam(device="cpu")
 agents = [load_agent(path, model) for path in sys.argv[4:]]
 def spent(count, volume, store):
@@ -48,7 +54,7 @@ def spent(count, volume, store):
 for line in sys.stdin:
     told = {}
     for count in (1, 2):
-        one = thorax(seed=int(line)).volume
+        one = thorax(seed=int(line), geometry=GRID).volume
         volume = replace(one, array=one.array.astype(np.int16))
         store = EmbeddingStore(model, memory_bytes=2**30)
         told[count] = spent(count, volume, store)
@@ -82,13 +88,18 @@ def agents(repeats: int) -> None:
         from AutoPromptSAM import AutoPromptSAMLogic
 
         engine, logic = Engine.shared(), AutoPromptSAMLogic()
-        logic.segment(volumeNode(thorax(seed=999), "first"), paths[:1])  # imports, and the first look at the model
+        logic.segment(
+            volumeNode(thorax(seed=999, geometry=GRID), "first"), paths[:1]
+        )  # imports, and the first look at the model
         told: list[dict[str, float]] = []
         for seed in range(repeats):
             worker.stdin.write(f"{seed}\n")
             worker.stdin.flush()
             direct_told = json.loads(worker.stdout.readline())
-            told.append(direct_told | in_module(engine, logic, volumeNode(thorax(seed=seed), f"v{seed}"), paths[:1]))
+            told.append(
+                direct_told
+                | in_module(engine, logic, volumeNode(thorax(seed=seed, geometry=GRID), f"v{seed}"), paths[:1])
+            )
             print({key: round(value, 2) for key, value in told[-1].items()}, flush=True)
         worker.stdin.close()
         worker.wait()
