@@ -1,6 +1,6 @@
 #!/bin/bash
 # Trains the bundled model on a GPU for some minutes, again and again with the same command until it is finished, then
-# scores it on unseen synthetic images.
+# scores it on PAIRS (200) unseen pairs of synthetic images of each kind.
 #
 #     bash training/bundled_small_sam/on_a_gpu.sh FOLDER [MINUTES] [further options of adaptsam.finetune.pretrain]
 #
@@ -19,6 +19,6 @@ mkdir -p "$folder"
 python3 -m adaptsam.finetune.pretrain --recipe gpu --output "$model" --minutes "$minutes" --workers $workers "$@" \
     2>&1 | tee -a "$folder/log"
 if [ -f "$model" ]; then
-    python3 Testing/experiments/synthetic_scores.py --checkpoint "$model" --pairs 200 --output "$folder/scores.jsonl"
+    python3 Testing/experiments/synthetic_scores.py --checkpoint "$model" --pairs "${PAIRS:-200}" --output "$folder/scores.jsonl"
 fi
 ls -l "$folder"
