@@ -37,7 +37,7 @@ def decode(
         sam: the model.
         requests: prompts, in any mixture of images, kinds and lengths.
         multimask: return SAM's three masks for an ambiguous prompt instead of one.
-        memory_bytes: working memory, about; None for 128 MiB on the CPU, where more is slower, and 4 GiB elsewhere.
+        memory_bytes: working memory, about; None for 48 MiB on the CPU, where more is slower, and 4 GiB elsewhere.
 
     Returns:
         One entry for each request, in their order, on the model's device.
@@ -104,7 +104,7 @@ def _guidance(requests: Sequence[DecodeRequest], sam: Sam) -> Guidance | None:
 def requests_at_once(sam: Sam, memory_bytes: int | None = None) -> int:
     """How many requests go through the decoder together; see :func:`decode` for ``memory_bytes``."""
     if memory_bytes is None:
-        memory_bytes = (128 if sam.device.type == "cpu" else 4096) * 2**20
+        memory_bytes = (48 if sam.device.type == "cpu" else 4096) * 2**20
     height, width = sam.prompt_encoder.image_embedding_size
     features = 4 * height * width * sam.prompt_encoder.embed_dim
     # Some copies of the image's features, and of the upscaled ones.

@@ -19,9 +19,6 @@ from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.prompts import DecodeRequest, embed_mask_inputs, embed_tokens, prompt_tokens
 from adaptsam.sam.two_way import first_image_side, run_decoder
 
-# All prompts are equally long here, so that nothing is gained by more at once than stays in the cache.
-_CPU_MEMORY = 48 * 2**20
-
 
 class PromptSession:
     """Points on B images, equally many on each, and the masks that follow from them.
@@ -90,7 +87,7 @@ class PromptSession:
 
     def decode(self) -> torch.Tensor:
         """The masks of all points so far: low-resolution logits, float32 (B, 4h, 4w), on the model's device."""
-        size = requests_at_once(self._sam, _CPU_MEMORY if self._sam.device.type == "cpu" else None)
+        size = requests_at_once(self._sam)
         real = torch.ones(self._tokens.shape[:2], dtype=torch.bool, device=self._sam.device)
         with torch.no_grad():
             chunks = [
