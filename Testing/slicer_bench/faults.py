@@ -223,6 +223,7 @@ def closed(on: Bench, moment: float) -> float | None:
     return took
 
 
+FAULTS = (cancelled, closed, killed)
 KINDS = {"PersonalizedSAM": Bench, "AutoPromptSAM": AgentBench, "training": TrainingBench}
 
 
@@ -232,10 +233,11 @@ def main() -> None:
     parser.add_argument("--within", type=float, default=20.0, help="seconds after Apply in which the fault happens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--module", choices=KINDS, default="PersonalizedSAM")
+    parser.add_argument("--fault", choices=[one.__name__ for one in FAULTS], help="one of the faults alone")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     on = KINDS[args.module]()
-    for fault in (cancelled, closed, killed):
+    for fault in [one for one in FAULTS if args.fault in (None, one.__name__)]:
         took: list[float] = []
         tries = 0
         while len(took) < args.times and tries < 3 * args.times:

@@ -231,7 +231,7 @@ def visits(driver: Driver, _args: argparse.Namespace) -> None:
         driver.tickOnly([driver.panel.ui.segmentList.item(0).text()])
     driver.picture("ready")
     run = driver.run()
-    later = phantom_visits(7, 2, shape=made._SHAPE, spacing=made._SPACING)[1]
+    _, later = phantom_visits(7, 2, shape=made._SHAPE, spacing=made._SPACING)
     compare(driver, run, [later.structures])
     for segmentId in run.names:
         driver.slice(f"result-{run.names[segmentId].lower()}", run.outcomes[0], middle(run.outcomes[0], segmentId))

@@ -139,7 +139,7 @@ class WorkerClient:
 
     def events(self) -> Iterator[wire.Message]:
         """What arrived since the last call; never waits. Late words of requests that have ended are dropped."""
-        self._end_the_deaf()
+        yield from self._end_the_deaf()
         while True:
             try:
                 event = self._events.get_nowait()
@@ -224,10 +224,16 @@ class WorkerClient:
             for line in process.stderr:
                 self.log.append(line.rstrip())
 
-    def _end_the_deaf(self) -> None:
+    def _end_the_deaf(self) -> Iterator[wire.Message]:
+        """End a worker that did not stop in time; its cancelled requests do not wait until the system took it away."""
         now = time.monotonic()
-        if any(request.deadline is not None and now > request.deadline for request in self._waiting.values()):
+        late = [request.pid for request in self._waiting.values() if request.deadline and now > request.deadline]
+        if late:
             self._kill()
+        for number, request in list(self._waiting.items()):
+            if request.deadline and request.pid in late:
+                del self._waiting[number]
+                yield {"id": number, "event": "cancelled"}
 
     def _kill(self) -> None:
         process, self._process = self._process, None
