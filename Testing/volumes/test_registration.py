@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -116,3 +118,15 @@ def test_masked_correlation_peaks_at_the_true_lag() -> None:
     peak = np.unravel_index(int(np.argmax(score)), score.shape)
     assert (np.array(peak) - (np.array(part.shape) - 1)).tolist() == [2, 3, 4]
     assert score[peak] == pytest.approx(1.0)
+
+
+def test_a_registration_leaves_nothing_in_memory(make_thorax: Callable) -> None:
+    class Tick:
+        def __call__(self) -> None: ...
+
+    tick = Tick()
+    told = weakref.ref(tick)
+    register(make_thorax().volume, make_thorax(seed=1).volume, tick=tick)
+    del tick
+    gc.collect()
+    assert told() is None

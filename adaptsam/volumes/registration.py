@@ -257,7 +257,10 @@ def run_watched(
             method.StopRegistration()
 
     method.AddCommand(sitk.sitkIterationEvent, on_iteration)
-    result = method.Execute(*images)
+    try:
+        result = method.Execute(*images)
+    finally:
+        method.RemoveAllCommands()  # the command knows the method: neither would ever be freed, nor the images
     if raised:
         raise raised[0]
     return result
