@@ -5,7 +5,7 @@
     python Testing/slicer_bench/tutorial_autoprompt.py lung --output DIR --image CT_FOLDER --mask RTSTRUCT \\
            --change GTV-1 --truth Lung-Left
     python Testing/slicer_bench/tutorial_autoprompt.py abdomen --output DIR --image FILE --mask FILE \\
-           --change liver --truth lung_upper_lobe_left --truth lung_lower_lobe_left
+           --change label-5 --truth label-10 --truth label-11
 
 Agents of one's own lie where ADAPTSAM_AGENTS says: "lung" and "abdomen" use all of them, also "lung", which "train" leaves
 there, and which --truth is the truth of; --change is what changes in the digital follow-up. The panel
