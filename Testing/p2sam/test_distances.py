@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from adaptsam.p2sam import hungarian, jensen_shannon, wasserstein
+from adaptsam.p2sam.distances import wasserstein_bound
 
 
 def cloud(n=40, channels=6, seed=0):
@@ -82,3 +83,11 @@ def test_hungarian_of_orthogonal_centres_is_one_and_of_opposite_ones_two():
 
 def test_hungarian_clusters_no_finer_than_the_smaller_set():
     assert hungarian(torch.tensor([[1.0, 1.0]]), torch.eye(2)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 7), (5, 5), (30, 17)])
+def test_the_bound_of_wasserstein_is_never_above_it_and_reaches_it_for_a_shifted_set(n, m):
+    random = torch.Generator().manual_seed(n * m)
+    a, b = torch.randn(n, 6, generator=random), torch.randn(m, 6, generator=random) + 1
+    assert 0 < wasserstein_bound(a, b) <= wasserstein(a, b) * (1 + 1e-9)
+    assert wasserstein_bound(a, a + 2) == pytest.approx(wasserstein(a, a + 2))

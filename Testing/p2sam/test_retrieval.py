@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptsam.p2sam import EMPTY_DISTANCE, Prior, Settings, wasserstein
+from adaptsam.p2sam import EMPTY_DISTANCE, Prior, Settings, retrieval, wasserstein
 from adaptsam.p2sam.retrieval import candidate_distances, retrieve
 from adaptsam.sam import Embedding
 
@@ -57,6 +57,28 @@ def test_candidates_with_the_same_patches_share_one_computation(prior, target, m
     masks = [logits_of(slice(2, 5), slice(2, 5)), logits_of(slice(2, 5), slice(2, 5), inside=1.0)]
     assert candidate_distances(prior, target, masks, Settings()) == [1.0, 1.0]
     assert calls == [9]
+
+
+def test_bounds_change_neither_the_winner_nor_its_distance(monkeypatch):
+    random, skipped, cases = np.random.default_rng(0), 0, 150
+    for case in range(cases):
+        means = random.normal(size=(3, 6)) * random.choice([0.0, 0.3, 3.0])
+        features = random.normal(size=(8, 8, 6)) + means[random.integers(0, 3, (8, 8))]
+        target = Embedding(torch.from_numpy(features.transpose(2, 0, 1).astype(np.float32)), (64, 64), (64, 64))
+        prior = Prior(target.features, torch.from_numpy(random.random((8, 8)) < random.uniform(0.1, 0.6)))
+        if not prior.usable:
+            continue
+        grids = [torch.from_numpy(random.normal(size=(8, 8)).astype(np.float32) + shift) for shift in (-1, -0.5, 0, 1)]
+        masks = [grid.repeat_interleave(4, 0).repeat_interleave(4, 1) for grid in [*grids, grids[case % 4]]]
+        monkeypatch.setattr(retrieval, "WORTH_A_BOUND", 10**9)
+        plain = candidate_distances(prior, target, masks, Settings())
+        monkeypatch.setattr(retrieval, "WORTH_A_BOUND", 0)
+        bounded = candidate_distances(prior, target, masks, Settings())
+        assert retrieve(bounded) == retrieve(plain)
+        assert min(bounded) == min(plain)
+        assert all(ours <= exact * (1 + 1e-9) for ours, exact in zip(bounded, plain, strict=True))
+        skipped += sum(ours < exact for ours, exact in zip(bounded, plain, strict=True))
+    assert skipped > cases / 4
 
 
 def test_weights_count_a_sure_patch_more_than_a_doubtful_one(prior, target):

@@ -27,6 +27,24 @@ def wasserstein(a: Tensor, b: Tensor, weights: Tensor | None = None) -> float:
     return float(ot.emd2(mass_a, mass_b, ot.dist(_numpy(a), _numpy(b)), numItermax=10_000_000))
 
 
+def wasserstein_bound(a: Tensor, b: Tensor) -> float:
+    """A number that :func:`wasserstein` of features (n_a, C) and (n_b, C), all of one weight, cannot fall below.
+
+    Squared distances add up over orthogonal axes, and along each axis the best plan moves the values as they are sorted
+    and no other plan costs less. So the sum over the axes of these costs is a bound, the tighter the less the axes have
+    to do with each other: they are the principal axes of both sets together.
+    """
+    x, y = _numpy(a), _numpy(b)
+    pooled = np.concatenate([x, y])
+    pooled -= pooled.mean(0)
+    axes = np.linalg.eigh(pooled.T @ pooled)[1]
+    x, y = np.sort(x @ axes, axis=0), np.sort(y @ axes, axis=0)
+    # In units of 1 / (n_a n_b), both sorted sets are steps: where either steps on, another pair is moved.
+    steps = np.union1d(np.arange(len(x) + 1) * len(y), np.arange(len(y) + 1) * len(x))
+    moved = x[steps[:-1] // len(y)] - y[steps[:-1] // len(x)]
+    return float((np.diff(steps) @ moved**2).sum() / (len(x) * len(y)))
+
+
 def jensen_shannon(a: Tensor, b: Tensor) -> float:
     """The Jensen–Shannon divergence in nats, 0 to ln 2, on the first two principal components of features (n, C).
 
