@@ -535,3 +535,12 @@ def test_everything_that_the_package_promises_is_there():
 
     assert all(getattr(adaptsam, name) is not None for name in adaptsam.__all__)
     assert not hasattr(adaptsam, "segment_everything")
+
+
+def test_ctrl_c_before_the_words_are_read_is_a_sentence(monkeypatch, capsys):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "build_parser", interrupted)
+    assert cli.main(["info"]) == 130
+    assert "stopped" in capsys.readouterr().err

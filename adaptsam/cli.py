@@ -68,8 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = build_parser().parse_args(argv)
-    return guarded(lambda: args.run(args))
+
+    def work() -> None:
+        args = build_parser().parse_args(argv)
+        args.run(args)
+
+    return guarded(work)
 
 
 def guarded(work: Callable[[], object]) -> int:

@@ -1,13 +1,15 @@
-"""Propagations that are killed, stopped, short of room or doubled, at random moments: nothing half, nothing lost.
+"""Runs that are killed, stopped, short of room or doubled, at random moments: nothing half, nothing lost.
 
     python Testing/experiments/kill.py                    each fault 50 times
     python Testing/experiments/kill.py --only kill --runs 10
+    python Testing/experiments/kill.py --command track
 
-Every run is `adaptsam propagate` in a process of its own, forked from one that has the imports, so that the moments
-fall into the work: reading, registering, encoding, writing. The output folder holds an earlier result, which it may
-overwrite, and the embedding store is shared by all runs. After each fault: every file of the result is the earlier or
-the new one, whole; all of them are of one run, or the next run makes them so; the next run ends well, with the same
-contours as an undisturbed one; and nothing is left beside them.
+Every run is `adaptsam propagate` (or autoprompt, or track) in a process of its own, forked from one that has the
+imports, so that the moments fall into the work: reading, registering, encoding, writing. The output folder holds an
+earlier result, which it may overwrite. The folder of embeddings and registrations is shared by all runs, and emptied
+before every second one. After each fault: every file of the result is the earlier or the new one, whole; all of them
+are of one run, or the next run makes them so; the next run ends well, with the same masks as an undisturbed one;
+nothing is left beside them; and whatever is kept for later runs is whole.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,9 +37,11 @@ import torch
 # This checkout, whatever is installed.
 sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (2, 1)]
 
+from blob_agent import make_agent  # noqa: E402
 from tiny_sam import TINY  # noqa: E402
 
 from adaptsam import cli  # noqa: E402
+from adaptsam.alignsam import save_agent  # noqa: E402
 from adaptsam.data import (  # noqa: E402
     DicomSource,
     Geometry,
@@ -44,26 +49,66 @@ from adaptsam.data import (  # noqa: E402
     StructureSet,
     Volume,
     write_dicom_series,
+    write_pictures,
     write_structures,
 )
-from adaptsam.sam import build_sam, save_checkpoint  # noqa: E402
+from adaptsam.sam import build_sam, load_sam, save_checkpoint  # noqa: E402
+from adaptsam.sam.kept_folder import KeptFolder  # noqa: E402
 
 _SHAPE = (10, 40, 44)
-_FILES = ("report.html", "summary.json", "target-1.rtstruct.dcm", "target-1.seg.nrrd")
+
+
+class _Command(NamedTuple):
+    """What is run: its words for the files in a folder, the files that must come out, and which of them are masks."""
+
+    words: Callable[[Path], list[str]]
+    files: tuple[str, ...]
+    masks: str
+
+
+COMMANDS = {
+    "propagate": _Command(
+        lambda place: [
+            f"--prior-image={place / 'prior' / 'ct'}",
+            f"--prior-mask={place / 'prior' / 'rtstruct.dcm'}",
+            f"--target={place / 'later' / 'ct'}",
+            *("--set=acceptance=off", "--register=rigid"),
+        ],
+        ("report.html", "summary.json", "target-1.rtstruct.dcm", "target-1.seg.nrrd"),
+        "target-1.seg.nrrd",
+    ),
+    "autoprompt": _Command(
+        lambda place: [f"--agent={place / 'blob.agent.safetensors'}", f"--target={place / 'later' / 'ct'}"],
+        ("report.html", "summary.json", "target-1.rtstruct.dcm", "target-1.seg.nrrd"),
+        "target-1.seg.nrrd",
+    ),
+    "track": _Command(
+        lambda place: [
+            f"--video={place / 'frames'}",
+            f"--prior-mask={place / 'outline' / '3.png'}",
+            "--set=acceptance=off",
+        ],
+        ("report.html", "summary.json", "overlay.mp4", *(f"masks/{number}.png" for number in range(_SHAPE[0]))),
+        "masks/*.png",
+    ),
+}
 # A server that has imported and done nothing else: libraries' threads do not survive a fork.
 _FORK = multiprocessing.get_context("forkserver")
-_FORK.set_forkserver_preload(["adaptsam.propagate", "adaptsam.commands.outputs", "adaptsam.sam", "highdicom"])
+_FORK.set_forkserver_preload(
+    ["adaptsam.propagate", "adaptsam.autoprompt", "adaptsam.commands.outputs", "adaptsam.sam", "highdicom"]
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50, help="how often each fault; default: 50")
     parser.add_argument("--only", action="append", choices=FAULTS, help="a fault; repeat for more; default: all")
+    parser.add_argument("--command", choices=COMMANDS, default="propagate", help="default: propagate")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="adaptsam-kill-") as name:
         place = Path(name)
         os.environ["ADAPTSAM_CACHE"] = str(place / "cache")
-        bench = _Bench(place)
+        bench = _Bench(place, args.command)
         print(f"An undisturbed run takes {bench.seconds:.1f} s.", flush=True)
         bad = sum(_try(bench, fault, args.runs) for fault in args.only or FAULTS)
     return 1 if bad else 0
@@ -72,31 +117,46 @@ def main() -> int:
 class _Bench:
     """A patient, a model, and what an undisturbed run gives."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, command: str) -> None:
         self.place, self.result = place, place / "result"
+        self.name, self.command = command, COMMANDS[command]
         torch.manual_seed(1)
         save_checkpoint(place / "tiny.safetensors", build_sam(TINY), TINY)
         for visit, shift in (("prior", 0), ("later", 2)):
             image, structures = _synthetic(shift)
             image = write_dicom_series(place / visit / "ct", image)
             write_structures(place / visit / "rtstruct.dcm", structures, image)
-        assert self.finish(self.start()) == 0, (place / "said").read_text()  # starts the server, fills the store
+        save_agent(place / "blob.agent.safetensors", make_agent(load_sam(place / "tiny.safetensors", "cpu")))
+        frames = [np.clip((one + 1000) / 6, 0, 255).astype(np.uint8) for one in image.array]
+        masks = [np.where(one, 255, 0).astype(np.uint8) for one in structures.structures[0].mask]
+        names = [str(number) for number in range(len(frames))]
+        write_pictures(place / "frames", frames, names)
+        write_pictures(place / "outline", masks, names)
+        assert self.finish(self.start()) == 0, (place / "said").read_text()  # starts the server
+        self.empty()
         start = time.monotonic()
         assert self.finish(self.start()) == 0, (place / "said").read_text()
         self.seconds = time.monotonic() - start
-        self.contours = _contours(self.result)
+        self.contours = self.masks(self.result)
+
+    def masks(self, folder: Path) -> str:
+        """A hash of the masks of a result; the files themselves hold no date."""
+        files = sorted(folder.glob(self.command.masks))
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+    def empty(self) -> None:
+        """Nothing is kept from run to run."""
+        KeptFolder(self.place / "cache").clear()
 
     def start(self, prepare: Callable[[], None] | None = None, output: Path | None = None) -> multiprocessing.Process:
         """A propagation in a process of its own, which may overwrite."""
         words = [
-            "propagate",
-            f"--prior-image={self.place / 'prior' / 'ct'}",
-            f"--prior-mask={self.place / 'prior' / 'rtstruct.dcm'}",
-            f"--target={self.place / 'later' / 'ct'}",
+            *(self.name, *self.command.words(self.place)),
             f"--checkpoint={self.place / 'tiny.safetensors'}",
-            *("--device=cpu", "--set=acceptance=off", "--register=rigid", "--quiet", "--overwrite"),
+            *("--device=cpu", "--quiet", "--overwrite"),
             f"--output={output or self.result}",
         ]
+        (self.place / "said").unlink(missing_ok=True)
         process = _FORK.Process(target=_run, args=(words, prepare, self.place / "said"))
         process.start()
         return process
@@ -108,6 +168,14 @@ class _Bench:
 
 
 def _run(words: list[str], prepare: Callable[[], None] | None, said: Path) -> None:
+    try:
+        _become_a_command(words, prepare, said)
+    except KeyboardInterrupt:  # before the command was there to hear it
+        sys.exit(130)
+    cli.run()
+
+
+def _become_a_command(words: list[str], prepare: Callable[[], None] | None, said: Path) -> None:
     torch.set_num_threads(1)
     handle = os.open(said, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     for stream in (1, 2):
@@ -118,7 +186,6 @@ def _run(words: list[str], prepare: Callable[[], None] | None, said: Path) -> No
     if prepare is not None:
         prepare()
     sys.argv = ["adaptsam", *words]
-    cli.run()
 
 
 def _killed(bench: _Bench, rng: Random) -> str:
@@ -132,6 +199,8 @@ def _stopped(bench: _Bench, rng: Random) -> str:
 def _signalled(bench: _Bench, rng: Random, number: int, expected: tuple[int, ...]) -> str:
     process = bench.start()
     time.sleep(rng.uniform(0, 1.05 * bench.seconds))
+    while process.is_alive() and not (bench.place / "said").exists():  # there is nothing to stop yet
+        time.sleep(0.001)
     if process.pid is not None and process.is_alive():
         os.kill(process.pid, number)
     code = bench.finish(process)
@@ -159,7 +228,7 @@ def _tmpfs(bench: _Bench, rng: Random) -> str:
     try:
         code = bench.finish(bench.start(output=disk / "result"))
         left = sorted(path.name for path in disk.rglob("*"))
-        whole = code == 0 and _contours(disk / "result") == bench.contours
+        whole = code == 0 and bench.masks(disk / "result") == bench.contours
         if not (whole or (code == 2 and not left)):
             return f"exit code {code}, left {left}"
         return "" if code == 0 else _refused_well(bench, code)
@@ -221,6 +290,8 @@ def _try(bench: _Bench, name: str, runs: int) -> int:
     wrong: Counter[str] = Counter()
     left_over = 0
     for run in range(runs):
+        if run % 2:
+            bench.empty()
         problem = FAULTS[name](bench, Random(f"{name} {run}"))
         if problem.startswith("skipped"):
             print(f"{name:10} {problem}", flush=True)
@@ -244,13 +315,16 @@ def _try(bench: _Bench, name: str, runs: int) -> int:
 
 def _harm(bench: _Bench, after: dict[str, str]) -> str:
     """What of an earlier result is gone or half."""
-    lost = [file for file in _FILES if file not in after]
+    lost = [file for file in bench.command.files if file not in after]
     if lost:
         return f"lost {', '.join(lost)}"
-    if _contours(bench.result) != bench.contours:
-        return "contours that no run gives"
+    if bench.masks(bench.result) != bench.contours:
+        return "masks that no run gives"
     if not (bench.result / "report.html").read_text().rstrip().endswith("</html>"):
         return "half a report"
+    kept = KeptFolder(bench.place / "cache")
+    if any(kept.read(path.stem) is None for path in kept.folder.glob("[!.]*")):
+        return "what is kept for later runs is damaged"
     return ""
 
 
@@ -267,11 +341,6 @@ def _contents(folder: Path) -> dict[str, str]:
     """Every file by its path in the folder, with a hash."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _contours(folder: Path) -> str:
-    """The masks of the result; the file itself holds no date."""
-    return hashlib.sha256((folder / "target-1.seg.nrrd").read_bytes()).hexdigest()
 
 
 def _synthetic(shift: int) -> tuple[Volume, StructureSet]:
