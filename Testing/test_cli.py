@@ -125,9 +125,9 @@ def test_a_second_run_on_the_same_scans_encodes_nothing_and_gives_the_same(argum
     assert told[1] == 0
     assert contours[0] == contours[1] == contours[2]
     assert cli.main(["cache", "info", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == told[0]
+    assert json.loads(capsys.readouterr().out)["files"] == told[0] + 1  # and how the scans lie to each other
     assert cli.main(["cache", "clear"]) == 0
-    assert f"{told[0]} files removed" in capsys.readouterr().out
+    assert f"{told[0] + 1} files removed" in capsys.readouterr().out
     assert list((tmp_path / "cache").iterdir()) == []
 
 
