@@ -103,7 +103,7 @@ class Module:
 
 
 def run(module: Module, turns: int) -> None:
-    command = [sys.executable, "-c", DIRECT, *sys.path[:2]]
+    command = [sys.executable, "-c", DIRECT, *map(str, (bench.REPOSITORY, bench.REPOSITORY / "Testing"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as direct:
         assert direct.stdin is not None
         assert direct.stdout is not None
