@@ -91,7 +91,7 @@ class AgentDriver(Driver):
         self.tell(run.outcomes[0], truths)
         for name in run.outcomes[0].reports:
             if run.outcomes[0].reports[name]["volume_cm3"] > 0:
-                self.slice(f"later-{name.lower()}", run.outcomes[0], name, middle(run.outcomes[0], name))
+                self.slice(f"later-{name.lower()}", run.outcomes[0], middle(run.outcomes[0], name))
 
 
 def steps_picture(replay: Any, path: Path) -> None:
@@ -212,7 +212,7 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
                 f"target {mean:.3f}",
                 flush=True,
             )
-    driver.slice("result", run.outcomes[1], "lung", middle(run.outcomes[1], "lung"))
+    driver.slice("result", run.outcomes[1], middle(run.outcomes[1], "lung"))
     path.unlink()
 
 
@@ -251,7 +251,7 @@ def real(driver: AgentDriver, args: argparse.Namespace) -> None:
         [name] = outcome.reports
         driver.tell(outcome, {"lung": truth(structures)})
         if outcome.reports[name]["volume_cm3"] > 0:
-            driver.slice(agent, outcome, name, middle(outcome, name))
+            driver.slice(agent, outcome, middle(outcome, name))
         if name == "lung":  # of the heart no truth is known there
             driver.carry(outcome, week, {"lung": truth(later.structures)})
 
