@@ -34,6 +34,9 @@ from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes import DeformableSettings, RegistrationSettings, VolumeSettings
 from adaptsam.volumes.kept_registration import registered
 
+# Readers run in forked processes, and threads that OpenMP has started before a fork are not there after it.
+torch.set_num_threads(1)
+
 # Enough to be told from nothing.
 _HASTY = VolumeSettings(
     registration=RegistrationSettings(iterations=2), deformable=DeformableSettings(10.0, shrink=(1,), iterations=(2,))

@@ -22,8 +22,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
-import torch
-
 from adaptsam.cli import guarded
 
 #: Seconds that reading one file may take, and megabytes that the whole process may have touched meanwhile.
@@ -77,7 +75,6 @@ class Outcome:
 
 def examine(reader: Reader, cases: Iterable[int]) -> Iterator[Outcome]:
     """Read each case in a worker process."""
-    torch.set_num_threads(1)  # the workers are forked, and threads that OpenMP started before that are not there
     with tempfile.TemporaryDirectory(prefix="adaptsam-faults-") as name:
         place = Path(name)
         (place / "canary").mkdir()
