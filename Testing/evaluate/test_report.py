@@ -20,7 +20,7 @@ from adaptsam.volumes.report import SliceReport, StructureReport
 
 SHAPE = (8, 32, 36)
 GEOMETRY = Geometry(SHAPE, (2.0, 2.0, 5.0), (-36.0, -32.0, -100.0))
-MODEL = SimpleNamespace(kind="small", sha256="c0ffee" * 10)
+MODEL = SimpleNamespace(kind="small", precision="torch.float32", sha256="c0ffee" * 10)
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,8 @@ def _attention(attention: Attention, qkv: torch.Tensor) -> torch.Tensor:
     else:
         rows = _relative_positions(attention.rel_pos_h, height).to(q.dtype)
         columns = _relative_positions(attention.rel_pos_w, width).to(q.dtype)
-        # Where gradients are wanted, a mask would be stored for them whole.
-        pieces = q.device.type == "cpu" and not torch.is_grad_enabled()
+        # Where gradients are wanted, all scores would be stored for them; TorchScript cannot write into given memory.
+        pieces = q.device.type == "cpu" and not torch.is_grad_enabled() and not torch.jit.is_tracing()
         attend = _biased_attention if pieces else _widened_attention
         out = attend(q, k, v, rows, columns)
     return out.transpose(1, 2).reshape(batch, height, width, -1)
