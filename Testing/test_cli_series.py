@@ -181,9 +181,9 @@ def test_the_folder_of_embeddings_is_bounded_by_one_target_beside_the_prior(monk
     forget = EmbeddingStore.forget
 
     def counted(self: EmbeddingStore, keys) -> None:
-        assert self._folder is not None
+        assert self.folder is not None
         forget(self, keys)
-        held.append(self._folder.kept().files)
+        held.append(self.folder.kept().files)
 
     monkeypatch.setattr(EmbeddingStore, "forget", counted)
     targets = [scan(shift, DicomSource())[0] for shift in (1, 2, 3, 1)]
