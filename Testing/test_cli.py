@@ -513,8 +513,22 @@ def test_bench_writes_over_nothing_but_a_page_of_benchmarks(tmp_path, capsys):
     assert thesis.read_text() == "My thesis"
 
 
-def test_the_benchmarks_of_this_repository_are_found():
-    assert {"encoder", "propagation"} <= set(bench.find_benchmarks())
+def test_bench_keeps_the_tables_of_benchmarks_that_were_done_before_one_failed(tmp_path, monkeypatch, capsys):
+    done, broken, page = (tmp_path / name for name in ("done.py", "broken.py", "page.md"))
+    done.write_text('"""Done."""\n\ndef run(repeats=5):\n    return {"ratio": 2.5}\n')
+    raising = 'from adaptsam.errors import InputError\n\ndef run(repeats=5):\n    raise InputError("No weights.")\n'
+    broken.write_text(f'"""Broken."""\n{raising}')
+    monkeypatch.setattr(bench, "find_benchmarks", lambda: {"done": done, "broken": broken})
+    assert cli.main(["bench", "--quick", f"--output={page}"]) == 2
+    assert "No weights." in capsys.readouterr().err
+    assert "| ratio | 2.5 |" in page.read_text()
+
+
+def test_every_benchmark_of_this_repository_can_be_loaded():
+    found = bench.find_benchmarks()
+    assert {"encoder", "propagation"} <= set(found)
+    for name, path in found.items():
+        assert callable(bench.load(name, path).run)
 
 
 def test_importing_the_package_does_not_wait_for_torch():

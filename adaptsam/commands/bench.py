@@ -48,15 +48,15 @@ def run(args: argparse.Namespace) -> None:
         check_page(args.output)
     results: dict[str, dict[str, Any]] = {}
     for name, path in _chosen(find_benchmarks(), args.only).items():
-        benchmark = _load(name, path)
+        benchmark = load(name, path)
         title = (benchmark.__doc__ or name).strip().splitlines()[0]
         figures = benchmark.run(repeats=repeats)
         results[name] = {"title": title, "figures": figures}
         if not args.json:
             print_table(rows_of(figures, name), title)
             sys.stdout.flush()
-    if args.output is not None:
-        write_page(args.output, results, repeats)
+        if args.output is not None:
+            write_page(args.output, {name: results[name]}, repeats)
     if args.json:
         print_json(results)
 
@@ -88,10 +88,12 @@ def _chosen(files: dict[str, Path], name: str | None) -> dict[str, Path]:
     return {name: files[name]}
 
 
-def _load(name: str, path: Path) -> ModuleType:
+def load(name: str, path: Path) -> ModuleType:
+    """A benchmark file as a module: its docstring's first line is its title, and ``run(repeats=…)`` gives figures."""
     spec = importlib.util.spec_from_file_location(f"adaptsam_bench_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
