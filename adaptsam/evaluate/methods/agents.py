@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptsam.alignsam import Agent, Package, Settings, Target, TrainingImage, load_agent, prompt, save_agent, train
+from adaptsam.alignsam import Agent, Package, Settings, Target, load_agent, prompt, save_agent
 from adaptsam.alignsam.attention import Attention
 from adaptsam.errors import InputError
 from adaptsam.evaluate.methods.method import NotApplicable, Pair, Workbench, fingerprint, in_batches
@@ -41,6 +41,8 @@ class AlignSam(PictureMethod):
             self._agent = load_agent(path, bench.model).agent
             return
         try:
+            from adaptsam.alignsam import TrainingImage, train  # MONAI: seconds
+
             images = [TrainingImage(*sample.read()) for sample in bench.training]
             agent = train(bench.store, images, self.alignsam, attention=attention).agent
         except ImportError:
