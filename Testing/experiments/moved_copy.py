@@ -53,7 +53,7 @@ def moved_copy(volume: Volume, structures: StructureSet) -> tuple[Volume, Struct
     grid.SetSpacing(SPACING)
     grid.SetOrigin(geometry.origin)
     grid.SetDirection(geometry.direction)
-    array = sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, sitk.sitkLinear, -1024.0))
+    array = sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, sitk.sitkLinear, float(volume.array.min())))
     moved = tuple(
         replace(s, mask=move_mask(s.mask, geometry, target, matrix), contoured=None) for s in structures.structures
     )
