@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment, segment_points
 from adaptsam.p2sam.distances import DISTANCES
+from adaptsam.progress import Tick, unasked
 from adaptsam.sam import Embedding, EmbeddingStore
 from adaptsam.volumes import SliceJob, SliceResult
 
@@ -23,7 +24,7 @@ class P2SamSlices:
     Args:
         store: encodes every image once.
         settings: of P²SAM.
-        tick: called before every pass of the image encoder; may raise to stop.
+        tick: called before every pass of the encoder, every few of the decoder, and every transport; may raise to stop.
         kept_priors: how many prior slices keep their part features; the oldest are forgotten.
 
     Example:
@@ -35,7 +36,7 @@ class P2SamSlices:
         self,
         store: EmbeddingStore,
         settings: Settings | None = None,
-        tick: Callable[[], None] = lambda: None,
+        tick: Tick = unasked,
         kept_priors: int = 48,
     ) -> None:
         self.store = store
@@ -60,6 +61,7 @@ class P2SamSlices:
 
     def usable(self, image: np.ndarray, mask: np.ndarray) -> bool:
         """Whether a patch of the model's grid lies mostly inside the mask; nothing is encoded for it."""
+        self._tick()
         if not mask.any():
             return False
         framed = self.store.model.resize_mask(mask)
@@ -73,7 +75,7 @@ class P2SamSlices:
         )
         able = [n for n, prior in enumerate(priors) if prior.usable]
         asked = [Job(priors[n], targets[n], jobs[n].region, self._framed(jobs[n].hint, targets[n])) for n in able]
-        done = segment(self.store.model, asked, self.settings)
+        done = segment(self.store.model, asked, self.settings, self._tick)
         results: list[SliceResult | None] = [None] * len(jobs)
         for n, result in zip(able, done, strict=True):
             results[n] = _slice_result(result)
@@ -91,6 +93,7 @@ class P2SamSlices:
 
     def prior_distances(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
         """The settings' distance between the foreground features of consecutive slices, (n − 1,)."""
+        self._tick()
         priors, _ = self._learn(images, masks, [])
         measure = DISTANCES[self.settings.distance]
         return np.array(

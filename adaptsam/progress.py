@@ -1,6 +1,12 @@
 """One callback carries progress out and cancellation in."""
 
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+#: Called often within a step that has nothing new to tell; may raise to stop it.
+Tick = Callable[[], None]
 
 
 class Progress(Protocol):
@@ -14,3 +20,31 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int) -> None:
     """The progress of someone who does not want to know."""
+
+
+def unasked() -> None:
+    """The tick of someone who does not stop."""
+
+
+def ticked(items: Iterable[Item], tick: Tick) -> Iterator[Item]:
+    """The items, with a tick before each."""
+    for item in items:
+        tick()
+        yield item
+
+
+class Repeating:
+    """Hands progress on, and repeats the last word in long steps that have nothing new to tell but may be stopped."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.prefix = ""
+        self._progress = progress
+        self._last = ("prior", 0, 1)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self._last = (self.prefix + stage, done, total)
+        self.again()
+
+    def again(self) -> None:
+        """The :data:`Tick` of whoever is given this progress."""
+        self._progress(*self._last)

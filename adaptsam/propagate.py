@@ -12,7 +12,7 @@ from adaptsam.data.volume import StructureSet, Volume
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.p2sam import Settings
 from adaptsam.p2sam_slices import P2SamSlices
-from adaptsam.progress import Progress, silent
+from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes import (
@@ -207,7 +207,7 @@ class Propagator:
         self._allow_different_patients = allow_different_patients
         self._number = 0
         self._encoded = store.encoded
-        self._steps = _Steps(progress)
+        self._steps = Repeating(progress)
         options = settings or PropagationSettings()
         self.method = P2SamSlices(store, options.p2sam, self._steps.again)
         self._visit = PriorVisit(self.method, prior, self.structures, options, self._steps)
@@ -299,19 +299,3 @@ def _result(chosen: StructureSet, target: Volume, carried: Carried, encoded: int
         for structure, mask in zip(chosen.structures, carried.masks, strict=True)
     )
     return Propagation(StructureSet(made, target.geometry, target.dicom), carried.reports, carried.warnings, encoded)
-
-
-class _Steps:
-    """Hands progress on, and can repeat the last word where a long step has nothing new to tell but may be stopped."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.prefix = ""
-        self._progress = progress
-        self._last = ("prior", 0, 1)
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        self._last = (self.prefix + stage, done, total)
-        self._progress(*self._last)
-
-    def again(self) -> None:
-        self._progress(*self._last)

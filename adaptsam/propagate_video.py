@@ -17,7 +17,7 @@ from adaptsam.data.frames import Frames, check_frame
 from adaptsam.errors import InputError
 from adaptsam.p2sam import Settings
 from adaptsam.p2sam_slices import P2SamSlices
-from adaptsam.progress import Progress, silent
+from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.volumes import AcceptanceSettings, CleanupSettings, ConfidenceSettings, SliceJob, SliceResult
 from adaptsam.volumes.acceptance import Threshold, calibrate
@@ -214,18 +214,10 @@ class _Follower:
         settings: VideoSettings,
         progress: Progress,
     ) -> None:
-        self._settings, self._progress, self._drawn = settings, progress, drawn
-        self._last = ("prior", 0, 1)
+        self._settings, self._drawn, self._tell = settings, drawn, Repeating(progress)
         kept = _priors(len(masks), settings) + settings.batch_frames
-        self._method = P2SamSlices(store, settings.p2sam, self._tick, kept_priors=kept)
+        self._method = P2SamSlices(store, settings.p2sam, self._tell.again, kept_priors=kept)
         self._threads = [self._begin(name, image, mask) for name, mask in masks.items()]
-
-    def _tick(self) -> None:
-        self._progress(*self._last)
-
-    def _tell(self, stage: str, done: int, total: int) -> None:
-        self._last = (stage, done, total)
-        self._progress(stage, done, total)
 
     def _begin(self, name: str, image: np.ndarray, mask: np.ndarray) -> _Thread:
         if not self._method.usable(image, mask):

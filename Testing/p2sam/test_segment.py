@@ -43,11 +43,35 @@ def test_nothing_to_do_gives_nothing(model):
 def test_all_candidates_of_all_jobs_share_three_decoder_passes(model, make_pair, monkeypatch):
     sizes = []
     decode = model.decode
-    monkeypatch.setattr(
-        model, "decode", lambda requests, multimask=False: sizes.append(len(requests)) or decode(requests, multimask)
-    )
+    monkeypatch.setattr(model, "decode", lambda requests, **how: sizes.append(len(requests)) or decode(requests, **how))
     segment(model, [make_pair(seed).job(model) for seed in range(3)])
     assert sizes == [12, 12, 12]
+
+
+def test_it_can_be_stopped_before_prompts_passes_and_transports(model, make_pair):
+    class Stopped(Exception):
+        pass
+
+    def stopping_at(last):
+        told = []
+
+        def tick():
+            told.append(len(told))
+            if len(told) == last:
+                raise Stopped
+
+        return tick, told
+
+    jobs = [make_pair(seed).job(model) for seed in range(3)]
+    tick, told = stopping_at(None)
+    segment(model, jobs, tick=tick)
+    # Three priors, three passes that fit into memory whole, and for each job a transport at least.
+    assert 9 <= len(told) <= 3 + 3 + 12
+    for last in (1, 4, len(told)):
+        tick, until = stopping_at(last)
+        with pytest.raises(Stopped):
+            segment(model, jobs, tick=tick)
+        assert len(until) == last
 
 
 def test_a_prior_without_a_foreground_patch_says_what_to_do(model, pair):
@@ -69,7 +93,7 @@ def test_a_structure_of_two_patches_is_tried_with_one_and_two_parts(model, pair)
 def test_a_decoder_that_finds_nothing_gives_an_empty_mask_without_a_box(model, pair, monkeypatch, domain):
     boxes = []
 
-    def nothing(requests, multimask=False):
+    def nothing(requests, multimask=False, **how):
         boxes.extend(request.box for request in requests)
         count = 3 if multimask else 1
         return [Decoded(torch.full((count, 32, 32), -1.0), torch.zeros(count)) for _ in requests]
@@ -85,7 +109,7 @@ def test_a_decoder_that_finds_nothing_gives_an_empty_mask_without_a_box(model, p
 def test_the_third_pass_gets_the_box_of_the_second_mask_in_original_pixels(model, pair, monkeypatch):
     boxes = []
 
-    def lower_right(requests, multimask=False):
+    def lower_right(requests, multimask=False, **how):
         boxes.extend(request.box for request in requests)
         logits = torch.full((1, 32, 32), -1.0)
         logits[:, 8:16, 16:32] = 1.0
@@ -98,7 +122,7 @@ def test_the_third_pass_gets_the_box_of_the_second_mask_in_original_pixels(model
 
 
 def test_natural_passes_keep_the_mask_with_the_highest_predicted_iou(model, pair, monkeypatch):
-    def three(requests, multimask=False):
+    def three(requests, multimask=False, **how):
         logits = torch.stack([torch.full((32, 32), value) for value in (-1.0, 2.0, 3.0)])
         iou = torch.tensor([0.1, 0.9, 0.5])
         return [Decoded(logits, iou) if multimask else Decoded(logits[:1], iou[:1]) for _ in requests]
@@ -128,9 +152,7 @@ def test_a_box_holds_its_mask_and_an_empty_mask_has_none():
 def test_a_mask_to_begin_with_is_heard_in_the_first_pass_alone(model, pair, monkeypatch):
     asked = []
     decode = model.decode
-    monkeypatch.setattr(
-        model, "decode", lambda requests, multimask=False: asked.append(requests) or decode(requests, multimask)
-    )
+    monkeypatch.setattr(model, "decode", lambda requests, **how: asked.append(requests) or decode(requests, **how))
     job = pair.job(model)
     hint = model.frame_logits(np.full((48, 64), 3.0, np.float32), job.target)
     segment(model, [replace(job, hint=hint), job])

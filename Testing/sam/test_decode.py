@@ -185,3 +185,9 @@ def test_the_hints_of_persam_change_what_the_reference_says_they_change(model, e
 def test_a_malformed_prompt_is_refused_in_words(model, embeddings, changes, words):
     with pytest.raises(InputError, match=words):
         model.decode([DecodeRequest(**({"embedding": embeddings[0]} | changes))])
+
+
+def test_a_tick_comes_before_every_pass_that_fits_into_memory(model, mixed_requests):
+    told = []
+    decode(model.sam, mixed_requests, memory_bytes=1, tick=lambda: told.append(None))
+    assert len(told) == len(mixed_requests)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adaptsam.p2sam.prompts import Prompt
 from adaptsam.p2sam.settings import Domain
+from adaptsam.progress import Tick, unasked
 from adaptsam.sam import DecodeRequest, Embedding, SamModel
 
 
@@ -27,13 +28,14 @@ def cascade(
     prompts: Sequence[Prompt],
     domain: Domain,
     hints: Sequence[Tensor | None] | None = None,
+    tick: Tick = unasked,
 ) -> list[Refined]:
     """The masks of candidates, each a prompt on its target.
 
     1: points, in the natural domain with PerSAM's guidance. 2: points and the logits of pass 1. 3: points, the logits
     of pass 2, and the box around the mask of pass 2; no box if that mask is empty (where the reference's natural mode
     fails). In the natural domain, passes 2 and 3 give three masks each; the one with the highest predicted IoU stays.
-    ``hints``, an option of ours, are masks' logits (4h, 4w) for pass 1.
+    ``hints``, an option of ours, are masks' logits (4h, 4w) for pass 1. ``tick`` is called before every few prompts.
     """
     multimask = domain == "natural"
     pairs = list(zip(targets, prompts, strict=True))
@@ -41,12 +43,14 @@ def cascade(
     masks = _decode(
         model,
         [_request(target, prompt, mask=hint, guided=True) for (target, prompt), hint in zip(pairs, known, strict=True)],
-        multimask=False,
+        False,
+        tick,
     )
     masks = _decode(
         model,
         [_request(target, prompt, mask=mask.logits) for (target, prompt), mask in zip(pairs, masks, strict=True)],
         multimask,
+        tick,
     )
     return _decode(
         model,
@@ -55,6 +59,7 @@ def cascade(
             for (target, prompt), mask in zip(pairs, masks, strict=True)
         ],
         multimask,
+        tick,
     )
 
 
@@ -90,10 +95,10 @@ def _request(
     )
 
 
-def _decode(model: SamModel, requests: Sequence[DecodeRequest], multimask: bool) -> list[Refined]:
+def _decode(model: SamModel, requests: Sequence[DecodeRequest], multimask: bool, tick: Tick) -> list[Refined]:
     """One pass: of each request's masks the one with the highest predicted IoU, the first on ties."""
     kept = []
-    for decoded in model.decode(requests, multimask=multimask):
+    for decoded in model.decode(requests, multimask=multimask, tick=tick):
         best = int(decoded.iou.argmax())
         # A copy, so that the masks of the whole batch do not live as long as one of them.
         kept.append(Refined(decoded.logits[best].clone(), float(decoded.iou[best])))

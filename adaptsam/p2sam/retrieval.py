@@ -11,6 +11,7 @@ from torch import Tensor
 from adaptsam.p2sam.distances import DISTANCES, wasserstein, wasserstein_bound
 from adaptsam.p2sam.parts import Prior
 from adaptsam.p2sam.settings import Settings
+from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam import Embedding
 
 WORST_DISTANCE = 1e6
@@ -21,13 +22,16 @@ WORTH_A_BOUND = 400_000
 """Pairs of features from which on a bound takes less time than the transport."""
 
 
-def candidate_distances(prior: Prior, target: Embedding, masks: Sequence[Tensor], settings: Settings) -> list[float]:
+def candidate_distances(
+    prior: Prior, target: Embedding, masks: Sequence[Tensor], settings: Settings, tick: Tick = unasked
+) -> list[float]:
     """The distance of each candidate's F_T^f from the prior's F_R^f (Section 3.2).
 
     ``masks`` are low-resolution logits (4h, 4w), brought to the grid bilinearly; foreground patches are above zero.
     Candidates with the same patches share one computation, unless their logits weigh them. The smallest distance is
     exact. Where sets are so large that the transport takes long, a candidate that a bound keeps from winning
     (:func:`~adaptsam.p2sam.distances.wasserstein_bound`) has that bound, which is greater than the smallest distance.
+    ``tick`` is called before each transport.
     """
     grids: dict[bytes, Tensor] = {}
     keys = []
@@ -38,7 +42,7 @@ def candidate_distances(prior: Prior, target: Embedding, masks: Sequence[Tensor]
     bounds = {key: _bound(prior, target, on_grid, settings) for key, on_grid in grids.items()}
     known: dict[bytes, float] = {}
     smallest = float("inf")
-    for key in sorted(grids, key=bounds.__getitem__):
+    for key in ticked(sorted(grids, key=bounds.__getitem__), tick):
         # The likeliest winner first. Rounding must not keep a candidate from a tie.
         if bounds[key] > smallest * (1 + 1e-6):
             known[key] = bounds[key]

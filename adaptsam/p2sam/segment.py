@@ -15,6 +15,7 @@ from adaptsam.p2sam.parts import Prior
 from adaptsam.p2sam.prompts import Prompt, make_prompts
 from adaptsam.p2sam.retrieval import candidate_distances, retrieve
 from adaptsam.p2sam.settings import PAPER, Settings
+from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam import Embedding, SamModel
 
 
@@ -93,10 +94,11 @@ class Result:
         return self.candidates[self.winner].iou
 
 
-def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER) -> list[Result]:
+def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER, tick: Tick = unasked) -> list[Result]:
     """P²SAM (Section 3.2) for several pairs at once, one result a job.
 
     Every decoder pass takes all candidates of all jobs together. Only the winners are kept at full resolution.
+    ``tick`` is called many times a second, if the model is small, and may raise to stop.
     Raises :class:`InputError` if a prior has no foreground patch, or a region is empty or not of its target's size.
     """
     if not jobs:
@@ -106,13 +108,13 @@ def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER) ->
             raise InputError(
                 "The prior's mask covers no patch of the model's grid; choose a neighbouring slice or a magnified view."
             )
-    prompts = [make_prompts(model, job.prior, job.target, job.region, settings) for job in jobs]
+    prompts = [make_prompts(model, job.prior, job.target, job.region, settings) for job in ticked(jobs, tick)]
     targets = [job.target for job, own in zip(jobs, prompts, strict=True) for _ in own]
     hints = [job.hint for job, own in zip(jobs, prompts, strict=True) for _ in own]
-    refined = cascade(model, targets, [prompt for own in prompts for prompt in own], settings.domain, hints)
+    refined = cascade(model, targets, [prompt for own in prompts for prompt in own], settings.domain, hints, tick)
     bounds = pairwise(accumulate((len(own) for own in prompts), initial=0))
     return [
-        _result(model, job, own, refined[start:stop], settings)
+        _result(model, job, own, refined[start:stop], settings, tick)
         for job, own, (start, stop) in zip(jobs, prompts, bounds, strict=True)
     ]
 
@@ -138,9 +140,14 @@ def segment_points(
 
 
 def _result(
-    model: SamModel, job: Job, prompts: Sequence[Prompt], masks: Sequence[Refined], settings: Settings
+    model: SamModel,
+    job: Job,
+    prompts: Sequence[Prompt],
+    masks: Sequence[Refined],
+    settings: Settings,
+    tick: Tick = unasked,
 ) -> Result:
-    distances = candidate_distances(job.prior, job.target, [mask.logits for mask in masks], settings)
+    distances = candidate_distances(job.prior, job.target, [mask.logits for mask in masks], settings, tick)
     winner = retrieve(distances)
     candidates = tuple(
         Candidate(

@@ -10,6 +10,7 @@ import torch
 from segment_anything.modeling import Sam
 
 from adaptsam.errors import InputError
+from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.prompts import DecodeRequest, PromptTokens, embed_mask_inputs, embed_tokens, prompt_tokens
 from adaptsam.sam.two_way import Guidance, run_decoder
@@ -29,7 +30,11 @@ class Decoded:
 
 
 def decode(
-    sam: Sam, requests: Sequence[DecodeRequest], multimask: bool = False, memory_bytes: int | None = None
+    sam: Sam,
+    requests: Sequence[DecodeRequest],
+    multimask: bool = False,
+    memory_bytes: int | None = None,
+    tick: Tick = unasked,
 ) -> list[Decoded]:
     """What ``SamPredictor.predict`` gives for each request alone, computed for many together.
 
@@ -38,6 +43,7 @@ def decode(
         requests: prompts, in any mixture of images, kinds and lengths.
         multimask: return SAM's three masks for an ambiguous prompt instead of one.
         memory_bytes: working memory, about; None for 48 MiB on the CPU, where more is slower, and 4 GiB elsewhere.
+        tick: called before each of the passes that fit into it.
 
     Returns:
         One entry for each request, in their order, on the model's device.
@@ -55,7 +61,7 @@ def decode(
     results: dict[int, Decoded] = {}
     with torch.no_grad():
         position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).contiguous()
-        for start in range(0, len(order), size):
+        for start in ticked(range(0, len(order), size), tick):
             chunk = order[start : start + size]
             decoded = _decode_chunk(sam, [requests[i] for i in chunk], [tokens[i] for i in chunk], position, multimask)
             results.update(zip(chunk, decoded, strict=True))

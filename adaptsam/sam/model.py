@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
 from adaptsam.errors import CheckpointError, InputError
+from adaptsam.progress import Tick, unasked
 from adaptsam.sam.architecture import SamConfig
 from adaptsam.sam.catalogue import KnownWeights, catalogue, fetched, how_to_get
 from adaptsam.sam.checkpoint import bundled_checkpoint, read_checkpoint
@@ -128,9 +129,9 @@ class SamModel:
             for one, (_, size), image in zip(features, prepared, images, strict=True)
         ]
 
-    def decode(self, requests: Sequence[DecodeRequest], multimask: bool = False) -> list[Decoded]:
+    def decode(self, requests: Sequence[DecodeRequest], multimask: bool = False, tick: Tick = unasked) -> list[Decoded]:
         """Masks for prompts, many in one pass; see :func:`adaptsam.sam.decode.decode`."""
-        return decode(self.sam, requests, multimask)
+        return decode(self.sam, requests, multimask, tick=tick)
 
     def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from adaptsam.data.distance import signed_distance
 from adaptsam.data.volume import Volume
-from adaptsam.progress import Progress, silent
+from adaptsam.progress import Progress, Repeating, Tick, silent, ticked
 from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes.contour import FAR
 from adaptsam.volumes.deformable import Deformation
@@ -106,12 +106,15 @@ def carry(
         watch: shown the slices as they come.
         kept: where registrations are looked up, and left for the next run.
     """
-    progress("register", 0, 1)
-    visit = TargetVisit(prior, target, lambda: progress("register", 0, 1), registration, kept)
-    progress("register", 1, 1)
-    tracks = [_start(visit, plan, target) for plan in prior.plans]
-    _segment(visit, tracks, progress, watch)
-    finished = [finish(visit, track.plan, track.turned, track.outcomes, track.location) for track in tracks]
+    steps = Repeating(progress)
+    steps("register", 0, 1)
+    visit = TargetVisit(prior, target, steps.again, registration, kept)
+    steps("register", 1, 1)
+    tracks = [_start(visit, plan, target) for plan in ticked(prior.plans, steps.again)]
+    _segment(visit, tracks, steps, watch)
+    finished = [
+        finish(visit, track.plan, track.turned, track.outcomes, track.location) for track in ticked(tracks, steps.again)
+    ]
     warnings = [f"Registration: {visit.registration.warning}."] if visit.registration.warning else []
     warnings += [text for _, texts in finished for text in texts]
     reports = tuple(report for report, _ in finished)
@@ -135,30 +138,30 @@ def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
     return Track(plan, mask, visit.images.orientation.apply(mask), given, location, search)
 
 
-def _segment(visit: TargetVisit, tracks: list[Track], progress: Progress, watch: Watch) -> None:
+def _segment(visit: TargetVisit, tracks: list[Track], steps: Repeating, watch: Watch) -> None:
     """First the slices where structures are expected, bottom to top; then outward, all structures in step."""
     waiting = sorted({k for track in tracks for k in track.search.first})
     total, done = len(waiting), 0
-    progress("segment", 0, total)
+    steps("segment", 0, total)
     while waiting:
         size = 1 if visit.settings.hint == "neighbour" else visit.settings.batch_slices
         for batch in _batches(waiting, size):
             wanted = [(track, k) for k in batch for track in tracks if track.search.wants(k)]
-            _segment_batch(visit, wanted)
+            _segment_batch(visit, wanted, steps.again)
             for track, k in wanted:
                 if track.turned[k].any():
                     axis, index = visit.images.stored_slice(k)
                     watch(track.plan.structure.name, axis, index, track.mask.take(index, axis=axis))
             done += len(batch)
             total = max(total, done)
-            progress("segment", done, total)
+            steps("segment", done, total)
         waiting = sorted({k for track in tracks for k in track.search.next_slices()})
         total += len(waiting)
 
 
-def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]]) -> None:
+def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]], tick: Tick) -> None:
     asked = []
-    for track, k in wanted:
+    for track, k in ticked(wanted, tick):
         one = _ask(visit, track, k)
         if one is None:
             _reject_unseen(visit, track, k)
@@ -166,7 +169,7 @@ def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]]) -> None:
             asked.append(one)
     jobs = [job for one in asked for job in one.jobs]
     told = iter(visit.prior.method.segment(jobs) if jobs else [])
-    for one in asked:
+    for one in ticked(asked, tick):
         result = _together([next(told) for _ in one.jobs])
         if result is None:
             _reject_unseen(visit, one.track, one.k)
