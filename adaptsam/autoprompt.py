@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptsam.agent_prompting import TextMaps, check_agents, passing_store, prompted, within_batch
-from adaptsam.agent_settings import AutoPromptSettings
-from adaptsam.agent_steps import Watch
-from adaptsam.agent_track import AgentTrack
+from adaptsam.agents.prompting import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.agents.settings import AutoPromptSettings
+from adaptsam.agents.steps import Watch
+from adaptsam.agents.track import AgentTrack
 from adaptsam.alignsam import Package, Prompted
 from adaptsam.autoprompt_video import autoprompt_frames
 from adaptsam.data.volume import StructureSet, Volume

@@ -7,9 +7,9 @@ from itertools import islice
 
 import numpy as np
 
-from adaptsam.agent_confidence import slice_confidence
-from adaptsam.agent_prompting import TextMaps, check_agents, passing_store, prompted, within_batch
-from adaptsam.agent_settings import AutoPromptSettings
+from adaptsam.agents.confidence import slice_confidence
+from adaptsam.agents.prompting import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.agents.settings import AutoPromptSettings
 from adaptsam.alignsam import Package
 from adaptsam.data.frames import check_frame
 from adaptsam.progress import Progress, silent

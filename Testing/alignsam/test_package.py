@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_sam import tiny_model
 
-from adaptsam.agent_pictures import agent_picture
+from adaptsam.agents.pictures import agent_picture
 from adaptsam.alignsam import Agent, Package, Settings, Shown, Target, TrainingImage, load_agent, prompt, save_agent
 from adaptsam.alignsam.shelf import FOLDER_VARIABLE, agent_files, find_agent, own_agent, unfinished_agents
 from adaptsam.cli import main

@@ -24,7 +24,8 @@ import torch
 from alignsam_learning import FIRST_UNSEEN, images
 from clicks import click
 
-from adaptsam.agent_slices import AgentSlices
+from adaptsam.agents.slices import AgentSlices
+from adaptsam.agents.text_maps import attention_of
 from adaptsam.alignsam import Package, TrainingImage, UseSettings, load_agent, prompt
 from adaptsam.alignsam.scoring import overlap
 from adaptsam.data import read_structures, read_volume
@@ -33,7 +34,6 @@ from adaptsam.finetune.losses import sam_loss
 from adaptsam.p2sam import PERSAM, Job, Prior, segment
 from adaptsam.sam import DecodeRequest, EmbeddingStore, SamModel, load_sam
 from adaptsam.sam.prompts import PromptTokens
-from adaptsam.text_maps import attention_of
 
 #: Not those on which the packages' least evidence was chosen.
 FIRST_TESTED = FIRST_UNSEEN + 10_000

@@ -24,8 +24,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from adaptsam.agent_pictures import agent_picture
-from adaptsam.agent_training import judge
+from adaptsam.agents.pictures import agent_picture
+from adaptsam.agents.text_maps import attention_of, clip_record
+from adaptsam.agents.training import judge
 from adaptsam.alignsam import (
     PAPER_USE,
     Agent,
@@ -49,7 +50,6 @@ from adaptsam.alignsam.scoring import overlap
 from adaptsam.evaluate.prompt_pictures import draw_prompts
 from adaptsam.finetune.phantom_slices import draw_target, draw_without
 from adaptsam.sam import EmbeddingStore, load_sam
-from adaptsam.text_maps import attention_of, clip_record
 
 #: What of the phantom is the target, its package's target, a patch's side on the canvas, the least share of an image.
 TASKS = {

@@ -10,7 +10,7 @@ import pytest
 from blob_agent import make_agent
 from slicer_bench.test_segments import addTransform, randomMatrix, rigid
 
-from adaptsam.agent_settings import AutoPromptSettings
+from adaptsam.agents.settings import AutoPromptSettings
 from adaptsam.alignsam import Package, save_agent
 from adaptsam.autoprompt import autoprompt
 from adaptsam.data.volume import Geometry, Volume

@@ -103,13 +103,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from adaptsam.agents.text_maps import text_maps
     from adaptsam.alignsam import load_agent
     from adaptsam.alignsam.shelf import find_agent
     from adaptsam.commands.outputs import parse_formats, planned_files, write_results
     from adaptsam.commands.propagate import check_references, tell
     from adaptsam.commands.sources import check_formats, target_sources
     from adaptsam.data import find_image, staged_output
-    from adaptsam.text_maps import text_maps
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None

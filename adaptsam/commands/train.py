@@ -18,7 +18,7 @@ from adaptsam.commands.console import (
 from adaptsam.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
-    from adaptsam.agent_training import AgentTraining
+    from adaptsam.agents.training import AgentTraining
 
 DESCRIPTION = """\
 Train an agent that finds one target, from images and masks of it: AlignSAM, with SAM left as it is.
@@ -126,7 +126,7 @@ def training_from(args: argparse.Namespace) -> AgentTraining:
         InputError: a value means nothing, or a package is missing.
     """
     try:
-        from adaptsam.agent_bundle import agent_training
+        from adaptsam.agents.bundle import agent_training
     except ImportError as error:
         raise InputError(f"Training needs more packages ({error.name}); run: pip install 'adaptsam[align]'") from error
     return agent_training(settings_from(args))

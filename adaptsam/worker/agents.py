@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adaptsam.agent_correction import replay_from
-from adaptsam.agent_prompting import TextMaps
-from adaptsam.agent_settings import AutoPromptSettings
-from adaptsam.agent_slices import AgentSlices
-from adaptsam.agent_steps import PlayedSlice
-from adaptsam.agent_track import structure_of
+from adaptsam.agents.correction import replay_from
+from adaptsam.agents.prompting import TextMaps
+from adaptsam.agents.settings import AutoPromptSettings
+from adaptsam.agents.slices import AgentSlices
+from adaptsam.agents.steps import PlayedSlice
+from adaptsam.agents.text_maps import text_maps
+from adaptsam.agents.track import structure_of
 from adaptsam.alignsam import Package, load_agent
 from adaptsam.alignsam.shelf import agent_files, agent_name, find_agent, unfinished_agents
 from adaptsam.autoprompt import autoprompt
@@ -25,7 +26,6 @@ from adaptsam.data.terminology import slicer_entry, term_of
 from adaptsam.data.volume import Volume
 from adaptsam.errors import AdaptSAMError, InputError
 from adaptsam.sam import EmbeddingStore
-from adaptsam.text_maps import text_maps
 from adaptsam.volumes.region import region
 from adaptsam.worker import messages, wire
 from adaptsam.worker.messages import Emit

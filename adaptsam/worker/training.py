@@ -20,8 +20,8 @@ from adaptsam.worker.clock import Clock
 from adaptsam.worker.messages import Emit
 
 if TYPE_CHECKING:
-    from adaptsam.agent_training import Teaching
-    from adaptsam.agent_volumes import TaughtVolume
+    from adaptsam.agents.training import Teaching
+    from adaptsam.agents.volumes import TaughtVolume
 
 #: What encoding takes of a training's time, about.
 _ENCODING = 0.1
@@ -39,7 +39,7 @@ class TrainingRequests:
         The state after every episode lies beside the agent's file, so that the same request goes on after a stop;
         with ``anew`` it is removed first.
         """
-        from adaptsam.agent_training import AgentTraining  # needs torchrl, which using agents does not
+        from adaptsam.agents.training import AgentTraining  # needs torchrl, which using agents does not
 
         settings = Settings(branch=request.get("branch", "implicit"))
         for name, value in request.get("settings", {}).items():
@@ -76,7 +76,7 @@ class TrainingRequests:
         emit("trained", agent=described(request["name"], output, 0), held_back=package.training["held_back"])
 
     def _volumes(self, request: wire.Message) -> list[TaughtVolume]:
-        from adaptsam.agent_volumes import TaughtVolume
+        from adaptsam.agents.volumes import TaughtVolume
 
         found = []
         for number, one in enumerate(request.get("volumes", ())):
@@ -89,10 +89,10 @@ def _data(request: wire.Message, volumes: Sequence[TaughtVolume], image_size: in
     """What to learn from, and how many parts the target has there."""
     images, seed = int(request.get("images", 50)), int(request.get("seed", 0))
     if request.get("folder") is not None:
-        from adaptsam.agent_training import TrainingData
+        from adaptsam.agents.training import TrainingData
 
         return TrainingData(**request["folder"], images=images, seed=seed), int(request.get("components") or 1)
-    from adaptsam.agent_volumes import VolumeData
+    from adaptsam.agents.volumes import VolumeData
 
     color = bool(volumes) and volumes[0].volume.array.ndim == 4
     window = request.get("window", "auto")

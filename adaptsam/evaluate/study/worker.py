@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptsam.agents.text_maps import attention_of, clip_record
 from adaptsam.alignsam import Shown
 from adaptsam.errors import AdaptSAMError, Cancelled
 from adaptsam.evaluate.methods import Domain, Extras, Found, Method, NotApplicable, Workbench, fingerprint, make_methods
@@ -23,7 +24,6 @@ from adaptsam.evaluate.picture_metrics import Counts
 from adaptsam.evaluate.study.task import PictureTask, StudyCase, VolumeTask
 from adaptsam.evaluate.study.worst import draw_picture, draw_volume
 from adaptsam.sam import EmbeddingStore, Precision, SamModel, load_sam
-from adaptsam.text_maps import attention_of, clip_record
 
 _log = logging.getLogger(__name__)
 

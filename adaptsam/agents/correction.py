@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptsam.agent_confidence import slice_confidence
-from adaptsam.agent_prompting import TextMaps
-from adaptsam.agent_settings import AutoPromptSettings
-from adaptsam.agent_slices import AgentSlices
-from adaptsam.agent_steps import PlayedSlice, played
+from adaptsam.agents.confidence import slice_confidence
+from adaptsam.agents.prompting import TextMaps
+from adaptsam.agents.settings import AutoPromptSettings
+from adaptsam.agents.slices import AgentSlices
+from adaptsam.agents.steps import PlayedSlice, played
 from adaptsam.alignsam import Case, Package, go_on
 from adaptsam.errors import InputError
 from adaptsam.sam import EmbeddingStore
@@ -36,7 +36,7 @@ def replay_from(
         package: the agent.
         slices: the image as it was shown to it.
         index: the stored slice, along the axis on which the agent looks.
-        points: (n, 2), in stored pixels, as :class:`adaptsam.agent_steps.PlayedSlice` gives them.
+        points: (n, 2), in stored pixels, as :class:`adaptsam.agents.steps.PlayedSlice` gives them.
         labels: (n,), 1 for foreground and 0 for background.
         store: of the run that came before.
         settings: those of that run.

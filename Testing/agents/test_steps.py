@@ -7,9 +7,9 @@ import pytest
 from blob_agent import GRID, make_agent, scene
 from tiny_sam import tiny_model
 
-from adaptsam.agent_correction import replay_from
-from adaptsam.agent_slices import AgentSlices
-from adaptsam.agent_steps import PlayedSlice
+from adaptsam.agents.correction import replay_from
+from adaptsam.agents.slices import AgentSlices
+from adaptsam.agents.steps import PlayedSlice
 from adaptsam.alignsam import Package
 from adaptsam.autoprompt import AutoPromptSettings, autoprompt
 from adaptsam.data.volume import Geometry, Volume

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from tiny_sam import tiny_model
 
-from adaptsam.agent_training import AgentTraining, TrainingData, drawn, separating
+from adaptsam.agents.training import AgentTraining, TrainingData, drawn, separating
 from adaptsam.alignsam import EnvironmentSettings, Settings, Target, TrainingSettings, load_agent
 from adaptsam.data.datasets import Sample, open_dataset
 from adaptsam.errors import InputError
@@ -71,7 +71,7 @@ def test_slices_without_the_target_tell_which_evidence_is_enough(tmp_path: Path,
 
 def test_an_explicit_task_learns_with_the_bundled_clip_and_names_it(tmp_path: Path, sam: SamModel) -> None:
     pytest.importorskip("open_clip")
-    from adaptsam.text_maps import text_maps
+    from adaptsam.agents.text_maps import text_maps
 
     settings = Settings(QUICK.environment, QUICK.training, branch="explicit")
     data = TrainingData(write_volumes(tmp_path / "volumes", 3), images=4)

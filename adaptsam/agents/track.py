@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptsam.agent_confidence import slice_confidence
-from adaptsam.agent_settings import AutoPromptSettings
-from adaptsam.agent_slices import AgentSlices
-from adaptsam.agent_steps import Watch, played
+from adaptsam.agents.confidence import slice_confidence
+from adaptsam.agents.settings import AutoPromptSettings
+from adaptsam.agents.slices import AgentSlices
+from adaptsam.agents.steps import Watch, played
 from adaptsam.alignsam import Evidence, Package, Prompted, Target
 from adaptsam.data.terminology import CODE_KEYS
 from adaptsam.data.volume import Structure, Volume

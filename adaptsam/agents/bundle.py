@@ -7,7 +7,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from adaptsam.agent_training import AgentTraining
+from adaptsam.agents.training import AgentTraining
 from adaptsam.errors import sentence_in
 from adaptsam.finetune.recipe_files import AGENT_BUNDLE, change_settings, recipes_folder
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from adaptsam.agent_settings import AutoPromptSettings
+from adaptsam.agents.settings import AutoPromptSettings
 from adaptsam.alignsam import Case, Package, Prompted, prompt_cases
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress

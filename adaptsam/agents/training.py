@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptsam.agent_pictures import agent_picture
+from adaptsam.agents.pictures import agent_picture
 from adaptsam.alignsam import (
     Agent,
     Package,
@@ -114,7 +114,7 @@ class AgentTraining:
     """One training: its data, the target, the schedule, the SAM and what comes out.
 
     Args:
-        data: what to learn from: a folder, or volumes that somebody holds (:mod:`adaptsam.agent_volumes`).
+        data: what to learn from: a folder, or volumes that somebody holds (:mod:`adaptsam.agents.volumes`).
         target: what the masks show.
         settings: branch and schedule.
         output: the agent's file.
@@ -235,8 +235,8 @@ class AgentTraining:
     def _attention(self, shown: Shown) -> tuple[Attention | None, str]:
         if self.clip is None or not self.text:
             return None, ""
+        from adaptsam.agents.text_maps import attention_of, clip_record
         from adaptsam.alignsam.clip import load_clip
-        from adaptsam.text_maps import attention_of, clip_record
 
         clip = load_clip(self.clip, device=self.device)
         return attention_of(clip, shown, self.text), clip_record(clip)

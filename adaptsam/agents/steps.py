@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adaptsam.agent_slices import AgentSlices
+from adaptsam.agents.slices import AgentSlices
 from adaptsam.alignsam import Prompted
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from adaptsam.agent_slices import AgentSlices
+from adaptsam.agents.slices import AgentSlices
 from adaptsam.alignsam import Shown
 from adaptsam.data.datasets import Case, DataSet, Sample
 from adaptsam.data.volume import Volume
@@ -39,7 +39,7 @@ class TaughtVolume:
 
 @dataclass(frozen=True, eq=False)
 class VolumeData:
-    """What an agent learns from, where somebody holds the volumes; see :class:`adaptsam.agent_training.Teaching`.
+    """What an agent learns from, where somebody holds the volumes; see :class:`adaptsam.agents.training.Teaching`.
 
     Args:
         volumes: gray ones, or pictures in colour; not both.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adaptsam.agent_prompting import TextMaps
+from adaptsam.agents.prompting import TextMaps
 from adaptsam.alignsam import Package, Shown
 from adaptsam.errors import CheckpointError
 
