@@ -86,5 +86,5 @@ def test_more_parts_than_features_are_refused():
 def test_parts_are_clustered_once_for_many_targets(model, monkeypatch):
     prior = Prior.from_mask(model, embedding(), mask_of((64, 64), slice(0, 24), slice(0, 24)))
     first = prior.background_parts(3)
-    monkeypatch.setattr("adaptsam.p2sam.parts.cluster", None)
+    monkeypatch.setattr("adaptsam.p2sam.parts.KMeans", None)
     assert prior.background_parts(3) is first

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from adaptsam.errors import InputError
-from adaptsam.p2sam.clusters import cluster
 from adaptsam.sam import Embedding, SamModel
 
 
@@ -100,6 +100,6 @@ def part_features(features: Tensor, n: int) -> Tensor:
     if n == 1:
         means = features.mean(0, keepdim=True)
     else:
-        labels = cluster(features.numpy(), n)
+        labels = KMeans(n_clusters=n, random_state=0, n_init=10).fit_predict(features.numpy())
         means = torch.stack([features[torch.from_numpy(labels == part)].mean(0) for part in np.unique(labels)])
     return means / means.norm(dim=-1, keepdim=True)
