@@ -29,6 +29,7 @@ from adaptsam.agents.text_maps import attention_of
 from adaptsam.alignsam import Package, TrainingImage, UseSettings, load_agent, prompt
 from adaptsam.alignsam.scoring import overlap
 from adaptsam.data import read_structures, read_volume
+from adaptsam.data.frames import pictures_in, read_picture
 from adaptsam.finetune.decoding import decode_prompts
 from adaptsam.finetune.losses import sam_loss
 from adaptsam.p2sam import PERSAM, Job, Prior, segment
@@ -53,11 +54,15 @@ REAL: dict[str, list[tuple[str, str, str]]] = {
     "spine": [("abdct-totalseg/images/image.nii.gz", "abdct-totalseg/labels/labels.nii.gz", "vertebrae_*")],
     "tumour": [("ct-lung1-001/images", "ct-lung1-001/labels/rtstruct.dcm", "GTV-1")],
 }
+#: Pictures with masks, for "polyp".
+FRAMES = ("endo-cvc-seq20", "endo-cvc-seqA")
 
 
 def real_images(root: Path, task: str, package: Package, model: SamModel, count: int) -> dict[str, list[TrainingImage]]:
     """Slices spread evenly over the structure, as the agent is shown them."""
     found: dict[str, list[TrainingImage]] = {}
+    if task == "polyp":
+        return {name: real_frames(root / name) for name in FRAMES if (root / name).is_dir()}
     for image, contours, pattern in REAL.get(task, []):
         if not (root / contours).exists():
             continue
@@ -71,6 +76,12 @@ def real_images(root: Path, task: str, package: Package, model: SamModel, count:
         rows = np.unique(np.linspace(0, len(shown) - 1, count).round()).astype(int)
         found[image.split("/")[0]] = [TrainingImage(slices.image(shown[row]), masks[shown[row]]) for row in rows]
     return found
+
+
+def real_frames(case: Path) -> list[TrainingImage]:
+    pictures, masks = (pictures_in(case / part) for part in ("images", "labels"))
+    pairs = ((read_picture(a), read_picture(b)) for a, b in zip(pictures, masks, strict=True))
+    return [TrainingImage(image, mask.reshape(*mask.shape[:2], -1)[..., 0] > 127) for image, mask in pairs]
 
 
 def label_names(contours: Path) -> dict[str, str]:

@@ -3,7 +3,8 @@
     python Testing/experiments/alignsam_learning.py --task "left lung" --seeds 3 --output left_lung --pictures pictures
 
 50 training images, one a patient; 30 unseen patients for the scores. A third of the images shows a part magnified, and
-with --whole none does, as when an agent is used on a scan. The schedule is a reduced
+with --whole none does, as when an agent is used on a scan. "polyp" learns from frames of synthetic endoscopies, one a
+video, and what is beside the polyp is an image without it. The schedule is a reduced
 one: 6 episodes of 10 epochs at three times the paper's learning rate, in place of 50 of 20. One line of JSON an
 evaluation; seeds that are complete in the file are not trained again. "random" draws the actions evenly and keeps the
 same recalibration module; "paper" draws them from the policy, as often as they come; "agent" is the default, without
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from adaptsam.agents.pictures import agent_picture
 from adaptsam.agents.text_maps import attention_of, clip_record
@@ -47,6 +49,7 @@ from adaptsam.alignsam import (
 )
 from adaptsam.alignsam.clip import load_clip
 from adaptsam.alignsam.scoring import overlap
+from adaptsam.data.phantom.endoscopy import EndoscopySettings, endoscopy_frames
 from adaptsam.evaluate.prompt_pictures import draw_prompts
 from adaptsam.finetune.phantom_slices import draw_target, draw_without
 from adaptsam.sam import EmbeddingStore, load_sam
@@ -59,25 +62,55 @@ TASKS = {
     "heart": (("Heart",), Target("Heart", ("80891009", "SCT", "Heart")), 80, 0.004),
     "spine": (("Spine",), Target("Spine", ("421060004", "SCT", "Vertebral column")), 40, 0.004),
     "tumour": (("GTV-1",), Target("GTV-1", ("126713003", "SCT", "Neoplasm of lung")), 40, 0.002),
+    "polyp": ((), Target("Polyp", ("68496003", "SCT", "Polyp of colon")), 80, 0.004),
 }
 USES = {"agent": UseSettings(), "paper": PAPER_USE, "random": PAPER_USE}
 #: Phantoms as `autoprompt` will show patients: the body in the papers' window, which most of them were drawn in.
-SHOWN = Shown(window="papers", view="body", modality="CT")
+SCANS, FRAMES = Shown(window="papers", view="body", modality="CT"), Shown(color=True)
 FIRST_UNSEEN, FIRST_WITHOUT, FIRST_ABSENT = 1_000_000, 2_000_000, 3_000_000
 
 Attention = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
+def shown_of(task: str) -> Shown:
+    return FRAMES if task == "polyp" else SCANS
+
+
 def images(task: str, first: int, count: int, whole: bool) -> list[TrainingImage]:
     """One slice of each of ``count`` patients."""
     structures, _, _, least = TASKS[task]
-    drawn = (draw_target(seed, structures, least=least, whole=whole) for seed in range(first, first + count))
-    return [TrainingImage(*one) for one in drawn]
+    seeds = range(first, first + count)
+    if task == "polyp":
+        return [TrainingImage(*polyp_frame(seed, least)) for seed in seeds]
+    return [TrainingImage(*draw_target(seed, structures, least=least, whole=whole)) for seed in seeds]
+
+
+def polyp_frame(seed: int, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """A frame (H, W, 3) of a video of its own, and the polyp, bool (H, W), on no less than a share of it."""
+    settings = EndoscopySettings(radius=float(np.random.default_rng(seed).uniform(4, 12)))
+    shown = [(frame, mask) for frame, mask in endoscopy_frames(seed, 12, settings) if mask.mean() >= least]
+    return shown[seed % len(shown)] if shown else polyp_frame(seed + 500_000, least)
+
+
+def beside_polyp(seed: int, least: float) -> np.ndarray:
+    """The largest corner of such a frame that does not show the polyp, at the frame's size."""
+    frame, mask = polyp_frame(seed, least)
+    size = len(frame)
+    for side in range(size - 1, 0, -1):
+        for rows in (slice(0, side), slice(size - side, size)):
+            for columns in (slice(0, side), slice(size - side, size)):
+                if not mask[rows, columns].any():
+                    return np.asarray(Image.fromarray(frame[rows, columns]).resize((size, size)))
+    raise ValueError(f"The polyp of video {seed} fills its frame.")
 
 
 def absent(args: argparse.Namespace, first: int, count: int) -> list[np.ndarray]:
     """One slice of each of so many patients, without the target."""
-    return [draw_without(seed, TASKS[args.task][0], args.whole) for seed in range(first, first + count)]
+    structures, _, _, least = TASKS[args.task]
+    seeds = range(first, first + count)
+    if args.task == "polyp":
+        return [beside_polyp(seed, least) for seed in seeds]
+    return [draw_without(seed, structures, args.whole) for seed in seeds]
 
 
 def evaluate(
@@ -111,7 +144,7 @@ def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
         branch="explicit" if args.text else "implicit",
     )
     clip = load_clip("phantom_clip", device="cpu") if args.text else None
-    attention = attention_of(clip, SHOWN, args.text) if clip is not None else None
+    attention = attention_of(clip, shown_of(args.task), args.text) if clip is not None else None
     unseen = images(args.task, FIRST_UNSEEN, args.unseen, args.whole)
     spent = [time.process_time(), 0.0]
 
@@ -152,7 +185,17 @@ def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
     text = args.text or ""
     picture = agent_picture([one.image for one in learnt], [one.mask for one in learnt])
     package = Package(
-        trained.agent, target, model.kind, model.sha256, SHOWN, text, named, least, record, scores, picture
+        trained.agent,
+        target,
+        model.kind,
+        model.sha256,
+        shown_of(args.task),
+        text,
+        named,
+        least,
+        record,
+        scores,
+        picture,
     )
     save_agent(args.output.with_name(f"{args.output.name}_{seed}.agent.safetensors"), package)
 
