@@ -61,37 +61,21 @@ class AutoPromptSAMLogic(BaseLogic):
             raise InputProblem(found[-1])
         return found
 
-    def segment(
-        self,
-        targets,
-        agents=None,
-        roi=None,
-        slices=None,
-        text="",
-        settings=None,
-        checkpoint=None,
-        device="auto",
-        clip=None,
-        wait=True,
-        allowOtherModality=False,
-        onProgress=None,
-        onOutcome=None,
-        onEnd=None,
-    ):
+    def segment(self, targets, agents=None, *, wait=True, allowOtherModality=False, **how):
         """Find the targets of agents in images.
 
         Args:
             targets: a volume node, or a list of volume nodes and sequence nodes of volumes.
             agents: names, files or descriptions (see :meth:`agents`); all that are on this machine by default.
+            wait: return when it is done (the window stays alive), or at once.
+            allowOtherModality: go on although an agent was trained on another modality.
             roi: vtkMRMLMarkupsROINode; nothing is found outside of it.
             slices: first and last slice along k, both included; -1 as the last is the last there is.
             text: for agents of the explicit branch, in place of their own.
             settings: of `adaptsam.autoprompt`, by dotted names: {"use.steps": 5, "use.stop_early": True}.
             checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
-            device: "auto", "cpu", "cuda", ….
+            device: "auto" (the default), "cpu", "cuda", ….
             clip: for agents of the explicit branch: a folder or a file of weights; None for the bundled one.
-            wait: return when it is done (the window stays alive), or at once.
-            allowOtherModality: go on although an agent was trained on another modality.
             onProgress: called with the share done, seconds to go or None, and a text.
             onOutcome: called with each finished target, an AdaptSAMLib.results.Outcome.
             onEnd: called with "done", "cancelled" or "error", and a sentence.
@@ -104,51 +88,13 @@ class AutoPromptSAMLogic(BaseLogic):
         """
         targets = _list(targets)
         chosen = self._chosen(agents)
-        message = inputs.problem(targets, chosen)
-        if message:
-            raise InputProblem(message)
+        run = Run(Engine.shared(), targets, chosen, **how)
         question = inputs.question(targets, chosen)
         if question and not allowOtherModality:
             raise InputProblem(question + " " + _("Say so with allowOtherModality."))
-        run = Run(
-            Engine.shared(),
-            targets,
-            chosen,
-            roi,
-            slices,
-            text,
-            settings,
-            checkpoint,
-            device,
-            clip,
-            onProgress=onProgress,
-            onEnd=onEnd,
-            onOutcome=onOutcome,
-        )
         return self.start(run, wait)
 
-    def train(
-        self,
-        name,
-        volumes=(),
-        segmentations=(),
-        segment="",
-        folder=None,
-        branch="implicit",
-        text="",
-        clip=None,
-        count=50,
-        window="auto",
-        settings=None,
-        checkpoint=None,
-        device="auto",
-        anew=False,
-        overwrite=False,
-        wait=True,
-        onProgress=None,
-        onEpisode=None,
-        onEnd=None,
-    ):
+    def train(self, name, volumes=(), segmentations=(), segment="", *, wait=True, **how):
         """Train an agent; it goes on where a training of that name was stopped, and can then be used by its name.
 
         Args:
@@ -156,6 +102,7 @@ class AutoPromptSAMLogic(BaseLogic):
             volumes: volume nodes; or one.
             segmentations: of each volume, the node in which the structure is outlined; or one.
             segment: the structure's name there.
+            wait: return when it is done (the window stays alive), or at once.
             folder: in place of volumes: images and masks, as `adaptsam train alignsam --data` takes them.
             branch: "implicit", or "explicit" with a text that CLIP shall look for.
             text, clip: for the explicit branch; the bundled CLIP by default.
@@ -166,7 +113,6 @@ class AutoPromptSAMLogic(BaseLogic):
             checkpoint, device: as for :meth:`segment`.
             anew: forget a training of that name that was stopped.
             overwrite: replace an agent of that name.
-            wait: return when it is done (the window stays alive), or at once.
             onProgress: called with the share done, seconds to go or None, and a text.
             onEpisode: called with all episodes so far.
             onEnd: called with "done", "cancelled" or "error", and a sentence.
@@ -177,29 +123,13 @@ class AutoPromptSAMLogic(BaseLogic):
         Raises:
             InputProblem: something cannot be used; the message says what and what to do.
         """
-        training = self.startTraining(
-            name=name,
-            examples=inputs.examples(_list(volumes), _list(segmentations), segment),
-            folder=folder,
-            branch=branch,
-            text=text,
-            clip=clip,
-            count=count,
-            window=window,
-            settings=settings,
-            checkpoint=checkpoint,
-            device=device,
-            anew=anew,
-            overwrite=overwrite,
-            onProgress=onProgress,
-            onEnd=onEnd,
-            onEpisode=onEpisode,
-        )
+        examples = inputs.examples(_list(volumes), _list(segmentations), segment)
+        training = self.startTraining(name, examples, **how)
         return training.wait() if wait else training
 
-    def startTraining(self, **asked):
+    def startTraining(self, name, examples, **how):
         """A training with the arguments of AutoPromptSAMLib.training.Training, begun."""
-        return self.start(Training(Engine.shared(), **asked), wait=False)
+        return self.start(Training(Engine.shared(), name, examples, **how), wait=False)
 
     def replay(self, run, outcome, segment):
         """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""

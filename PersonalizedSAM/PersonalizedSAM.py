@@ -52,14 +52,10 @@ class PersonalizedSAMLogic(BaseLogic):
         segmentation,
         targets,
         segments=None,
-        settings=None,
-        checkpoint=None,
-        device="auto",
+        *,
         wait=True,
         allowDifferentPatients=False,
-        onProgress=None,
-        onOutcome=None,
-        onEnd=None,
+        **how,
     ):
         """Carry segments to other images.
 
@@ -68,11 +64,11 @@ class PersonalizedSAMLogic(BaseLogic):
             segmentation: their segmentation node.
             targets: volume nodes, and sequence nodes of volumes.
             segments: names or IDs; all that are not empty by default.
-            settings: of `adaptsam`, by dotted names: {"register": "rigid", "p2sam.positives": [1, 3]}.
-            checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
-            device: "auto", "cpu", "cuda", ….
             wait: return when it is done (the window stays alive), or at once.
             allowDifferentPatients: go on although the subject hierarchy names different patients.
+            settings: of `adaptsam`, by dotted names: {"register": "rigid", "p2sam.positives": [1, 3]}.
+            checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
+            device: "auto" (the default), "cpu", "cuda", ….
             onProgress: called with the share done, seconds to go or None, and a text.
             onOutcome: called with each finished target, an AdaptSAMLib.results.Outcome.
             onEnd: called with "done", "cancelled" or "error", and a sentence.
@@ -87,19 +83,7 @@ class PersonalizedSAMLogic(BaseLogic):
         if question and not allowDifferentPatients:
             raise InputProblem(question + " " + _("Say so with allowDifferentPatients."))
         chosen = self._chosen(prior, segmentation, segments)
-        run = Run(
-            Engine.shared(),
-            prior,
-            segmentation,
-            chosen,
-            targets,
-            settings,
-            checkpoint,
-            device,
-            onProgress=onProgress,
-            onEnd=onEnd,
-            onOutcome=onOutcome,
-        )
+        run = Run(Engine.shared(), prior, segmentation, chosen, targets, **how)
         return self.start(run, wait)
 
     def correction(self, run, outcome, segment):

@@ -2,6 +2,7 @@
 
 import slicer
 import vtk
+from AdaptSAMLib.charts import addLine, newChart
 from slicer.i18n import tr as _
 
 #: Columns of the table: what an episode is asked for.
@@ -71,20 +72,8 @@ class Curves:
             self.table.AddColumn(array)
         made = [self.table]
         for key, (axis, columns) in CHARTS.items():
-            chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(f"{title}: {axis}"))
-            chart.SetTitle(title)
-            chart.SetXAxisTitle(_("Episode"))
-            chart.SetYAxisTitle(axis)
+            chart = self.charts[key] = newChart(title, f"{title}: {axis}", _("Episode"), axis)
             made.append(chart)
-            self.charts[key] = chart
             for color, column in zip(COLORS, columns):
-                name = COLUMNS[column][0]
-                series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-                series.SetAndObserveTableNodeID(self.table.GetID())
-                series.SetXColumnName(_("Episode"))
-                series.SetYColumnName(name)
-                series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-                series.SetColor(color)
-                chart.AddAndObservePlotSeriesNodeID(series.GetID())
-                made.append(series)
+                made.append(addLine(chart, self.table, _("Episode"), COLUMNS[column][0], color))
         return made

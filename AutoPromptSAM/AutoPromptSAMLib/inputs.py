@@ -9,8 +9,25 @@ from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
 
-def problem(targets, agents) -> str:
-    """Why a run cannot start, or "". ``agents`` are descriptions, as the worker gives them."""
+def check(targets, agents) -> None:
+    """Raises InputProblem where a run cannot start. ``agents`` are descriptions, as the worker gives them."""
+    message = _lack(targets, agents)
+    if message:
+        raise InputProblem(message)
+    for node in map(images.firstImage, targets):
+        images.check(node)
+        for agent in agents:
+            if agent["shown"]["color"] != geometry.isColor(node):
+                kind = _("colour pictures") if agent["shown"]["color"] else _("gray values")
+                raise InputProblem(
+                    _("The agent for {name} was trained on {kind}, and {image} has others.").format(
+                        name=agent["target"]["name"], kind=kind, image=node.GetName()
+                    )
+                )
+
+
+def _lack(targets, agents) -> str:
+    """What was not chosen, or not rightly; "" where nothing is lacking."""
     if not targets:
         return _("Tick at least one image.")
     if not agents:
@@ -22,18 +39,6 @@ def problem(targets, agents) -> str:
     for name in names:
         if names.count(name) > 1:
             return _("Two agents find {name}; tick one of them.").format(name=name)
-    try:
-        for node in map(images.firstImage, targets):
-            geometry.pixels(node)
-            geometry.grid(node)
-            for agent in agents:
-                if agent["shown"]["color"] != geometry.isColor(node):
-                    kind = _("colour pictures") if agent["shown"]["color"] else _("gray values")
-                    return _("The agent for {name} was trained on {kind}, and {image} has others.").format(
-                        name=agent["target"]["name"], kind=kind, image=node.GetName()
-                    )
-    except InputProblem as error:
-        return str(error)
     return ""
 
 
@@ -41,7 +46,7 @@ def question(targets, agents) -> str:
     """What the user should confirm before a run, or ""."""
     for node in targets:
         image = images.firstImage(node)
-        here = patients.modality(image) or ("CT" if images.looksLikeCT(image) else "")
+        here = images.modality(image)
         for agent in agents:
             trained = agent["shown"]["modality"]
             if trained and here and trained.upper() != here.upper():
@@ -51,23 +56,18 @@ def question(targets, agents) -> str:
     return ""
 
 
-def trainingProblem(name, examples, folder, branch, text) -> str:
-    """Why a training cannot start, or "". ``examples`` are tuples of volume, segmentation and segment ID."""
+def checkTraining(name, examples, folder, branch, text) -> None:
+    """Raises InputProblem where a training cannot start. ``examples`` are tuples of volume, segmentation, segment ID."""
     if not examples and not folder:
-        return _("Tick at least one image with the structure outlined, or choose a folder.")
+        raise InputProblem(_("Tick at least one image with the structure outlined, or choose a folder."))
     if not name.strip():
-        return _("Give the agent a name, as the structure that it will find.")
+        raise InputProblem(_("Give the agent a name, as the structure that it will find."))
     if branch == "explicit" and not text.strip():
-        return _("Say what CLIP shall look for, or take the implicit branch.")
-    try:
-        for volume, _segmentation, _segmentId in examples:
-            geometry.pixels(volume)
-            geometry.grid(volume)
-            if geometry.isColor(volume) != geometry.isColor(examples[0][0]):
-                return _("Images to learn from must all be in colour or all in gray values.")
-    except InputProblem as error:
-        return str(error)
-    return ""
+        raise InputProblem(_("Say what CLIP shall look for, or take the implicit branch."))
+    for volume, _segmentation, _segmentId in examples:
+        images.check(volume)
+        if geometry.isColor(volume) != geometry.isColor(examples[0][0]):
+            raise InputProblem(_("Images to learn from must all be in colour or all in gray values."))
 
 
 def outlined() -> dict:

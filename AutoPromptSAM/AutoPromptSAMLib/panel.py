@@ -26,6 +26,8 @@ class Panel(TrainingPanel):
     """Base of AutoPromptSAMWidget, which names the logic."""
 
     resultBoxes = ("replayTargetComboBox", "replaySegmentComboBox")
+    boxes = TrainingPanel.boxes | {"clip": "clipComboBox"}
+    lines = TrainingPanel.lines | {"text": "textLineEdit"}
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -36,11 +38,8 @@ class Panel(TrainingPanel):
         ui.targetList.itemChanged.connect(lambda item: self.onTicked())
         ui.agentList.itemChanged.connect(lambda item: self.onTicked())
         ui.searchLineEdit.textChanged.connect(lambda text: self.update())
-        ui.textLineEdit.textChanged.connect(lambda text: self.onText(text))
         self._fill(ui.clipComboBox, [(_("The one that comes with AdaptSAM"), "")])
         ui.clipFolderButton.clicked.connect(lambda checked=False: self.onClipFolder())
-        for combo in (ui.modelComboBox, ui.deviceComboBox, ui.clipComboBox):
-            combo.currentTextChanged.connect(lambda text: self.onChosen())
         ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(value))
         ui.stepSlider.valueChanged.connect(lambda value: self.onStep(value))
         ui.replayButton.clicked.connect(lambda checked=False: self.onReplay())
@@ -149,42 +148,18 @@ class Panel(TrainingPanel):
         if not node.agents and len(usable) == 1:
             node.agents = [usable[0]["path"]]
 
-    def update(self) -> None:
-        """Lists, choices and buttons as the parameters and the scene are now."""
-        if self._parameterNode is None:
-            return
-        node, ui = self._parameterNode, self.ui
-        texts = [(one.GetID(), self._titled(one)) for one in images.candidates()]
-        self._list(ui.targetList, texts, [one.GetID() for one in node.targets])
-        self._list(ui.agentList, [(one["path"], self.agentTitle(one)) for one in self._matching()], node.agents)
-        if ui.textLineEdit.text != node.text:
-            ui.textLineEdit.text = node.text
-        self._choose(ui.modelComboBox, node.model)
-        self._choose(ui.deviceComboBox, node.device)
-        self._choose(ui.clipComboBox, node.clip)
+    def showInputs(self) -> None:
+        self._listImages(images.candidates())
+        entries = [(one["path"], self.agentTitle(one)) for one in self._matching()]
+        self._list(self.ui.agentList, entries, self._parameterNode.agents)
         self._showAgents()
-        self._showCard()
         self.updateTraining()
-        self.checkCanApply()
 
     def onTicked(self) -> None:
         node = self._parameterNode
         listed = {one["path"] for one in self.knownAgents}  # what a scene brings may not be listed yet
         node.agents = self._ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
-        node.targets = [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
-
-    def onText(self, text: str) -> None:
-        if self._parameterNode is not None and self._parameterNode.text != text:
-            self._parameterNode.text = text
-
-    def onChosen(self) -> None:
-        node = self._parameterNode
-        if node is None:
-            return
-        modifying = node.StartModify()
-        node.model, node.device = self._chosen(self.ui.modelComboBox), self._chosen(self.ui.deviceComboBox)
-        node.clip = self._chosen(self.ui.clipComboBox)
-        node.EndModify(modifying)
+        node.targets = self._tickedImages()
 
     def onClipFolder(self) -> None:
         path = qt.QFileDialog.getExistingDirectory(None, _("Choose the folder of an open_clip model"), "")
@@ -193,10 +168,10 @@ class Panel(TrainingPanel):
 
     # -- a run
 
-    def inputProblem(self) -> str:
+    def checkInputs(self) -> None:
         if self.training is not None:
-            return _("An agent is being trained; wait for it, or cancel the training.")
-        return inputs.problem(self._parameterNode.targets, self.agents())
+            raise InputProblem(_("An agent is being trained; wait for it, or cancel the training."))
+        inputs.check(self._parameterNode.targets, self.agents())
 
     def inputQuestion(self) -> str:
         return inputs.question(self._parameterNode.targets, self.agents())

@@ -2,7 +2,6 @@
 
 import slicer
 from AdaptSAMLib import images, results
-from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
 
@@ -19,12 +18,9 @@ class Run(BaseRun):
         roi: vtkMRMLMarkupsROINode that bounds the result, or None.
         slices: first and last slice along k, both included, or None for all; a last one of -1 is the last there is.
         text: for agents of the explicit branch, in place of their own; "" for their own.
-        settings: of `adaptsam.autoprompt`, by dotted names, as {"use.steps": 5}.
-        checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
-        device: "auto", "cpu", "cuda", ….
         clip: for agents of the explicit branch: a folder or a file; None for the bundled one, where they were trained
             with that.
-        callbacks: onProgress, onEnd and onOutcome of AdaptSAMLib.run.BaseRun.
+        how: settings, checkpoint, device and callbacks of AdaptSAMLib.run.BaseRun.
 
     Attributes:
         played: (target's key, segment ID) to slice index to what the agent did there, as the worker tells it.
@@ -32,58 +28,25 @@ class Run(BaseRun):
 
     stages = {"prompt": _("{title}: slice {done} of {total}")}
 
-    def __init__(
-        self,
-        engine,
-        targets,
-        agents,
-        roi=None,
-        slices=None,
-        text="",
-        settings=None,
-        checkpoint=None,
-        device="auto",
-        clip=None,
-        **callbacks,
-    ):
-        message = inputs.problem(targets, agents)
-        if message:
-            raise InputProblem(message)
+    def __init__(self, engine, targets, agents, roi=None, slices=None, text="", clip=None, **how):
+        inputs.check(targets, agents)
         names = {one["target"]["name"]: one["target"]["name"] for one in agents}
         prototypes = {one["target"]["name"]: _segment(one) for one in agents}
         title = _("Found")
-        super().__init__(engine, images.expand(targets), title, names, prototypes, **callbacks)
+        super().__init__(engine, images.expand(targets), title, names, prototypes, **how)
         self.played: dict = {}
         self._agents, self._roi, self._slices = list(agents), roi, slices
         self._texts = {one["target"]["name"]: text for one in agents if text and one["text"]}
-        self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
         self._clip = clip
 
-    def _begin(self):
-        """Describes one image a step, then asks the worker."""
-        described = []
-        try:
-            for one in self.targets:
-                described.append({**images.described(one.volumeNode), **self._bounds(one.volumeNode), "key": one.key})
-                yield
-                if self.ended is not None:
-                    return
-        except InputProblem as error:
-            self._end("error", str(error))
-            return
-        self._progress(0.0, None, _("Starting"))
-        self._number = self._engine.request(
-            "autoprompt",
-            self._handle,
-            run=self.key,
-            targets=described,
-            agents=[one["path"] for one in self._agents],
-            texts=self._texts,
-            settings=self._settings,
-            checkpoint=self._checkpoint,
-            device=self._device,
-            clip=self._clip,
-        )
+    def _describe(self):
+        """One image a step."""
+        targets = []
+        for one in self.targets:
+            targets.append({**images.described(one.volumeNode), **self._bounds(one.volumeNode), "key": one.key})
+            yield
+        agents = {"agents": [one["path"] for one in self._agents], "texts": self._texts, "clip": self._clip}
+        return "autoprompt", {**self._content(targets), **agents}
 
     def _bounds(self, volumeNode) -> dict:
         bounds = {}

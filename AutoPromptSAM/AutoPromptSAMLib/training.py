@@ -1,7 +1,6 @@
 """An agent is trained in the worker from volumes with a segment each, or from a folder; its curves grow in the scene."""
 
 from AdaptSAMLib import images, patients, segments
-from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.job import Job
 from slicer.i18n import tr as _
 
@@ -60,9 +59,7 @@ class Training(Job):
         onEnd=None,
         onEpisode=None,
     ):
-        message = inputs.trainingProblem(name, examples, folder, branch, text)
-        if message:
-            raise InputProblem(message)
+        inputs.checkTraining(name, examples, folder, branch, text)
         super().__init__(engine, onProgress, onEnd)
         self.name = name.strip()
         self.curves = Curves(self.name)
@@ -84,28 +81,21 @@ class Training(Job):
         if folder:
             self._content["folder"] = {"path": str(folder)}
 
-    def _begin(self):
-        """Reads one segment a step, then asks the worker."""
+    def _describe(self):
+        """One segment after the other."""
         volumes, kinds = [], set()
-        try:
-            for volume, segmentation, segmentId in self._examples:
-                one = images.described(volume)
-                one["mask"] = segments.readMask(segmentation, segmentId, volume)
-                one |= {"title": volume.GetName(), "patient": self._patient(volume)}
-                volumes.append(one)
-                kinds.add(one["modality"])
-                yield
-                if self.ended is not None:
-                    return
-        except InputProblem as error:
-            self._end("error", str(error))
-            return
-        self._progress(0.0, None, _("Starting"))
+        for volume, segmentation, segmentId in self._examples:
+            one = images.described(volume)
+            one["mask"] = yield from segments.readingMask(segmentation, segmentId, volume)
+            one |= {"title": volume.GetName(), "patient": self._patient(volume)}
+            volumes.append(one)
+            kinds.add(one["modality"])
+            yield
         content = {**self._content, "volumes": volumes, "modality": kinds.pop() if len(kinds) == 1 else ""}
         if self._examples:
             _volume, segmentation, segmentId = self._examples[0]
             content["terminology"] = segments.terminology(segmentation.GetSegmentation().GetSegment(segmentId))
-        self._number = self._engine.request("train", self._handle, **content)
+        return "train", content
 
     def _patient(self, volume) -> str:
         """Volumes of one patient have the same number; those of nobody known their own."""

@@ -7,7 +7,7 @@ import slicer
 import slicer.util
 from AdaptSAMLib import packages
 from AdaptSAMLib.geometry import InputProblem
-from AdaptSAMLib.panel import BasePanel, duration
+from AdaptSAMLib.panel import BasePanel, sentence, showProgress
 from slicer.i18n import tr as _
 
 from AutoPromptSAMLib import curves, inputs, parameters
@@ -26,12 +26,24 @@ class TrainingPanel(BasePanel):
         knownAgents: descriptions of the agents on this machine.
     """
 
+    boxes = BasePanel.boxes | {
+        "trainBranch": "trainBranchComboBox",
+        "trainSchedule": "trainScheduleComboBox",
+        "trainWindow": "trainWindowComboBox",
+    }
+    lines = {"trainName": "trainNameLineEdit", "trainText": "trainTextLineEdit", "trainFolder": "trainFolderLineEdit"}
+
     def __init__(self, parent=None):
         super().__init__(parent)
         self.training = self.learnt = None
         self.unfinished: list = []
         self.knownAgents: list = []
         self._outlined: dict = {}
+        self._lackingMore: list = []
+
+    def lookForPackages(self) -> None:
+        super().lookForPackages()
+        self._lackingMore = packages.lacking(MORE)
 
     def prepareTraining(self) -> None:
         """Fill choices and connect widgets, once."""
@@ -45,10 +57,6 @@ class TrainingPanel(BasePanel):
         self._fill(ui.curveComboBox, [(title, key) for key, (title, _columns) in curves.CHARTS.items()])
         ui.trainSegmentComboBox.currentTextChanged.connect(lambda text: self.onTrainSegment())
         ui.trainList.itemChanged.connect(lambda item: self.onTrainTicked())
-        for combo in (ui.trainBranchComboBox, ui.trainScheduleComboBox, ui.trainWindowComboBox):
-            combo.currentTextChanged.connect(lambda text: self.onTrainChosen())
-        for edit in (ui.trainNameLineEdit, ui.trainTextLineEdit, ui.trainFolderLineEdit):
-            edit.textChanged.connect(lambda text: self.onTrainChosen())
         ui.trainAnewCheckBox.toggled.connect(lambda on: self.checkCanTrain())
         ui.trainFolderButton.clicked.connect(lambda checked=False: self.onTrainFolder())
         ui.trainButton.clicked.connect(lambda checked=False: self.onTrain())
@@ -56,11 +64,13 @@ class TrainingPanel(BasePanel):
         ui.installMoreButton.clicked.connect(lambda checked=False: self.onInstallMore())
         ui.trainProgressBar.visible = False
 
-    def trainingExamples(self) -> list:
-        """What is ticked: tuples of volume, segmentation and segment ID."""
+    def trainingSource(self) -> tuple:
+        """What is ticked, tuples of volume, segmentation and segment ID; or the folder that is chosen in place of it."""
         node = self._parameterNode
+        folder = node.trainFolder.strip()
         ticked = list(zip(node.trainVolumes, node.trainSegmentations))
-        return [one for one in self._outlined.get(node.trainSegment, []) if one[:2] in ticked]
+        found = [one for one in self._outlined.get(node.trainSegment, []) if one[:2] in ticked]
+        return ([], folder) if folder else (found, None)
 
     # -- what is shown
 
@@ -81,16 +91,6 @@ class TrainingPanel(BasePanel):
         ]
         ticked = [f"{one.GetID()} {other.GetID()}" for one, other in zip(node.trainVolumes, node.trainSegmentations)]
         self._list(ui.trainList, entries, ticked)
-        for edit, text in (
-            (ui.trainNameLineEdit, node.trainName),
-            (ui.trainTextLineEdit, node.trainText),
-            (ui.trainFolderLineEdit, node.trainFolder),
-        ):
-            if edit.text != text:
-                edit.text = text
-        self._choose(ui.trainBranchComboBox, node.trainBranch)
-        self._choose(ui.trainScheduleComboBox, node.trainSchedule)
-        self._choose(ui.trainWindowComboBox, node.trainWindow)
         ui.trainTextLineEdit.enabled = node.trainBranch == "explicit"
         ui.trainAnewCheckBox.enabled = node.trainName.strip() in self.unfinished
         ui.curveButton.enabled = self.learnt is not None and bool(self.learnt.curves.charts)
@@ -99,14 +99,16 @@ class TrainingPanel(BasePanel):
     def checkCanTrain(self) -> None:
         """Train works, or says why not; during a training it cancels."""
         node, ui = self._parameterNode, self.ui
-        lacking = packages.lacking(MORE)
+        lacking = self._lackingMore
         ui.installMoreButton.visible = bool(lacking)
         if self.training is not None:
             ui.trainButton.text, ui.trainButton.enabled = _("Cancel the training"), True
             ui.trainButton.toolTip = _("Stops within two seconds; finished episodes are kept, and can be gone on from.")
             return
-        examples = [] if node.trainFolder else self.trainingExamples()
-        problem = inputs.trainingProblem(node.trainName, examples, node.trainFolder, node.trainBranch, node.trainText)
+        examples, folder = self.trainingSource()
+        problem = sentence(
+            lambda: inputs.checkTraining(node.trainName, examples, folder, node.trainBranch, node.trainText)
+        )
         if lacking:
             problem = _("{count} Python packages are missing for training; install them first.").format(
                 count=len(lacking)
@@ -145,27 +147,13 @@ class TrainingPanel(BasePanel):
         node.trainSegmentations = [slicer.mrmlScene.GetNodeByID(other) for _volume, other in pairs]
         node.EndModify(modifying)
 
-    def onTrainChosen(self) -> None:
-        node, ui = self._parameterNode, self.ui
-        if node is None:
-            return
-        modifying = node.StartModify()
-        node.trainName, node.trainText = ui.trainNameLineEdit.text, ui.trainTextLineEdit.text
-        node.trainFolder = ui.trainFolderLineEdit.text.strip()
-        node.trainBranch = self._chosen(ui.trainBranchComboBox)
-        node.trainSchedule = self._chosen(ui.trainScheduleComboBox)
-        node.trainWindow = self._chosen(ui.trainWindowComboBox)
-        node.EndModify(modifying)
-
     def onTrainFolder(self) -> None:
         path = qt.QFileDialog.getExistingDirectory(None, _("Choose a folder of images and masks"), "")
         if path:
             self._parameterNode.trainFolder = path
 
     def onInstallMore(self) -> None:
-        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-            packages.install(packages.wheelFolder(), MORE)
-        self.update()
+        self._install(MORE)
 
     # -- a training
 
@@ -181,11 +169,12 @@ class TrainingPanel(BasePanel):
         if exists and not slicer.util.confirmYesNoDisplay(question):
             return
         ui.trainStatusLabel.text = _("Reading the images")
+        examples, folder = self.trainingSource()
         try:
             self.training = self.logic.startTraining(
-                name=name,
-                examples=[] if node.trainFolder else self.trainingExamples(),
-                folder=node.trainFolder or None,
+                name,
+                examples,
+                folder=folder,
                 branch=node.trainBranch,
                 text=node.trainText,
                 clip=node.clip or None,
@@ -208,9 +197,7 @@ class TrainingPanel(BasePanel):
         self.update()
 
     def onTrainProgress(self, share: float, remaining, text: str) -> None:
-        self.ui.trainProgressBar.value = int(1000 * share)
-        left = "" if remaining is None else _(", about {time} left").format(time=duration(remaining))
-        self.ui.trainStatusLabel.text = text + left
+        showProgress(self.ui.trainProgressBar, self.ui.trainStatusLabel, share, remaining, text)
 
     def onEpisode(self, episodes) -> None:
         self.ui.curveButton.enabled = True

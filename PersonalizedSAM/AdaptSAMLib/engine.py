@@ -18,7 +18,8 @@ INTERVAL = 50
 #: Seconds that handling events may take at a time; what is left waits for the next look.
 SLICE = 0.05
 
-_ENDS = ("done", "error", "cancelled", "lost")
+#: Events that are the last of a request.
+ENDS = ("done", "error", "cancelled", "lost")
 
 
 def python() -> str:
@@ -149,7 +150,7 @@ class Engine:
         handler = self._handlers.get(number)
         if handler is None:
             return
-        if event["event"] in _ENDS:
+        if event["event"] in ENDS:
             del self._handlers[number]
         try:
             yield from handler(event) or ()

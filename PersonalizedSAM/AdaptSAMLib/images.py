@@ -47,12 +47,34 @@ def firstImage(node):
     return node.GetNthDataNode(0)
 
 
+def check(volumeNode) -> None:
+    """Raises InputProblem where it cannot be used: its pixels, or where they lie."""
+    geometry.pixels(volumeNode)
+    geometry.grid(volumeNode)
+
+
+def checkKind(volumeNode, other, name: str = "") -> None:
+    """Raises InputProblem where one is in colour and the other is not; ``name`` is the first one's."""
+    if geometry.isColor(volumeNode) != geometry.isColor(other):
+        raise geometry.InputProblem(
+            _("{name} and {prior} must both be in colour or both in gray values.").format(
+                name=name or volumeNode.GetName(), prior=other.GetName()
+            )
+        )
+
+
 def described(volumeNode, kind: str = "") -> dict:
     """A volume as the worker wants it; ``kind`` is the modality where the volume does not say."""
-    kind = patients.modality(volumeNode) or kind
-    if not kind and looksLikeCT(volumeNode):
-        kind = "CT"
-    return {"array": geometry.pixels(volumeNode), "geometry": geometry.grid(volumeNode), "modality": kind}
+    return {
+        "array": geometry.pixels(volumeNode),
+        "geometry": geometry.grid(volumeNode),
+        "modality": patients.modality(volumeNode) or kind or modality(volumeNode),
+    }
+
+
+def modality(volumeNode) -> str:
+    """The modality that DICOM gives or the values give away, or ""."""
+    return patients.modality(volumeNode) or ("CT" if looksLikeCT(volumeNode) else "")
 
 
 def looksLikeCT(volumeNode) -> bool:

@@ -27,8 +27,11 @@ class Job:
 
     # -- what a kind of job adds
 
-    def _begin(self):
-        """A generator that makes the request in short steps."""
+    def _describe(self):
+        """A generator that reads what the worker needs in short steps, and returns what is asked: a name, and the content.
+
+        May raise InputProblem. It is left where it stands when the job ends meanwhile.
+        """
         raise NotImplementedError
 
     def _said(self, event: dict) -> str:
@@ -72,6 +75,21 @@ class Job:
         if self.ended and self.ended[0] == "error":
             raise InputProblem(self.ended[1])
         return self
+
+    def _begin(self):
+        """Describe what is asked, and ask."""
+        steps = self._describe()
+        while self.ended is None:
+            try:
+                next(steps)
+            except StopIteration as described:
+                do, content = described.value
+                self._progress(0.0, None, _("Starting"))
+                self._number = self._engine.request(do, self._handle, **content)
+                return
+            except InputProblem as error:
+                self._end("error", str(error))
+            yield
 
     def _handle(self, event: dict):
         if self.ended is not None:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import sys
 
 import qt
 import slicer
@@ -62,13 +63,30 @@ def wheelFolder() -> str:
     return str(qt.QSettings().value("AdaptSAM/WheelFolder", "") or "")
 
 
-def install(wheels: str = "", path: str = _REQUIREMENTS) -> None:
+def install(wheels: str = "", path: str = _REQUIREMENTS) -> list:
     """Install what is missing: PyTorch through its extension, the rest with pip. SimpleITK is never touched.
 
     Args:
         wheels: a folder of wheels for a machine without internet; "" for the package index.
         path: the requirements.
+
+    Returns:
+        The packages that were replaced while this Slicer had them loaded: it has to be restarted.
     """
+    before = _loaded()
+    _installMissing(wheels, path)
+    importlib.invalidate_caches()
+    return sorted(name for name, version in _loaded().items() if before.get(name, version) != version)
+
+
+def _loaded() -> dict:
+    """The packages that this Slicer has imported something of, and the versions that are installed."""
+    owners = importlib.metadata.packages_distributions()
+    names = {name for module, ones in owners.items() if module in sys.modules for name in ones}
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _installMissing(wheels: str, path: str) -> None:
     wanted = missing(path)
     if any(one.startswith("torch") for one in wanted):
         _installTorch(wheels)

@@ -29,6 +29,10 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     #: The combo boxes that choose one result's target and structure: what is corrected, or replayed.
     resultBoxes: tuple
 
+    #: Parameters that are chosen in a combo box, and those that are typed, with the names of their widgets.
+    boxes: dict = {"model": "modelComboBox", "device": "deviceComboBox"}
+    lines: dict = {}
+
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
@@ -37,7 +41,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.finished = None
         self._parameterNode = None
         self._guiTag = None
-        self._updating = False
+        self._updating = self._showing = False
         self._problem = None
         self._lacking = []
         self._items = {}
@@ -58,8 +62,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def fillDefaults(self) -> None:
         """What can be chosen from the scene without asking."""
 
-    def update(self) -> None:
-        """Lists, choices and buttons as the parameters and the scene are now."""
+    def showInputs(self) -> None:
+        """What only this panel has, as the parameters and the scene are now."""
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -69,8 +73,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another target or structure was chosen in the boxes."""
         raise NotImplementedError
 
-    def inputProblem(self) -> str:
-        """Why a run cannot start, or ""."""
+    def checkInputs(self) -> None:
+        """Raises InputProblem where a run cannot start."""
         raise NotImplementedError
 
     def inputQuestion(self) -> str:
@@ -116,6 +120,10 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._targetBox, self._segmentBox = (getattr(self.ui, name) for name in self.resultBoxes)
         for box in (self._targetBox, self._segmentBox):
             box.currentTextChanged.connect(lambda text: self.onResult())
+        for name in self.boxes.values():
+            getattr(self.ui, name).currentTextChanged.connect(lambda text: self.onChosen())
+        for name in self.lines.values():
+            getattr(self.ui, name).textChanged.connect(lambda text: self.onChosen())
         self.prepare()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -163,8 +171,12 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updating = False
         self.update()
 
-    def initializeParameterNode(self) -> None:
+    def lookForPackages(self) -> None:
+        """Which packages are missing, looked up when the panel is opened and after an installation."""
         self._lacking = packages.lacking()
+
+    def initializeParameterNode(self) -> None:
+        self.lookForPackages()
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
 
@@ -180,6 +192,37 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParameters(self, caller=None, event=None) -> None:
         self.update()
+
+    def update(self) -> None:
+        """Lists, choices and buttons as the parameters and the scene are now."""
+        if self._parameterNode is not None:
+            self.showInputs()
+            self.showChoices()
+            self.checkCanApply()
+
+    def showChoices(self) -> None:
+        """Boxes, lines and the card of the model as the parameters are now."""
+        self._showing = True  # one that was shown would bring what the others show into the parameters
+        for parameter, name in self.boxes.items():
+            self._choose(getattr(self.ui, name), getattr(self._parameterNode, parameter))
+        for parameter, name in self.lines.items():
+            line, text = getattr(self.ui, name), getattr(self._parameterNode, parameter)
+            if line.text != text:
+                line.text = text
+        self._showing = False
+        self._showCard()
+
+    def onChosen(self) -> None:
+        """What boxes and lines show, into the parameters."""
+        node = self._parameterNode
+        if node is None or self._showing:
+            return
+        modifying = node.StartModify()
+        for parameter, name in self.boxes.items():
+            setattr(node, parameter, self._chosen(getattr(self.ui, name)))
+        for parameter, name in self.lines.items():
+            setattr(node, parameter, getattr(self.ui, name).text)
+        node.EndModify(modifying)
 
     # -- lists and tables
 
@@ -234,6 +277,14 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _ticked(widget) -> list:
         items = [widget.item(n) for n in range(widget.count)]
         return [item.data(qt.Qt.UserRole) for item in items if item.checkState() == qt.Qt.Checked]
+
+    def _listImages(self, nodes) -> None:
+        """The images that can be targets, ticked as the parameters say."""
+        entries = [(one.GetID(), self._titled(one)) for one in nodes]
+        self._list(self.ui.targetList, entries, [one.GetID() for one in self._parameterNode.targets])
+
+    def _tickedImages(self) -> list:
+        return [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
 
     def _table(self, table, titles, rows) -> None:
         table.clear()
@@ -301,13 +352,23 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.model = path
 
     def onInstall(self) -> None:
+        self._install()
+
+    def _install(self, *path) -> None:
+        """Install what is missing, and say so if Slicer has to be restarted for it."""
+        replaced = []
         with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-            packages.install(packages.wheelFolder())
+            replaced = packages.install(packages.wheelFolder(), *path)
+        if not Engine.shared().busy:  # or its end brings the next worker
             Engine.shared().close()
             self._models = []
-        self._lacking = packages.lacking()
+        self.lookForPackages()
         self.update()
         self.askWorker()
+        if replaced:
+            self.ui.statusLabel.text = _("Restart Slicer: a package that it had loaded was replaced ({names}).").format(
+                names=", ".join(replaced)
+            )
 
     # -- a run
 
@@ -319,7 +380,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.applyButton.text, ui.applyButton.enabled = _("Cancel"), True
             ui.applyButton.toolTip = _("Stops within two seconds and leaves the scene as it was.")
             return
-        problem = self.inputProblem()
+        problem = sentence(self.checkInputs)
         if lacking:
             problem = _("{count} Python packages are missing; install them first.").format(count=len(lacking))
         ui.applyButton.text, ui.applyButton.enabled = _("Apply"), not problem
@@ -345,9 +406,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.checkCanApply()
 
     def onProgress(self, share: float, remaining, text: str) -> None:
-        self.ui.progressBar.value = int(1000 * share)
-        left = "" if remaining is None else _(", about {time} left").format(time=duration(remaining))
-        self.ui.statusLabel.text = text + left
+        showProgress(self.ui.progressBar, self.ui.statusLabel, share, remaining, text)
 
     def onOutcome(self, outcome) -> None:
         """Into the tables; not more often than somebody can read."""
@@ -379,9 +438,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         rows = []
         for outcome in outcomes:
             for segmentId, report in outcome.reports.items():
-                row = results.summary(report)
-                figures = [results.shown(row[one], digits) for one, digits in zip(_COLUMNS, (fine, 1, 1, 2))]
-                rows.append([outcome.target.title, names[segmentId], *figures, str(row["review"])])
+                rows.append([outcome.target.title, names[segmentId], *results.figures(report, fine)])
         if not self.hasPrior:
             titles, rows = titles[:3] + titles[5:], [row[:3] + row[5:] for row in rows]
         self._table(self.ui.resultTable, titles, rows)
@@ -422,8 +479,20 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             slicer.modules.plots.logic().ShowChartInLayout(charts[0])
 
 
-#: Of results.summary, as the table shows it.
-_COLUMNS = ("volume", "change", "shift", "confidence")
+def sentence(check) -> str:
+    """What a check that raises InputProblem says, or ""."""
+    try:
+        check()
+    except InputProblem as error:
+        return str(error)
+    return ""
+
+
+def showProgress(bar, label, share: float, remaining, text: str) -> None:
+    """The share done (0 to 1) and seconds to go, or None, on a bar of 1000 and a label."""
+    bar.value = int(1000 * share)
+    left = "" if remaining is None else _(", about {time} left").format(time=duration(remaining))
+    label.text = text + left
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import geometry
+from AdaptSAMLib.charts import addLine, newChart
 
 #: Slices trusted less than this are to be reviewed.
 REVIEW_BELOW = 0.7
@@ -119,19 +120,21 @@ def digits(outcomes) -> int:
     return 0 if _ofVideo(outcomes) else 2
 
 
-def summary(report: dict) -> dict:
-    """The figures of one structure in one target, as the table shows them; None where there is none."""
+def figures(report: dict, places: int) -> list:
+    """Of one structure in one target, as texts: amount, change from the prior, shift, mean confidence, slices to review.
+
+    ``places`` of the amount stand after the point; what there is not is a dash.
+    """
     kept = [one["confidence"] for one in report["slices"] if one["accepted"] or one["interpolated"]]
     volume, before = amounts(report)
     shift = report.get("centroid_shift_pixels", report.get("centroid_shift_mm", float("nan")))
-    return {
-        "volume": volume,
-        "change": 100 * (volume - before) / before if before and np.isfinite(before) else None,
-        "shift": shift if np.isfinite(shift) else None,
-        "confidence": float(np.mean(kept)) if kept else None,
-        "review": sum(bool(_reason(one)) for one in report["slices"]),
-        "status": report["status"],
-    }
+    return [
+        shown(volume, places),
+        shown(100 * (volume - before) / before if before and np.isfinite(before) else None, 1),
+        shown(shift if np.isfinite(shift) else None, 1),
+        shown(float(np.mean(kept)) if kept else None, 2),
+        str(sum(bool(_reason(one)) for one in report["slices"])),
+    ]
 
 
 def makeTable(outcomes, names: dict, title: str, prior: bool = True):
@@ -142,15 +145,7 @@ def makeTable(outcomes, names: dict, title: str, prior: bool = True):
     columns: dict = {title: [] for title in [*titles, change, shift, _("Confidence"), _("Slices to review")]}
     for outcome in outcomes:
         for segmentId, report in outcome.reports.items():
-            row = summary(report)
-            values = [outcome.target.title, names[segmentId], row["status"]]
-            values += [
-                shown(row["volume"], digits(outcomes)),
-                shown(row["change"], 1),
-                shown(row["shift"], 1),
-                shown(row["confidence"], 2),
-                str(row["review"]),
-            ]
+            values = [outcome.target.title, names[segmentId], report["status"], *figures(report, digits(outcomes))]
             for column, value in zip(columns.values(), values):
                 column.append(value)
     if not prior:
@@ -187,10 +182,7 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
         numbers.InsertNextValue(number)
     table.AddColumn(labels)
     table.AddColumn(numbers)
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(title))
-    chart.SetTitle(title)
-    chart.SetXAxisTitle(_("Image"))
-    chart.SetYAxisTitle(_("Volume ({unit})").format(unit=units(outcomes)[0]))
+    chart = newChart(title, title, _("Image"), _("Volume ({unit})").format(unit=units(outcomes)[0]))
     made = [table, chart]
     for segmentId, name in names.items():
         values = vtk.vtkDoubleArray()
@@ -201,15 +193,7 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
             report = outcome.reports.get(segmentId)
             values.InsertNextValue(amounts(report)[0] if report else float("nan"))
         table.AddColumn(values)
-        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName(numbers.GetName())
-        series.SetYColumnName(name)
-        series.SetLabelColumnName(labels.GetName())
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetColor(colors[segmentId])
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
-        made.append(series)
+        made.append(addLine(chart, table, numbers.GetName(), name, colors[segmentId], labels.GetName()))
     return made
 
 

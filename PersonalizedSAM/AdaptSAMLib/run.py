@@ -17,6 +17,9 @@ class BaseRun(Job):
         title: what the new segmentations' names begin with.
         names: segment IDs to names, in order.
         prototypes: segment IDs to segments with name, colour, terminology and tags.
+        settings: of `adaptsam`, by dotted names.
+        checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
+        device: "auto", "cpu", "cuda", ….
         onProgress, onEnd: see AdaptSAMLib.job.Job.
         onOutcome: called with each finished target.
 
@@ -28,17 +31,37 @@ class BaseRun(Job):
     stages: dict = {}
     _count = 0
 
-    def __init__(self, engine, targets, title, names, prototypes, onProgress=None, onEnd=None, onOutcome=None):
+    def __init__(
+        self,
+        engine,
+        targets,
+        title,
+        names,
+        prototypes,
+        *,
+        settings=None,
+        checkpoint=None,
+        device="auto",
+        onProgress=None,
+        onEnd=None,
+        onOutcome=None,
+    ):
         BaseRun._count += 1
         self.key = f"run{BaseRun._count}"
         super().__init__(engine, onProgress, onEnd)
         self.targets, self.title, self.names = targets, title, names
         self.outcomes, self.warnings = [], []
+        self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
         self._onOutcome = onOutcome
         self._prototypes = prototypes
         self._partial: dict = {}
         self._sequences: dict = {}
         self._saved = False
+
+    def _content(self, targets: list) -> dict:
+        """What every request for a run says; ``targets`` as they were described."""
+        how = {"settings": self._settings, "checkpoint": self._checkpoint, "device": self._device}
+        return {"run": self.key, "targets": targets, **how}
 
     def _summarise(self) -> None:
         """Put tables and plots into the scene, when there is an outcome."""
@@ -198,8 +221,3 @@ class BaseRun(Job):
             proxy.SetReferenceImageGeometryParameterFromVolumeNode(volume)
             proxy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
             patients.putBeside(proxy, volume)
-
-    @staticmethod
-    def _tell(callback, *values) -> None:
-        if callback is not None:
-            callback(*values)

@@ -1,6 +1,6 @@
 """Whether a run can start, and why not: one sentence for the Apply button and for scripts."""
 
-from AdaptSAMLib import geometry, images, patients, segments
+from AdaptSAMLib import images, patients, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -10,8 +10,18 @@ def segmentIds(segmentationNode) -> list:
     return list(segmentationNode.GetSegmentation().GetSegmentIDs())
 
 
-def problem(prior, segmentation, chosen, targets) -> str:
-    """Why a run cannot start, or "". Quick: pixels are looked at when it starts."""
+def check(prior, segmentation, chosen, targets) -> None:
+    """Raises InputProblem where a run cannot start. Quick: pixels are looked at when it starts."""
+    message = _lack(prior, segmentation, chosen, targets)
+    if message:
+        raise InputProblem(message)
+    for node in [prior, *(images.firstImage(one) for one in targets)]:
+        images.check(node)
+        images.checkKind(node, prior)
+
+
+def _lack(prior, segmentation, chosen, targets) -> str:
+    """What was not chosen, or not rightly; "" where nothing is lacking."""
     if prior is None:
         return _("Choose the prior volume: the image that has contours.")
     if segmentation is None:
@@ -26,16 +36,6 @@ def problem(prior, segmentation, chosen, targets) -> str:
         return _("Tick at least one target: the images that the contours are carried to.")
     if prior in targets:
         return _("{name} is the prior and cannot be its own target; take the tick away.").format(name=prior.GetName())
-    try:
-        for node in [prior, *(images.firstImage(one) for one in targets)]:
-            geometry.pixels(node)
-            geometry.grid(node)
-            if geometry.isColor(node) != geometry.isColor(prior):
-                return _("{name} and {prior} must both be in colour or both in gray values.").format(
-                    name=node.GetName(), prior=prior.GetName()
-                )
-    except InputProblem as error:
-        return str(error)
     return ""
 
 

@@ -15,6 +15,11 @@ class Panel(BasePanel):
 
     hasPrior = True
     resultBoxes = ("correctionTargetComboBox", "correctionSegmentComboBox")
+    boxes = BasePanel.boxes | {
+        "registration": "registrationComboBox",
+        "pairing": "pairingComboBox",
+        "window": "windowComboBox",
+    }
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -32,14 +37,6 @@ class Panel(BasePanel):
         ui.segmentList.itemChanged.connect(lambda item: self.onTicked())
         ui.targetList.itemChanged.connect(lambda item: self.onTicked())
         ui.laterButton.clicked.connect(lambda checked=False: self.onLater())
-        for combo in (
-            ui.modelComboBox,
-            ui.deviceComboBox,
-            ui.registrationComboBox,
-            ui.pairingComboBox,
-            ui.windowComboBox,
-        ):
-            combo.currentTextChanged.connect(lambda text: self.onChosen())
         ui.promptsButton.clicked.connect(lambda checked=False: self.onPrompts())
         ui.rerunButton.clicked.connect(lambda checked=False: self.onRerun())
         ui.followButton.clicked.connect(lambda checked=False: self.onFollow())
@@ -78,58 +75,33 @@ class Panel(BasePanel):
 
     # -- what is shown
 
-    def update(self) -> None:
-        """Lists, choices and buttons as the parameters and the scene are now."""
-        if self._parameterNode is None:
-            return
-        node, ui = self._parameterNode, self.ui
+    def showInputs(self) -> None:
+        node = self._parameterNode
         segmentation = node.priorSegmentation
         names = segments.segmentNames(segmentation) if segmentation is not None else {}
-        self._list(ui.segmentList, list(names.items()), node.segments)
-        candidates = [one for one in images.candidates() if one is not node.priorVolume]
-        texts = [(one.GetID(), self._titled(one)) for one in candidates]
-        self._list(ui.targetList, texts, [one.GetID() for one in node.targets])
-        for combo, value in (
-            (ui.modelComboBox, node.model),
-            (ui.deviceComboBox, node.device),
-            (ui.registrationComboBox, node.registration),
-            (ui.pairingComboBox, node.pairing),
-            (ui.windowComboBox, node.window),
-        ):
-            self._choose(combo, value)
-        self._showCard()
-        self.checkCanApply()
+        self._list(self.ui.segmentList, list(names.items()), node.segments)
+        self._listImages([one for one in images.candidates() if one is not node.priorVolume])
 
     def onTicked(self) -> None:
         node = self._parameterNode
         node.segments = self._ticked(self.ui.segmentList)
-        node.targets = [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
+        node.targets = self._tickedImages()
 
     def onLater(self) -> None:
         node = self._parameterNode
         if node.priorVolume is not None:
             node.targets = patients.laterThan(node.priorVolume, images.candidates())
 
-    def onChosen(self) -> None:
-        node, ui = self._parameterNode, self.ui
-        if node is None:
-            return
-        modifying = node.StartModify()
-        node.model, node.device = self._chosen(ui.modelComboBox), self._chosen(ui.deviceComboBox)
-        node.registration, node.pairing = self._chosen(ui.registrationComboBox), self._chosen(ui.pairingComboBox)
-        node.window = self._chosen(ui.windowComboBox)
-        node.EndModify(modifying)
-
     # -- a run
 
-    def inputProblem(self) -> str:
+    def checkInputs(self) -> None:
         node = self._parameterNode
         chosen = [
             one
             for one in node.segments
             if node.priorSegmentation is not None and node.priorSegmentation.GetSegmentation().GetSegment(one)
         ]
-        return inputs.problem(node.priorVolume, node.priorSegmentation, chosen, node.targets)
+        inputs.check(node.priorVolume, node.priorSegmentation, chosen, node.targets)
 
     def inputQuestion(self) -> str:
         node = self._parameterNode

@@ -1,7 +1,7 @@
 """A run of PersonalizedSAM: from the prior to all targets."""
 
 import slicer
-from AdaptSAMLib import geometry, images, patients, results, segments
+from AdaptSAMLib import geometry, images, results, segments
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
@@ -21,10 +21,7 @@ class Run(BaseRun):
         segmentation: segmentation node, on the prior or on any other grid.
         chosen: segment IDs.
         targets: volume nodes and sequence nodes.
-        settings: of `adaptsam`, by dotted names, as {"p2sam.positives": [1, 3]}.
-        checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
-        device: "auto", "cpu", "cuda", ….
-        callbacks: onProgress, onEnd and onOutcome of AdaptSAMLib.run.BaseRun.
+        how: settings, checkpoint, device and callbacks of AdaptSAMLib.run.BaseRun.
     """
 
     stages = {
@@ -33,26 +30,12 @@ class Run(BaseRun):
         "segment": _("{title}: slice {done} of {total}"),
     }
 
-    def __init__(
-        self,
-        engine,
-        prior,
-        segmentation,
-        chosen,
-        targets,
-        settings=None,
-        checkpoint=None,
-        device="auto",
-        **callbacks,
-    ):
-        message = inputs.problem(prior, segmentation, chosen, targets)
-        if message:
-            raise InputProblem(message)
+    def __init__(self, engine, prior, segmentation, chosen, targets, **how):
+        inputs.check(prior, segmentation, chosen, targets)
         self.prior, self.segmentation, self.chosen = prior, segmentation, list(chosen)
         names = {one: name for one, name in segments.segmentNames(segmentation).items() if one in self.chosen}
         wanted = self._withoutPrior(images.expand(targets))
-        super().__init__(engine, wanted, segmentation.GetName(), names, self._copiedSegments(), **callbacks)
-        self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
+        super().__init__(engine, wanted, segmentation.GetName(), names, self._copiedSegments(), **how)
         if self._video:
             self._settings = {key: value for key, value in self._settings.items() if key not in _OF_VOLUMES}
             self.stages = {"prior": _("Learning from the outlined frame"), "segment": _("Frame {done} of {total}")}
@@ -61,45 +44,20 @@ class Run(BaseRun):
     def _video(self) -> bool:
         return geometry.isColor(self.prior)
 
-    def _begin(self):
-        """Reads one structure or image a step, then asks the worker."""
+    def _describe(self):
+        """One structure or image a step."""
         structures, targets = [], []
-        try:
-            for read in inputs.masks(self.prior, self.segmentation, self.chosen):
-                if read is not None:
-                    structures.append({"name": read[1], "mask": read[2]})
-                yield
-                if self.ended is not None:
-                    return
-            kind = patients.modality(self.prior) or ("CT" if images.looksLikeCT(self.prior) else "")
-            for one in self.targets:
-                if geometry.isColor(one.volumeNode) != geometry.isColor(self.prior):
-                    raise InputProblem(
-                        _("{name} and {prior} must both be in colour or both in gray values.").format(
-                            name=one.title, prior=self.prior.GetName()
-                        )
-                    )
-                targets.append({**images.described(one.volumeNode, kind), "key": one.key})
-                yield
-                if self.ended is not None:
-                    return
-            content = {
-                "run": self.key,
-                "prior": images.described(self.prior, kind),
-                "structures": structures,
-                "targets": targets,
-                "settings": self._settings,
-                "checkpoint": self._checkpoint,
-                "device": self._device,
-            }
-        except InputProblem as error:
-            self._end("error", str(error))
-            return
-        self._progress(0.0, None, _("Starting"))
-        if self._video:
-            self._number = self._engine.request("track", self._handle, drawn=self._drawn(), **content)
-        else:
-            self._number = self._engine.request("propagate", self._handle, **content)
+        for read in inputs.masks(self.prior, self.segmentation, self.chosen):
+            if read is not None:
+                structures.append({"name": read[1], "mask": read[2]})
+            yield
+        kind = images.modality(self.prior)
+        for one in self.targets:
+            images.checkKind(one.volumeNode, self.prior, one.title)
+            targets.append({**images.described(one.volumeNode, kind), "key": one.key})
+            yield
+        content = {**self._content(targets), "prior": images.described(self.prior, kind), "structures": structures}
+        return ("track", {**content, "drawn": self._drawn()}) if self._video else ("propagate", content)
 
     def _drawn(self) -> int:
         """Where the outlined frame stands among the targets, which lack it; -1 for another picture, or several videos."""

@@ -2,7 +2,8 @@
 
     python Testing/slicer_bench/orientations.py --times 50
 
-Each time, the module's logic carries a structure between two volumes of the scene, and `adaptsam.propagate` does the same
+Prior and target have their axes in different orders, and each may lie under a transform of its own. Each time, the module's
+logic carries a structure between two volumes of the scene, and `adaptsam.propagate` does the same
 with the volumes that a reader of files would have given: the voxels, and where they lie in the world. The segment in the
 scene, read back by Slicer's own export, must be the same voxels, and the voxels lie where Slicer puts them.
 """
@@ -36,12 +37,28 @@ def picture(rng: np.random.Generator, at: tuple[float, float]) -> tuple[np.ndarr
     return image.astype(np.int16), mask
 
 
-def addVolume(array: np.ndarray, matrix: np.ndarray, name: str, transform: Any) -> Any:
+def reordered(array: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The same image with its axes in another order and turned round, and the 4×4 from its voxels (i, j, k, 1) to the old."""
+    order, flips = rng.permutation(3), rng.random(3) < 0.5
+    turn = np.eye(4)
+    turn[:3, :3] = 0
+    for new, old in enumerate(order):
+        length = array.shape[old]
+        turn[2 - old, 2 - new] = -1 if flips[new] else 1
+        turn[2 - old, 3] = length - 1 if flips[new] else 0
+    made = array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    return np.ascontiguousarray(made), turn
+
+
+def addVolume(array: np.ndarray, world: np.ndarray, name: str, rng: np.random.Generator) -> Any:
+    """A volume whose voxels lie in the world as ``world`` says, in every other case under a transform of its own."""
     import slicer
 
-    node = slicer.util.addVolumeFromArray(array, ijkToRAS=matrix, name=name)
-    if transform is not None:
-        node.SetAndObserveTransformNodeID(transform.GetID())
+    if rng.random() < 0.5:
+        return slicer.util.addVolumeFromArray(array, ijkToRAS=world, name=name)
+    parent = rigid(rng)
+    node = slicer.util.addVolumeFromArray(array, ijkToRAS=np.linalg.inv(parent) @ world, name=name)
+    node.SetAndObserveTransformNodeID(addTransform(parent).GetID())
     return node
 
 
@@ -78,12 +95,11 @@ def once(logic: Any, model: Any, seed: int) -> tuple[int, int]:
 
     rng = np.random.default_rng(seed)
     (first, mask), (second, _) = picture(rng, (30, 31)), picture(rng, (31, 30))
-    matrix = randomMatrix(rng)
-    moved = np.eye(4)
+    matrix, moved = randomMatrix(rng), np.eye(4)
     moved[:3, 3] = rng.uniform(-2, 2, 3)
-    transform = addTransform(rigid(rng)) if rng.random() < 0.5 else None
-    prior = addVolume(first, matrix, "prior", transform)
-    target = addVolume(second, moved @ matrix, "target", transform)
+    second, turn = reordered(second, rng)
+    prior = addVolume(first, matrix, "prior", rng)
+    target = addVolume(second, moved @ matrix @ turn, "target", rng)
     contours = segments.newSegmentation(prior, "contours")
     prototype = slicer.vtkSegment()
     prototype.SetName("disc")

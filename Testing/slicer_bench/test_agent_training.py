@@ -118,6 +118,7 @@ def test_the_panel_trains_cancels_and_goes_on(
     until: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from AdaptSAMLib.panel import sentence
     from AutoPromptSAMLib import parameters
 
     from AutoPromptSAM import AutoPromptSAMWidget
@@ -146,7 +147,7 @@ def test_the_panel_trains_cancels_and_goes_on(
     before = {kind: len(kinds(kind)) for kind in ("vtkMRMLTableNode", "vtkMRMLPlotChartNode")}
     ui.trainButton.click()
     assert ui.trainButton.text == "Cancel the training"
-    assert "being trained" in panel.inputProblem()
+    assert "being trained" in sentence(panel.checkInputs)
     until(lambda: ui.curveButton.enabled)
     ui.trainButton.click()
     until(lambda: panel.training is None)
@@ -171,6 +172,24 @@ def test_the_panel_trains_cancels_and_goes_on(
     assert not rows["mine (SCT 80891010), CT: mine"].icon().isNull()
     panel.onSceneStartClose()
     assert panel.learnt is None
+
+
+def test_what_is_typed_and_chosen_for_a_training_stays(opened: Callable[..., Any], engine: Any, scene: Any) -> None:
+    from AutoPromptSAM import AutoPromptSAMLogic, AutoPromptSAMWidget
+
+    panel = opened(AutoPromptSAMWidget, 480, 1900)
+    panel.exit()
+    node = AutoPromptSAMLogic().getParameterNode()
+    chosen = {"trainName": "own", "trainText": "heart", "trainFolder": "/data/my folder", "text": "a heart"}
+    chosen |= {"trainBranch": "explicit", "trainSchedule": "published", "trainWindow": "lung", "clip": "/clip"}
+    for name, value in chosen.items():
+        setattr(node, name, value)
+    panel.initializeParameterNode()
+    assert {name: getattr(panel.parameterNode, name) for name in chosen} == chosen
+    assert panel.ui.trainTextLineEdit.text == "heart"
+    panel.ui.trainFolderLineEdit.text = "/data/my "  # on the way to another folder
+    assert panel.ui.trainFolderLineEdit.text == "/data/my "
+    assert panel.parameterNode.trainFolder == "/data/my "
 
 
 def test_a_killed_worker_ends_a_training_with_a_sentence_and_keeps_its_episodes(

@@ -64,6 +64,24 @@ def test_torch_comes_through_its_extension_and_the_rest_from_pip(
     assert installed == [["monai>=1.5.1"]]  # this bench has no slicer.packaging, as Slicer 5.10
 
 
+def test_a_package_that_was_replaced_while_it_was_loaded_asks_for_a_restart(
+    installed: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.metadata
+
+    from AdaptSAMLib import packages
+
+    monkeypatch.setattr(packages, "missing", lambda *_: ["monai>=1.5.1"])
+    assert packages.install() == []
+    known = importlib.metadata.version
+
+    def version(name: str) -> str:
+        return "999.1" if name == "numpy" and len(installed) > 1 else known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert packages.install() == ["numpy"]  # as pip may do for the sake of another one
+
+
 def test_a_folder_of_wheels_is_enough(installed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from AdaptSAMLib import packages
 

@@ -97,17 +97,31 @@ def test_choices_are_saved_with_the_scene(panel: Any, visits: Visits) -> None:
     assert panel.ui.modelCardLabel.text == "/somewhere/medsam.pth"
 
 
+def test_a_scenes_choices_survive_the_panel_that_shows_them(panel: Any, visits: Visits) -> None:
+    from PersonalizedSAM import PersonalizedSAMLogic
+
+    panel.exit()
+    node = PersonalizedSAMLogic().getParameterNode()
+    chosen = {"model": "sam", "device": "cuda", "registration": "rigid", "pairing": "position", "window": "lung"}
+    for name, value in chosen.items():
+        setattr(node, name, value)
+    panel.enter()
+    assert {name: getattr(panel.parameterNode, name) for name in chosen} == chosen
+    assert panel.ui.windowComboBox.currentText == "lung"
+
+
 def test_the_panels_choices_become_adaptsams_settings(scene: Any, engine: Any) -> None:
     from PersonalizedSAMLib import parameters
 
-    from adaptsam.worker.session import settings_of
+    from adaptsam.propagate import PropagationSettings
+    from adaptsam.worker.runs import asked_settings
     from PersonalizedSAM import PersonalizedSAMLogic
 
     node = PersonalizedSAMLogic().getParameterNode()
     assert parameters.settingsOf(node) == {}
     node.parts, node.backgroundParts, node.registration = 3, 1, "off"
     node.locationPrior, node.acceptance, node.window, node.pairing = False, False, "lung", "position"
-    settings = settings_of(parameters.settingsOf(node))
+    settings = asked_settings({"settings": parameters.settingsOf(node)}, PropagationSettings())
     assert (settings.p2sam.positives, settings.p2sam.negatives) == ((1, 3), (1, 1))
     assert (settings.register, settings.fusion, settings.location_prior) == ("off", "off", False)
     assert (settings.acceptance, settings.window, settings.pairing) == ("off", "lung", "position")
@@ -132,6 +146,17 @@ def test_missing_packages_are_told_and_offered(panel: Any, visits: Visits, monke
     assert panel.ui.installButton.visible
     assert panel.ui.statusLabel.text == "2 Python packages are missing; install them first."
     assert not panel.ui.applyButton.enabled
+
+
+def test_an_installation_that_replaced_what_was_loaded_asks_for_a_restart(
+    panel: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from AdaptSAMLib import packages
+
+    monkeypatch.setattr(engine, "close", lambda: None)
+    monkeypatch.setattr(packages, "install", lambda *_: ["numpy"])
+    panel.ui.installButton.clicked.emit(False)
+    assert panel.ui.statusLabel.text == "Restart Slicer: a package that it had loaded was replaced (numpy)."
 
 
 def test_apply_cancel_review_correct_and_accept(

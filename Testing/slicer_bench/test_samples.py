@@ -67,5 +67,5 @@ def test_a_clip_is_loaded_as_a_sequence_with_its_contour(
     from AdaptSAMLib import images
     from PersonalizedSAMLib import inputs
 
-    assert inputs.problem(volume, contours, inputs.segmentIds(contours), [sequence]) == ""
+    assert inputs.check(volume, contours, inputs.segmentIds(contours), [sequence]) is None
     assert images.itemOf(volume, sequence) == 0

@@ -9,7 +9,8 @@
 
 Agents of one's own lie where ADAPTSAM_AGENTS says: "lung" and "abdomen" use all of them, also "lung", which "train" leaves
 there, and which --truth is the truth of; --change is what changes in the digital follow-up. The panel
-is grabbed from Qt. Slices and curves are drawn from the scene's nodes with matplotlib: the bench has no views.
+is grabbed from Qt, slices are drawn by Slicer's own slice view; steps side by side and curves with matplotlib, from the
+scene's nodes.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def curves_picture(charts: dict[str, Any], path: Path) -> None:
             axes.plot(x, y, color=series.GetColor(), marker="o", markersize=3, label=series.GetYColumnName())
         axes.set_xlabel(chart.GetXAxisTitle())
         axes.set_ylabel(chart.GetYAxisTitle())
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.savefig(path)
     plt.close(figure)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from adaptsam.commands.console import (
     ProgressBars,
     add_cache_option,
+    add_format_option,
     add_model_options,
     add_output_options,
     kept_store,
@@ -91,12 +92,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     settings.add_argument("--keep-all-slices", action="store_true", help="accept every slice, whatever its evidence")
     settings.add_argument("--no-cleanup", action="store_true", help="leave the slices as they are")
     settings.add_argument("--stop-early", action="store_true", help="no further points where the mask stays the same")
-    parser.add_argument(
-        "--format",
-        metavar="LIST",
-        help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
-        "default: seg.nrrd, and rtstruct for DICOM targets",
-    )
+    add_format_option(parser)
     add_cache_option(parser)
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)

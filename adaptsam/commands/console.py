@@ -142,6 +142,15 @@ def load_model(args: argparse.Namespace) -> SamModel:
     )
 
 
+def add_format_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        metavar="LIST",
+        help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
+        "default: seg.nrrd, and rtstruct for DICOM targets",
+    )
+
+
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="keep nothing for the next run on these images ('adaptsam cache')"

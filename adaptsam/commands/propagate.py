@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from adaptsam.commands.console import (
     ProgressBars,
     add_cache_option,
+    add_format_option,
     add_model_options,
     add_output_options,
     kept_store,
@@ -64,12 +65,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _add_inputs(parser)
     add_model_options(parser)
     add_settings_options(parser)
-    parser.add_argument(
-        "--format",
-        metavar="LIST",
-        help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
-        "default: seg.nrrd, and rtstruct for DICOM targets",
-    )
+    add_format_option(parser)
     add_cache_option(parser)
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)

@@ -52,34 +52,45 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line);
 """
 
 
-def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "", *, propagated: bool = True) -> str:
-    """The whole page from the sections of the targets and the facts of the run."""
+def page(
+    title: str, lead: str, sections: Sequence[str], facts: Mapping[str, str], *, advice: str = "", style: str = ""
+) -> str:
+    """A whole page: title and lead (escaped here), sections (HTML), facts of how it was made, and the notice.
+
+    ``advice`` follows the notice at the end; ``style`` is added to the page's own.
+    """
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
-    title = "Propagated contours" if propagated else "Contours found by agents"
-    origin = "carried over" if propagated else "found"
-    lead = f'<p class="lead">{escape(note)}</p>' if note else ""
+    lead = f'<p class="lead">{escape(lead)}</p>' if lead else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>AdaptSAM: {title.lower()}</title>
-<style>{STYLE}</style>
+<title>AdaptSAM: {escape(title)}</title>
+<style>{STYLE}{style}</style>
 </head>
 <body>
 <header>
-<h1>{title}</h1>
+<h1>{escape(title)}</h1>
 <p class="research">{NOTICE}</p>
 {lead}
 </header>
 {"".join(sections)}
 <h2>How it was made</h2>
 <table class="facts">{rows}</table>
-<footer>{NOTICE} Contours were {origin} by a model and drawn by nobody: check every slice.</footer>
+<footer>{NOTICE} {advice}</footer>
 </body>
 </html>
 """
+
+
+def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "", *, propagated: bool = True) -> str:
+    """The whole page from the sections of the targets and the facts of the run."""
+    title = "Propagated contours" if propagated else "Contours found by agents"
+    origin = "carried over" if propagated else "found"
+    advice = f"Contours were {origin} by a model and drawn by nobody: check every slice."
+    return page(title, note, sections, facts, advice=advice)
 
 
 def section(

@@ -29,6 +29,7 @@ from adaptsam.data.staging import staged_output
 from adaptsam.errors import InputError
 from adaptsam.finetune.captioned_slices import EMPTY, TOPICS, SlicePool, draw_captions, draw_pool, draw_topics
 from adaptsam.finetune.optimiser import Optimiser
+from adaptsam.sam.files import replacing
 
 _CONTEXT = 24
 _PAD, _START, _END = "<pad>", "<start>", "<end>"
@@ -178,7 +179,8 @@ def _save(folder: Path, clip: nn.Module, tokenizer: Any, config: dict[str, Any],
     described = {"model_cfg": config, "preprocess_cfg": preprocess, "adaptsam": own}
     (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2), encoding="utf-8")
     weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in clip.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_NAMES[0])
+    with replacing(folder / WEIGHTS_NAMES[0]) as temporary:
+        save_file(weights, temporary)
 
 
 def main() -> None:

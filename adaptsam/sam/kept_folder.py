@@ -108,7 +108,7 @@ class KeptFolder:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with replacing(self.path(key)) as temporary:
+            with replacing(self.path(key), private=True) as temporary:
                 save_file(whole, temporary, {"sha256": _digest(whole)})
                 size = temporary.stat().st_size
         except (OSError, SafetensorError) as error:

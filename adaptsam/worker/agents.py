@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from adaptsam.agents.track import structure_of
 from adaptsam.alignsam import Package, load_agent
 from adaptsam.alignsam.shelf import agent_files, agent_name, find_agent, unfinished_agents
 from adaptsam.autoprompt import autoprompt
-from adaptsam.commands.settings import change
 from adaptsam.data.terminology import slicer_entry, term_of
 from adaptsam.data.volume import Volume
 from adaptsam.errors import AdaptSAMError, InputError
@@ -29,10 +27,8 @@ from adaptsam.sam import EmbeddingStore
 from adaptsam.volumes.region import region
 from adaptsam.worker import messages, wire
 from adaptsam.worker.messages import Emit
+from adaptsam.worker.runs import LastRuns, asked_settings, tell_model
 from adaptsam.worker.steps import Steps
-
-#: Runs whose slices can still be changed.
-KEPT_RUNS = 3
 
 
 class Home(Protocol):
@@ -66,7 +62,7 @@ class AgentRequests:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._runs: LastRuns[_Run] = LastRuns()
 
     def agents(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Which agents are on this machine, and in ``files``: "agents" with names, files and descriptions, and the
@@ -78,9 +74,7 @@ class AgentRequests:
 
     def autoprompt(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Find the agents' targets: tells "progress", "partial" with what they did, and "result" for each image."""
-        settings = AutoPromptSettings()
-        for name, value in request.get("settings", {}).items():
-            settings = change(settings, name, value)
+        settings = asked_settings(request, AutoPromptSettings())
         targets = request["targets"]
         steps = Steps(emit, check, len(targets))
         volumes = [self._home.volume(one) for one in targets]
@@ -88,13 +82,13 @@ class AgentRequests:
         withins = [_within(one, volume) for one, volume in zip(targets, volumes, strict=True)]
         most = max(one.array.nbytes for one in volumes)
         store = self._home.store(request.get("checkpoint"), request.get("device", "auto"), most)
-        emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
+        tell_model(emit, store)
         for package in packages:
             package.check_model(store.model)
             package.agent.to(store.model.device)
         maps = text_maps(request.get("clip"), packages, str(store.model.device))
         run = _Run({one.target.name: one for one in packages}, settings, maps, store)
-        self._remember(request["run"], run)
+        self._runs[request["run"]] = run
         for number, (target, volume, within) in enumerate(zip(targets, volumes, withins, strict=True)):
             steps.begin(number)
             run.images[target["key"]] = _Image(volume, within)
@@ -121,12 +115,13 @@ class AgentRequests:
         if name not in image.shown:
             size, options = run.store.model.image_size, run.settings
             image.shown[name] = AgentSlices(image.volume, package.shown, size, options.window, options.body_margin)
+        points, labels, _clicked = messages.asked_prompts(request)
         made = replay_from(
             package,
             image.shown[name],
             int(request["index"]),
-            np.array(request["points"], float).reshape(-1, 2),
-            np.array(request["labels"], int),
+            points,
+            labels,
             store=run.store,
             settings=run.settings,
             text_maps=run.maps,
@@ -134,11 +129,6 @@ class AgentRequests:
             play=bool(request.get("play", True)),
         )
         emit("slice", **played_message(made))
-
-    def _remember(self, key: str, run: _Run) -> None:
-        self._runs[key] = run
-        while len(self._runs) > KEPT_RUNS:
-            self._runs.popitem(last=False)
 
 
 def played_message(one: PlayedSlice) -> wire.Message:
@@ -148,8 +138,7 @@ def played_message(one: PlayedSlice) -> wire.Message:
         "axis": one.axis,
         "index": one.index,
         "mask": wire.pack_mask(one.mask),
-        "points": np.asarray(one.points, float).round(3).tolist(),
-        "labels": np.asarray(one.labels, int).tolist(),
+        **messages.prompts_of(one),
         "first": one.first,
         "steps": [wire.pack_mask(mask) for mask in one.masks],
         "accepted": one.accepted,

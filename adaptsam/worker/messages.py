@@ -46,8 +46,7 @@ def _report_of(report: StructureReport) -> wire.Message:
                 "interpolated": one.interpolated,
                 "touches_limit": one.touches_limit,
                 "confidence": float(one.confidence),
-                "points": np.asarray(one.points, float).round(3).tolist(),
-                "labels": np.asarray(one.labels, int).tolist(),
+                **prompts_of(one),
             }
             for one in report.slices
         ],
@@ -60,7 +59,28 @@ def slice_of(made: CorrectedSlice) -> wire.Message:
         "axis": made.axis,
         "index": made.index,
         "mask": wire.pack_mask(made.mask),
-        "points": np.asarray(made.points, float).round(3).tolist(),
-        "labels": np.asarray(made.labels, int).tolist(),
+        **prompts_of(made),
         "confidence": float(made.confidence),
     }
+
+
+class Prompted(Protocol):
+    """A slice or frame with its points (n, 2), faster axis first, and labels (n,)."""
+
+    @property
+    def points(self) -> np.ndarray: ...
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
+def prompts_of(one: Prompted) -> wire.Message:
+    """The prompts of a slice as part of a message, to a thousandth of a voxel."""
+    points, labels = np.asarray(one.points, float), np.asarray(one.labels, int)
+    return {"points": points.round(3).tolist(), "labels": labels.tolist()}
+
+
+def asked_prompts(request: wire.Message) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Points (n, 2), labels (n,), and which of them a person placed, or None where the client does not say."""
+    points, labels = np.array(request["points"], float).reshape(-1, 2), np.array(request["labels"], int)
+    return points, labels, np.array(request["clicked"], bool) if "clicked" in request else None

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from adaptsam import __version__
-from adaptsam.commands.settings import change
 from adaptsam.correction import correct_slice, follow_slice
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import InputError
@@ -24,13 +19,14 @@ from adaptsam.volumes.target import TargetVisit
 from adaptsam.worker import memory, messages, wire
 from adaptsam.worker.agents import AgentRequests
 from adaptsam.worker.messages import Emit
+from adaptsam.worker.runs import LastRuns, asked_settings, tell_model
 from adaptsam.worker.samples import sample
 from adaptsam.worker.steps import Steps
 from adaptsam.worker.training import TrainingRequests
 from adaptsam.worker.videos import VideoRequests
 
-#: Runs that can still be corrected, and bytes of embeddings beside the images where none outlive the window.
-KEPT_RUNS, KEPT_BYTES = 3, 6 * 10**9
+#: Bytes of embeddings beside the images where none outlive the window.
+KEPT_BYTES = 6 * 10**9
 
 
 @dataclass(eq=False)
@@ -51,7 +47,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stores: dict[tuple[str | None, str], EmbeddingStore] = {}
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._runs: LastRuns[Run] = LastRuns()
         self._jobs: dict[str, Callable[[wire.Message, Emit, Callable[[], None]], None]] = {
             "hello": self._hello,
             "propagate": self._propagate,
@@ -79,7 +75,7 @@ class Session:
 
     def _propagate(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Carry structures; tells "progress", "partial" and, for each target, "result"."""
-        settings = settings_of(request.get("settings", {}))
+        settings = asked_settings(request, PropagationSettings())
         prior = self.volume(request["prior"])
         structures = StructureSet(
             tuple(Structure(one["name"], wire.unpack_mask(one["mask"])) for one in request["structures"]),
@@ -88,13 +84,11 @@ class Session:
         targets = request["targets"]
         steps = Steps(emit, check, len(targets))
         store = self.store(request.get("checkpoint"), request.get("device", "auto"), prior.array.nbytes)
-        emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
+        tell_model(emit, store)
         propagator = Propagator(
             prior, structures, store=store, settings=settings, progress=steps, registrations=store.folder
         )
         run = self._runs[request["run"]] = Run()
-        while len(self._runs) > KEPT_RUNS:
-            self._runs.popitem(last=False)
         for number, target in enumerate(targets):
             steps.begin(number)
             volume = self.volume(target)
@@ -108,9 +102,7 @@ class Session:
             self._videos.correct(request, emit, check)
             return
         visit = self._visit(request)
-        points = np.array(request["points"], float).reshape(-1, 2)
-        labels = np.array(request["labels"], int)
-        clicked = np.array(request["clicked"], bool) if "clicked" in request else None
+        points, labels, clicked = messages.asked_prompts(request)
         made = correct_slice(visit, request["structure"], int(request["index"]), points, labels, clicked)
         emit("slice", **messages.slice_of(made))
 
@@ -179,14 +171,6 @@ class Session:
             beside = self._folder / "embeddings"
             self._stores[key] = lasting_store(model) or EmbeddingStore(model, folder=beside, disk_bytes=KEPT_BYTES)
         return self._stores[key]
-
-
-def settings_of(changes: Mapping[str, Any]) -> PropagationSettings:
-    """The default with some settings changed, by dotted names; lists stand for tuples, as JSON has none."""
-    settings = PropagationSettings()
-    for name, value in changes.items():
-        settings = change(settings, name, tuple(value) if isinstance(value, list) else value)
-    return settings
 
 
 def _models() -> Iterable[dict[str, object]]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from adaptsam.alignsam import Settings, Shown, Target
 from adaptsam.alignsam.shelf import own_agent
-from adaptsam.commands.settings import change
 from adaptsam.data.terminology import own_code
 from adaptsam.data.volume import Structure
 from adaptsam.errors import InputError
@@ -18,6 +17,7 @@ from adaptsam.worker import wire
 from adaptsam.worker.agents import Home, described
 from adaptsam.worker.clock import Clock
 from adaptsam.worker.messages import Emit
+from adaptsam.worker.runs import asked_settings, tell_model
 
 if TYPE_CHECKING:
     from adaptsam.agents.training import Teaching
@@ -41,16 +41,14 @@ class TrainingRequests:
         """
         from adaptsam.agents.training import AgentTraining  # needs torchrl, which using agents does not
 
-        settings = Settings(branch=request.get("branch", "implicit"))
-        for name, value in request.get("settings", {}).items():
-            settings = change(settings, name, value)
+        settings = asked_settings(request, Settings(branch=request.get("branch", "implicit")))
         output = own_agent(request["name"])
         if output.exists() and not request.get("overwrite"):
             raise InputError(f"There is an agent {request['name']} already; choose another name, or say to replace it.")
         volumes = self._volumes(request)
         largest = max((one.volume.array.nbytes for one in volumes), default=0)
         store = self._home.store(request.get("checkpoint"), request.get("device", "auto"), largest)
-        emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
+        tell_model(emit, store)
         data, components = _data(request, volumes, store.model.image_size)
         training = AgentTraining(
             data,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from adaptsam.commands.settings import change
 from adaptsam.correction import CorrectedSlice
 from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
@@ -18,10 +16,8 @@ from adaptsam.volumes.report import FOUND, GONE
 from adaptsam.worker import messages, wire
 from adaptsam.worker.agents import Home
 from adaptsam.worker.messages import Emit
+from adaptsam.worker.runs import LastRuns, asked_settings, tell_model
 from adaptsam.worker.steps import Steps
-
-#: Videos whose frames can still be corrected.
-KEPT_RUNS = 3
 
 
 @dataclass(eq=False)
@@ -35,7 +31,7 @@ class VideoRequests:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._runs: LastRuns[_Run] = LastRuns()
 
     def __contains__(self, run: object) -> bool:
         return run in self._runs
@@ -45,22 +41,18 @@ class VideoRequests:
 
         ``drawn`` is where among the targets the outlined frame stands; -1 for another picture of the same thing.
         """
-        settings = VideoSettings()
-        for name, value in request.get("settings", {}).items():
-            settings = change(settings, name, tuple(value) if isinstance(value, list) else value)
+        settings = asked_settings(request, VideoSettings())
         targets, drawn = request["targets"], int(request.get("drawn", -1))
         prior = self._home.volume(request["prior"])
         image = picture(prior)
         masks = {one["name"]: wire.unpack_mask(one["mask"])[0] for one in request["structures"]}
         steps = Steps(emit, check, 1, one_stage=True)
         store = self._home.store(request.get("checkpoint"), request.get("device", "auto"), prior.array.nbytes)
-        emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)
+        tell_model(emit, store)
         frames = [self._home.volume(one) for one in targets]
         run = _Run(VideoVisit(image, masks, store, settings))
         run.frames = {one["key"]: frame for one, frame in zip(targets, frames, strict=True)}
         self._runs[request["run"]] = run
-        while len(self._runs) > KEPT_RUNS:
-            self._runs.popitem(last=False)
         shown: list[Volume] = [*frames[:drawn], prior, *frames[drawn:]] if drawn >= 0 else frames
         keys = [one["key"] for one in targets]
         if drawn >= 0:
@@ -74,8 +66,7 @@ class VideoRequests:
     def correct(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One frame from other prompts: tells "slice"."""
         run, structure = self._runs[request["run"]], request["structure"]
-        points, labels = np.array(request["points"], float).reshape(-1, 2), np.array(request["labels"], int)
-        clicked = np.array(request["clicked"], bool) if "clicked" in request else None
+        points, labels, clicked = messages.asked_prompts(request)
         frame = picture(self._frame(run, request["target"]))
         made = correct_frame(run.visit, structure, frame, points, labels, clicked)
         emit("slice", **messages.slice_of(made))
@@ -139,8 +130,7 @@ def _report(name: str, report: FrameReport, mask: np.ndarray, outlined: np.ndarr
                     "interpolated": False,
                     "touches_limit": False,
                     "confidence": float(report.confidence),
-                    "points": np.asarray(report.points, float).round(3).tolist(),
-                    "labels": np.asarray(report.labels, int).tolist(),
+                    **messages.prompts_of(report),
                 }
             ],
         },

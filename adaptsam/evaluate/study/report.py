@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptsam.data.provenance import NOTICE, software_version
-from adaptsam.evaluate.report_page import STYLE, picture
+from adaptsam.evaluate.report_page import page, picture
 from adaptsam.evaluate.study.plots import draw_calibration, draw_cases
 from adaptsam.evaluate.study.results import Results
 from adaptsam.evaluate.study.statistics import Collected
@@ -161,7 +161,6 @@ def _page(
         "Intervals": "95 %, percentile bootstrap over cases, 2000 draws",
         "Command": command,
     }
-    rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in facts.items() if v)
     sections = [
         _left_out_section(left),
         _section("Results", _html(tables[0]) + (plot if found.shown else "")),
@@ -169,28 +168,8 @@ def _page(
         _section("Confidence against Dice", picture(draw_calibration(sure), "Confidence against Dice")) if sure else "",
         _worst_section(found, results, titles),
     ]
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>AdaptSAM: {escape(study.title)}</title>
-<style>{STYLE}{_MORE_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{escape(study.title)}</h1>
-<p class="research">{NOTICE}</p>
-<p class="lead">{escape(study.description)}</p>
-</header>
-{"".join(sections)}
-<h2>How it was made</h2>
-<table class="facts">{rows}</table>
-<footer>{NOTICE}</footer>
-</body>
-</html>
-"""
+    told = {name: value for name, value in facts.items() if value}
+    return page(study.title, study.description, sections, told, style=_MORE_STYLE)
 
 
 def _section(title: str, body: str) -> str:

@@ -1,0 +1,87 @@
+"""One structure of a finished target, changed slice by slice: what correction and replay have in common."""
+
+from slicer.i18n import tr as _
+
+from AdaptSAMLib import results, segments
+from AdaptSAMLib.engine import ENDS
+from AdaptSAMLib.geometry import InputProblem
+
+
+class Edit:
+    """Base of what changes slices of a result, and takes changes back.
+
+    Args:
+        engine: AdaptSAMLib.engine.Engine.
+        run: the run that the outcome came from.
+        outcome: AdaptSAMLib.results.Outcome.
+        segmentId: which structure.
+
+    Attributes:
+        ended: None while the worker is asked, and then what onEnd was told.
+    """
+
+    def __init__(self, engine, run, outcome, segmentId: str) -> None:
+        self.outcome, self.segmentId, self.name = outcome, segmentId, run.names[segmentId]
+        self.axis = outcome.reports[segmentId]["slice_axis"]
+        self.ended = None
+        self._engine, self._run = engine, run
+        self._changes: list = []
+
+    @property
+    def volumeNode(self):
+        return self.outcome.target.volumeNode
+
+    def wait(self):
+        """Until the worker has answered; returns itself, and raises InputProblem if it could not."""
+        self._engine.wait(lambda: self.ended is not None)
+        if self.ended[0] == "error":
+            raise InputProblem(self.ended[1])
+        return self
+
+    def undo(self) -> bool:
+        """Take the last change of the result back, all slices of it; whether there was one."""
+        if not self._changes:
+            return False
+        for outcome, index, mask, slices in reversed(self._changes.pop()):
+            self._replace(outcome, index, mask)
+            outcome.reports[self.segmentId]["slices"][:] = slices
+        return True
+
+    def _hear(self, event: dict, change: list) -> None:
+        """A slice that the worker made anew."""
+        raise NotImplementedError
+
+    def _ask(self, do: str, onEnd, **content):
+        """Ask the worker about the structure; all slices that it makes are one change. Returns itself."""
+        self.ended, change = None, []
+
+        def handle(event: dict) -> None:
+            kind = event["event"]
+            if kind == "slice":
+                self._hear(event, change)
+            elif kind in ENDS:
+                if change:
+                    self._changes.append(change)
+                self.ended = ("done", "") if kind == "done" else ("error", event.get("message", _("Cancelled.")))
+                if onEnd is not None:
+                    onEnd(*self.ended)
+
+        target = self.outcome.target.key
+        self._engine.request(do, handle, run=self._run.key, target=target, structure=self.name, **content)
+        return self
+
+    def _put(self, outcome, event: dict, change: list) -> None:
+        """A slice as the worker tells it into a result, and what was there into the change."""
+        from adaptsam.worker import wire
+
+        mask, report = wire.unpack_mask(event["mask"]), outcome.reports[self.segmentId]
+        slices = [dict(one) for one in report["slices"]]
+        change.append((outcome, event["index"], self._replace(outcome, event["index"], mask), slices))
+        results.setSlice(report, event, bool(mask.any()))
+
+    def _replace(self, outcome, index: int, mask):
+        """One slice of a result; returns what was there."""
+        volumeNode = outcome.target.volumeNode
+        before = segments.replaceSlice(outcome.segmentationNode, self.segmentId, volumeNode, self.axis, index, mask)
+        self._run.keepItem(outcome)
+        return before
