@@ -30,9 +30,13 @@ def test_others_may_read_a_file_as_the_umask_says_whichever_library_wrote_it(
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "weights"
     target.write_text("old")
-    writing = replacing(target)
-    writing.__enter__().write_text("half")
-    with pytest.raises(ValueError, match="no room"):
-        writing.__exit__(ValueError, ValueError("no room"), None)
+
+    def half() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        half()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]

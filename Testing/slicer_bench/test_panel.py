@@ -155,7 +155,7 @@ def test_an_installation_that_replaced_what_was_loaded_asks_for_a_restart(
 
     monkeypatch.setattr(engine, "close", lambda: None)
     monkeypatch.setattr(packages, "install", lambda *_: ["numpy"])
-    panel.ui.installButton.clicked.emit(False)
+    panel.ui.installButton.clicked.emit()
     assert panel.ui.statusLabel.text == "Restart Slicer: a package that it had loaded was replaced (numpy)."
 
 

@@ -183,8 +183,7 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     ui.trainNameLineEdit.text = "lung"
     ui.trainImagesSpinBox.value = args.slices
     ui.trainAnewCheckBox.checked = ui.trainAnewCheckBox.enabled
-    driver.heart.longest = 0.0
-    driver.heart.rest()
+    driver.heart.anew()
     start = time.monotonic()
     ui.trainButton.click()
     assert panel.training is not None, ui.trainStatusLabel.text
@@ -194,7 +193,7 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     driver.picture("running")
     driver.until(lambda: panel.training is None)
     print(f"{driver.name}: {ui.trainStatusLabel.text} {time.monotonic() - start:.0f} s")
-    print(f"{driver.name}: event loop blocked for {1000 * driver.heart.longest:.0f} ms at most")
+    print(f"{driver.name}: {driver.heart}")
     curves_picture(job.curves.charts, driver.output / "autoprompt-train-curves.png")
     driver.until(lambda: "lung" in {one["name"] for one in panel.knownAgents})
     driver.picture("done")

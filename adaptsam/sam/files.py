@@ -26,8 +26,10 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{uuid4().hex}.part")
     try:
-        temporary.touch()
-        mode = 0o600 if private else S_IMODE(temporary.stat().st_mode)
+        mode = 0o600
+        if not private:
+            temporary.touch()
+            mode = S_IMODE(temporary.stat().st_mode)
         yield temporary
         with suppress(OSError):  # a disk that knows no modes
             temporary.chmod(mode)
