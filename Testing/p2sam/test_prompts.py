@@ -75,6 +75,9 @@ def test_the_peak_is_the_first_of_equals_in_x_y_order():
     maps = torch.zeros(2, 3, 4)
     maps[0, 1, 2] = maps[0, 2, 0] = 1
     assert peaks(maps).tolist() == [[2, 1], [0, 0]]
+    allowed = torch.zeros(3, 4, dtype=torch.bool)
+    allowed[1, 3] = allowed[2, 0] = True
+    assert peaks(maps, allowed).tolist() == [[0, 2], [3, 1]]
 
 
 def test_points_are_in_original_pixels_of_an_image_that_is_not_square(model, prior):

@@ -23,12 +23,14 @@ class Window:
         """One slice (H, W), or (H, W, 3) of colour, as uint8 (H, W, 3)."""
         if image.ndim == 3:
             return np.ascontiguousarray(image)
+        return np.repeat(self.gray(image)[..., None], 3, axis=2)
+
+    def gray(self, image: np.ndarray) -> np.ndarray:
+        """Intensities (H, W) as uint8 (H, W)."""
         if self.low is None or self.high is None:
-            gray = image.astype(np.uint8)
-        else:
-            scaled = (image.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
-            gray = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
+            return image.astype(np.uint8)
+        scaled = (image.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
+        return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
 
 
 #: P²SAM's for CT, in Hounsfield units.

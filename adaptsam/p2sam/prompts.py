@@ -67,10 +67,12 @@ def similarity_maps(model: SamModel, target: Embedding, parts: Sequence[Tensor])
 
 def peaks(maps: Tensor, allowed: Tensor | None = None) -> np.ndarray:
     """x, y (n, 2) of the greatest value of each map (n, H, W), the first on ties; only where ``allowed`` (H, W)."""
-    if allowed is not None:
-        maps = maps.masked_fill(~allowed.to(maps.device), -torch.inf)
-    index = maps.flatten(1).argmax(1).cpu().numpy()
-    width = maps.shape[-1]
+    values, width = maps.flatten(1).cpu().numpy(), maps.shape[-1]
+    if allowed is None:
+        index = values.argmax(1)
+    else:
+        there = np.flatnonzero(allowed)
+        index = there[values[:, there].argmax(1)]
     return np.stack([index % width, index // width], axis=1).astype(float)
 
 

@@ -193,13 +193,14 @@ def _witnesses(
     mask = views[0].mask(prior.contour.mask[a])
     (result,) = method.segment([SliceJob(prior.contour.name, images[0], mask, images[1], views[1].mask(region))])
     logits = np.zeros(prior.images.in_plane) if result is None else views[1].restore(result.logits, region.shape)
-    target = prior.window.rgb(prior.images.volume.array[b])[..., 0][box].astype(np.float32)
+    target = prior.window.gray(prior.images.volume.array[b][box])
+    before = prior.window.gray(prior.images.volume.array[a])
     told = []
     for sign in (1.0, -1.0):
         angle = 2.4 * place  # the golden angle, so that all directions occur
         shift = (sign * error_mm * float(np.cos(angle)), sign * error_mm * float(np.sin(angle)))
         distance = _distance(prior, a, box, shift)
-        seen = _moved(prior.window.rgb(prior.images.volume.array[a])[..., 0], box, shift, prior.images.pixel)
+        seen = _moved(before, box, shift, prior.images.pixel)
         look = look_alike(target, seen, distance, prior.images.pixel, settings.search_mm)
         near = np.flatnonzero(np.abs(distance) <= margin_mm)
         near = near[:: max(1, len(near) // PIXELS)]

@@ -149,8 +149,8 @@ class TargetVisit:
     def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> Fused:
         """What registration, the method's ``logits`` (H, W) and the appearance say together of target slice ``k``."""
         settings, box = self.settings.fusing, here.box
-        gray = self.window(plan).rgb(self.images.volume.array[k])[..., 0][box]
-        seen = plan.window.rgb(self.prior.images.sample(here.index))[..., 0] if gray.size else gray
+        gray = self.window(plan).gray(self.images.volume.array[k][box])
+        seen = plan.window.gray(self.prior.images.sample(here.index)) if gray.size else gray
         look = np.zeros(here.solid.shape)
         if settings.appearance and look.size:
             look = look_alike(gray, seen, here.solid, self.images.pixel, settings.search_mm)
