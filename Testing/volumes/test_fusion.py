@@ -9,6 +9,7 @@ from adaptsam.data.volume import Geometry
 from adaptsam.errors import InputError
 from adaptsam.volumes import DeformableSettings, FusionSettings, PriorVisit, SliceResult, VolumeSettings, carry
 from adaptsam.volumes.fusion import Evidence, Weights, expected_dice, fit, fuse, method_odds, registration_odds, support
+from adaptsam.volumes.target import TargetVisit
 from adaptsam.volumes.views import UNSEEN
 
 FUSED = VolumeSettings(fusion="calibrated", register="rigid")
@@ -134,6 +135,24 @@ def test_support_is_what_the_image_says_without_the_registration() -> None:
     assert support(evidence, weights, np.array([False, False, True, False])) < 0
     assert support(evidence, weights, np.zeros(4, bool)) == float("-inf")
     assert support(evidence, Weights(), np.ones(4, bool)) == float("-inf")
+    heard = np.array([3.0, 0.0, 0.0, 0.0])
+    assert support(evidence, weights, np.array([True, True, False, False]), heard) == pytest.approx(5 / 20)
+
+
+def test_tissue_that_came_anew_speaks_for_the_mask_it_drew(make_thorax: Callable, by_gray) -> None:
+    """The look is heard there although it had no weight on the prior, and the method denies all."""
+    prior, later = make_thorax(), make_thorax(seed=1)
+    k, j, i = np.indices(later.volume.array.shape)
+    x, y, z = np.moveaxis(later.volume.geometry.world(np.stack([i, j, k], axis=-1)), -1, 0)
+    grown = ((x + 75) / 26) ** 2 + ((y - 10) / 26) ** 2 + ((z - 10) / 25) ** 2 <= 1
+    later.volume.array[grown] = 280 + np.random.default_rng(5).normal(0, 8, int(grown.sum()))
+    visit = TargetVisit(PriorVisit(by_gray, prior.volume, prior.structures, FUSED), later.volume)
+    plan = replace(visit.prior.plans[0], weights=Weights(method=0.1, appearance=0.0))
+    middle = int(np.flatnonzero(grown.any(axis=(1, 2))).mean())
+    fused = visit.fused(plan, middle, visit.locate(plan).on_slice(middle), np.full(grown.shape[1:], -1.0))
+    new = grown[middle] & ~prior.mask("tumour")[middle]
+    assert (fused.odds > 0)[new].mean() > 0.5
+    assert fused.support > FusionSettings().enough_support
 
 
 def _swollen(array: np.ndarray, geometry: Geometry) -> np.ndarray:

@@ -11,7 +11,8 @@ All three speak in log-odds that a pixel belongs to the structure:
 The method's and the appearance's weights are not negative and make the truth of the prior's own slices most likely,
 when each is segmented from a neighbouring one whose contour is moved by ``error_mm`` (logistic regression with the
 registration's log-odds as offset). So it is known before any target is seen how much a model is to be listened to.
-The prior's slices hold no replaced tissue, though: where a target does, the appearance weighs up to ``largest_weight``.
+The prior's slices hold no replaced tissue, though: where a target does, the appearance weighs up to ``largest_weight``,
+in the mask and in what supports it.
 """
 
 from __future__ import annotations
@@ -89,16 +90,19 @@ class Fused:
     expected_dice: float
 
 
-def support(evidence: Evidence, weights: Weights, mask: np.ndarray) -> float:
+def support(
+    evidence: Evidence, weights: Weights, mask: np.ndarray, appearance: float | np.ndarray | None = None
+) -> float:
     """What method and appearance say of a mask without the registration, −1 to 1: below 0 they deny it.
 
-    The mean of their weighted log-odds, as a share of the largest that the weights allow.
+    The mean of their weighted log-odds, as a share of the largest that the weights allow. As for :func:`fuse`, the
+    ``appearance`` may have another weight, for all pixels or one each: what drew a mask speaks for it.
     """
-    largest = weights.method * LIMIT + weights.appearance * SUREST
-    if not mask.any() or largest == 0:
+    heard = np.broadcast_to(weights.appearance if appearance is None else appearance, mask.shape)[mask]
+    largest = float(np.sum(weights.method * LIMIT + heard * SUREST))
+    if largest == 0:
         return float("-inf")
-    image = weights.method * evidence.method + weights.appearance * evidence.appearance
-    return float(image[mask].mean()) / largest
+    return float(np.sum(weights.method * evidence.method[mask] + heard * evidence.appearance[mask])) / largest
 
 
 def registration_odds(distance: np.ndarray, error_mm: float | np.ndarray, change: float | np.ndarray) -> np.ndarray:

@@ -161,13 +161,14 @@ class TargetVisit:
             near = here.distance[box] <= self.margin_mm
             doubt = misfit(gray, seen, near, self.images.pixel, self.error_mm, settings.misfit)
             error, change = doubt.error_mm, doubt.change
-            heard = heard + change * (settings.largest_weight - heard)
+            if settings.appearance:
+                heard = heard + change * (settings.largest_weight - heard)
         odds = np.full(logits.shape, UNSEEN, np.float32)
         evidence = Evidence(here.solid, method_odds(logits[box]), look)
         odds[box] = fuse(evidence, plan.weights, error, change, heard)
         mask = odds[box] > 0
         usual = fuse(evidence, plan.weights, self.error_mm, settings.change)
-        return Fused(odds, support(evidence, plan.weights, mask), expected_dice(usual, mask))
+        return Fused(odds, support(evidence, plan.weights, mask, heard), expected_dice(usual, mask))
 
     def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
         """Where the axis of the prior's body view crosses slice ``k``; the target's own body if not registered."""
