@@ -249,7 +249,7 @@ def _propagated(
         if stage.endswith("register"):
             if done == 0 and not since:
                 since = clock()
-            elif done == total:
+            elif done == total and since:
                 spent.registering, since = spent.registering + clock() - since, 0.0
 
     store = EmbeddingStore(model, memory_bytes=2**31)

@@ -28,6 +28,10 @@ works with the SAM that it was trained with, which 'inspect' names.
 """
 
 
+#: Letters of a value that ``inspect`` shows, so that its table fits a terminal; ``--json`` has all.
+_WIDEST = 72
+
+
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = Actions(commands, "agents", "list or inspect the agents of autoprompt", DESCRIPTION)
     listing = actions.add("list", run_list, "the agents on this machine")
@@ -115,9 +119,14 @@ def describe_row(name: str, path: Path) -> dict[str, object]:
 
 
 def _lines(prefix: str, value: Any) -> list[tuple[str, object]]:
-    """Nested values as lines; escaped where a file could play with the terminal."""
+    """Nested values as lines, cut where they are long; escaped where a file could play with the terminal."""
     if isinstance(value, dict) and value:
         return [line for key, one in value.items() for line in _lines(f"{prefix}{printable(str(key))}.", one)]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and any(isinstance(one, dict) for one in value):
+        value = f"{len(value)} entries, which --json shows"
+    elif isinstance(value, list | tuple):
         value = ", ".join(f"{one:.3f}" if isinstance(one, float) else str(one) for one in value)
-    return [(prefix.rstrip("."), value if isinstance(value, int | float | None) else printable(str(value)))]
+    if isinstance(value, int | float | None):
+        return [(prefix.rstrip("."), value)]
+    text = printable(str(value))
+    return [(prefix.rstrip("."), text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…")]
