@@ -81,8 +81,12 @@ class Bench:
         return self.panel.ui.applyButton
 
     @property
+    def job(self) -> Any:
+        return self.panel.run
+
+    @property
     def under_way(self) -> bool:
-        return self.panel.run is not None
+        return self.job is not None
 
     @property
     def said(self) -> str:
@@ -174,8 +178,8 @@ class TrainingBench(AgentBench):
         return self.panel.ui.trainButton
 
     @property
-    def under_way(self) -> bool:
-        return self.panel.training is not None
+    def job(self) -> Any:
+        return self.panel.training
 
     @property
     def said(self) -> str:
@@ -197,6 +201,9 @@ def cancelled(on: Bench, moment: float) -> float | None:
 def killed(on: Bench, moment: float) -> float | None:
     before = on.ids()
     if not on.during(moment) or on.engine.pid is None:
+        return None
+    on.until(lambda: not on.under_way or on.job._number is not None)  # before it is asked, the next worker is asked
+    if not on.under_way:
         return None
     os.kill(on.engine.pid, signal.SIGKILL)
     took = on.until(lambda: not on.under_way)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,11 @@ def last_of(client: WorkerClient, number: int, seconds: float = 20.0) -> wire.Me
     raise AssertionError("The worker gave no answer.")
 
 
+def senders() -> int:
+    """Threads that send to workers."""
+    return sum("(_write)" in one.name for one in threading.enumerate())
+
+
 def test_an_answer_ends_the_request(clients: list[WorkerClient]) -> None:
     client = scripted(ECHO)
     clients.append(client)
@@ -68,6 +74,7 @@ def test_arrays_go_through_files_that_vanish_with_the_client(clients: list[Worke
 def test_a_killed_worker_gives_a_sentence_and_the_next_request_a_new_worker(clients: list[WorkerClient]) -> None:
     client = scripted("import sys\nfor line in sys.stdin: pass")
     clients.append(client)
+    before = senders()
     number = client.request("work")
     first = client.pid
     assert first is not None
@@ -79,6 +86,10 @@ def test_a_killed_worker_gives_a_sentence_and_the_next_request_a_new_worker(clie
     assert client.pid is None
     client.request("work")
     assert client.pid not in (None, first)
+    deadline = time.monotonic() + 20
+    while senders() > before + 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert senders() <= before + 1, "the thread that sent to the first one has ended"
 
 
 def test_a_worker_that_does_not_hear_is_ended_when_cancelled(

@@ -165,6 +165,7 @@ class WorkerClient:
             self._folder = Path(tempfile.mkdtemp(prefix="adaptsam-"))
         here = [self._python, "-m", "adaptsam.worker", str(self._folder)]
         process = self._launch(self._command or here, self._environment)
+        self._outbox.put(None)  # the thread that sent to the process before, if there was one, ends
         self._process, self._outbox = process, queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(process, self._folder), daemon=True).start()
         threading.Thread(target=self._drain, args=(process,), daemon=True).start()
