@@ -31,8 +31,15 @@ def test_the_bundled_agents_are_listed_by_name(tmp_path, monkeypatch, capsys) ->
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert main(["agents", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["agents"]}
-    assert {"heart", "heart_by_text"} <= set(rows)
+    assert {"heart", "heart_by_text", "left_lung", "right_lung"} <= set(rows)
     assert not any(row["note"] for row in rows.values())
+
+
+def test_what_is_in_a_bundled_agent_fits_a_terminal(capsys) -> None:
+    assert main(["agents", "inspect", "left_lung"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert any("target.name" in line and "Lung-Left" in line for line in lines)
 
 
 @pytest.mark.parametrize("path", agents_in(BUNDLED), ids=lambda path: path.stem)
