@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from adaptsam.data.volume import DicomSource, Volume
+from adaptsam.errors import Cancelled
 from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes import VolumeSettings, kept_registration
 from adaptsam.volumes.deformable import DeformableSettings, Deformation
@@ -127,3 +128,19 @@ def test_nothing_of_the_patient_is_kept(images: tuple[Volume, Volume], tmp_path:
     [path] = tmp_path.iterdir()
     assert not any(word in path.read_bytes() for word in (b"SECRET", b"NAME", b"19991231"))
     assert registration_key(prior, target, QUICK) == registration_key(*images, QUICK) == path.stem
+
+
+def test_it_can_be_stopped_while_images_are_hashed(
+    images: tuple[Volume, Volume], tmp_path: Path, never: Callable
+) -> None:
+    never()
+    told: list[None] = []
+
+    def tick() -> None:
+        told.append(None)
+        if len(told) == 3:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        registered(*images, QUICK, KeptFolder(tmp_path), tick)
+    assert len(told) == 3

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.data.displacement import DisplacementField
 from adaptsam.data.volume import Geometry, Volume
+from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam.kept_folder import KeptFolder
 from adaptsam.volumes.deformable import Deformation, register_deformably
 from adaptsam.volumes.registration import Rigid, register
@@ -29,7 +30,7 @@ def registered(
     target: Volume,
     settings: VolumeSettings,
     kept: KeptFolder | None = None,
-    tick: Callable[[], None] = lambda: None,
+    tick: Tick = unasked,
 ) -> Rigid | Deformation:
     """The registration that the settings ask for, from ``target`` to ``prior``, both gray and canonical.
 
@@ -38,11 +39,11 @@ def registered(
         target: (K, J, I).
         settings: ``register`` says which; ``registration`` and ``deformable`` how.
         kept: where the result is looked up, and left; None to compute it.
-        tick: called on every iteration; may raise to stop.
+        tick: called on every slice that is hashed and every iteration; may raise to stop.
     """
     if kept is None:
         return _computed(prior, target, settings, tick)
-    key = registration_key(prior, target, settings)
+    key = registration_key(prior, target, settings, tick)
     found = _unpacked(kept.read(key) or {})
     if found is None:
         found = _computed(prior, target, settings, tick)
@@ -50,18 +51,18 @@ def registered(
     return found
 
 
-def registration_key(prior: Volume, target: Volume, settings: VolumeSettings) -> str:
+def registration_key(prior: Volume, target: Volume, settings: VolumeSettings, tick: Tick = unasked) -> str:
     """64 hex digits of everything that decides a registration."""
     how = (METHOD, sitk.Version.VersionString(), settings.register, settings.registration)
     digest = hashlib.sha256(f"{how} {settings.deformable if settings.register == 'deformable' else ''}".encode())
     for volume in (prior, target):
         digest.update(f"{volume.modality} {volume.geometry} {volume.array.dtype}".encode())
-        for one in volume.array:
+        for one in ticked(volume.array, tick):
             digest.update(np.ascontiguousarray(one).tobytes())
     return digest.hexdigest()
 
 
-def _computed(prior: Volume, target: Volume, settings: VolumeSettings, tick: Callable[[], None]) -> Rigid | Deformation:
+def _computed(prior: Volume, target: Volume, settings: VolumeSettings, tick: Tick) -> Rigid | Deformation:
     rigid = register(prior, target, settings.registration, modality=prior.modality, tick=tick)
     if settings.register == "rigid" or rigid.warning:
         return rigid

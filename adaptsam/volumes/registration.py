@@ -75,12 +75,14 @@ def register(
 ) -> Rigid:
     """The rigid transform from ``target`` to ``prior``, both gray and turned alike (canonical).
 
-    ``tick`` is called on every iteration and may raise to stop. Never fails: where nothing fits better than the
-    physical position, that comes back with a warning.
+    ``tick`` is called on every iteration and between the steps before, and may raise to stop. Never fails: where
+    nothing fits better than the physical position, that comes back with a warning.
     """
     options = settings or RegistrationSettings()
     fixed = prepared(target, options.pitch_mm, modality or prior.modality)
+    tick()
     moving = prepared(prior, options.pitch_mm, modality)
+    tick()
     start = Rigid(quality=_quality(fixed, moving, np.eye(4), options))
     if min(fixed.geometry.shape + moving.geometry.shape) < 4:
         return Rigid(quality=start.quality, warning="too few slices to register; physical positions were used")
