@@ -16,6 +16,7 @@ scene's nodes.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -164,17 +165,41 @@ def phantom(driver: AgentDriver, _args: argparse.Namespace) -> None:
     driver.carry(run.outcomes[0], second, {"Heart": hearts[1]})
 
 
+FORGET = """
+import subprocess
+import sys
+from adaptsam.alignsam.shelf import own_agent
+path = own_agent(sys.argv[1])
+path.unlink(missing_ok=True)
+print(path)
+"""
+
+UNTRAINED = """
+import subprocess
+import sys
+from dataclasses import replace
+from adaptsam.alignsam import Agent, load_agent, save_agent
+trained = load_agent(sys.argv[1])
+blank = Agent(trained.agent.settings, trained.agent.channels, seed=0).eval()
+save_agent(sys.argv[2], replace(trained, agent=blank))
+"""
+
+
+def elsewhere(program: str, *arguments: str) -> str:
+    """What a program prints in a process of its own: PyTorch ends one in which slice views have drawn."""
+    done = subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     from PersonalizedSAMLib import samples
 
-    from adaptsam.alignsam import Agent, load_agent, save_agent
-    from adaptsam.alignsam.shelf import own_agent
     from adaptsam.worker.samples import visits_with_truth
 
     first, _contours, second = samples.load("PersonalizedSAMVisits")
     truths = [one.structures.structures[one.structures.names.index(args.learn)].mask for one in visits_with_truth()]
     panel, ui = driver.panel, driver.panel.ui
-    own_agent("lung").unlink(missing_ok=True)
+    own = elsewhere(FORGET, "lung")
     panel.initializeParameterNode()
     driver.unfold("inputs", "train")
     driver.window.resize(520, 1250)
@@ -198,10 +223,8 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     driver.until(lambda: "lung" in {one["name"] for one in panel.knownAgents})
     driver.picture("done")
 
-    trained = load_agent(own_agent("lung"))
-    blank = Agent(trained.agent.settings, trained.agent.channels, seed=0).eval()
     path = driver.output / "blank.agent.safetensors"
-    save_agent(path, replace(trained, agent=blank))
+    elsewhere(UNTRAINED, own, str(path))
     for what, agent in (("before", str(path)), ("after", "lung")):
         run = panel.logic.segment([first, second], [agent], settings={} if what == "after" else EVERY_SLICE)
         for outcome, truth in zip(run.outcomes, truths, strict=True):
