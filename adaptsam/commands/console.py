@@ -124,7 +124,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         choices=("auto", "float32", "int8"),
-        help="of the image encoder: int8 is faster on the CPU, with almost the same result, and needs the extra int8; "
+        help="of the image encoder: int8 is faster on the CPU, single masks can differ, and needs the extra int8; "
         "auto is float32 on the CPU and bfloat16 on a GPU; default: auto",
     )
 
