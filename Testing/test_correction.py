@@ -126,6 +126,16 @@ def test_a_click_decides_where_it_is_and_reaches_alike_tissue_only() -> None:
     assert away[10, 8] < 0 < away[10, 18]
 
 
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_click_is_heard_where_everything_else_is_sure_of_the_opposite(label: int) -> None:
+    gray = np.full((41, 41), 100.0, np.float32)
+    sure = np.full((41, 41), 20.0 if label == 0 else -20.0)
+    odds = with_clicks(sure, gray, np.array([[20.0, 20.0]]), np.array([label]), (1.0, 1.0))
+    turned = (odds > 0) == (label == 1)
+    assert 12 <= turned.sum() <= 80
+    np.testing.assert_allclose(odds[:2], sure[:2], atol=1e-3)
+
+
 def test_what_cannot_be_corrected_is_told(carried: tuple[Propagation, TargetVisit]) -> None:
     _, visit = carried
     with pytest.raises(InputError, match="was not carried"):

@@ -1,8 +1,9 @@
 """A carried contour, corrected slice by slice: other points, or a slice that somebody drew. Nothing is encoded twice.
 
 A person's click is evidence like the other witnesses of :mod:`adaptsam.volumes.fusion`, and the strongest: around it
-the log-odds are moved to its side, fading with the distance and where the tissue looks different. Beyond its reach the
-registered contour, SAM's mask from all points and the tissue's look decide as before.
+the log-odds are moved to its side, fading with the distance and where the tissue looks different, and no other witness
+is surer there than the click can outweigh. Beyond its reach the registered contour, SAM's mask from all points and the
+tissue's look decide as before.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ class CorrectionSettings:
 
     A click moves the log-odds by ``click_odds``, falling off with ``click_mm`` (standard deviation) and, over
     ``click_gray`` of the 255 grays of the window, with the difference to the tissue clicked on; within ``sure_mm`` it
-    decides alone. A contour drawn on one slice is wrong on another by ``drift`` mm for each mm between them.
+    decides alone. Where it reaches, the log-odds before it count for ``heard_odds`` at most, however sure they are.
+    A contour drawn on one slice is wrong on another by ``drift`` mm for each mm between them.
     """
 
     click_odds: float = 12.0
+    heard_odds: float = 6.0
     click_mm: float = 4.0
     click_gray: float = 25.0
     sure_mm: float = 1.0
@@ -148,7 +151,8 @@ def with_clicks(
         unlike = (gray - gray[sure].mean()) / settings.click_gray
         reach = np.exp(-0.5 * ((distance / settings.click_mm) ** 2 + unlike**2))
         sign = 1.0 if label == 1 else -1.0
-        result += sign * settings.click_odds * reach
+        unheard = result - result.clip(-settings.heard_odds, settings.heard_odds)
+        result += (sign * settings.click_odds - unheard) * reach
         result[sure] = sign * np.maximum(sign * result[sure], 1.0)
     return result
 
