@@ -6,7 +6,7 @@ learnt is shape and context rather than one scanner's Hounsfield units.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -69,6 +69,18 @@ def draw_target(
     Returns:
         uint8 (size, size), gray, and bool (size, size) with foreground and background.
     """
+    return _drawn(seed, structures, size, whole, lambda share: least <= share <= 0.9)
+
+
+def draw_without(seed: int, structures: Sequence[str], whole: bool = False, size: int = 256) -> NDArray[np.uint8]:
+    """A slice, uint8 (size, size), on which none of the structures is; arguments as :func:`draw_target`."""
+    return _drawn(seed, structures, size, whole, lambda share: share == 0)[0]
+
+
+def _drawn(
+    seed: int, structures: Sequence[str], size: int, whole: bool, wanted: Callable[[float], bool]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The first slice on which the structures take a share of the image that is wanted."""
     rng = np.random.default_rng([seed, 77])
     rows = [STRUCTURES.index(name) for name in structures]
     while True:
@@ -76,20 +88,8 @@ def draw_target(
         densities, view = draw_densities(rng), whole_view(rng, anatomy) if whole else draw_view(rng, anatomy)
         hounsfield, masks = draw_slice(rng, anatomy, densities, view, size, "cpu")
         target = masks[rows].any(0)
-        if least <= float(target.float().mean()) <= 0.9:
+        if wanted(float(target.float().mean())):
             return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8), target.numpy()
-
-
-def draw_without(seed: int, structures: Sequence[str], whole: bool = False, size: int = 256) -> NDArray[np.uint8]:
-    """A slice, uint8 (size, size), on which none of the structures is; arguments as :func:`draw_target`."""
-    rng = np.random.default_rng([seed, 77])
-    rows = [STRUCTURES.index(name) for name in structures]
-    while True:
-        anatomy = draw_anatomy(rng)
-        densities, view = draw_densities(rng), whole_view(rng, anatomy) if whole else draw_view(rng, anatomy)
-        hounsfield, masks = draw_slice(rng, anatomy, densities, view, size, "cpu")
-        if not masks[rows].any():
-            return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8)
 
 
 def draw_densities(rng: np.random.Generator) -> Densities:
