@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from benchmark_folders import write_perseg
@@ -36,6 +38,16 @@ def test_the_list_names_protocols_methods_and_groups(capsys):
     told = capsys.readouterr().out
     for name in ("4d-lung", "alignsam-t-15", "p2sam-t5-hungarian", "table4", "elastix"):
         assert name in told
+
+
+@pytest.mark.slow  # a process that imports everything
+def test_methods_that_train_nothing_need_no_training_library_and_say_nothing_on_stderr(perseg, tmp_path):
+    given = ["evaluate", "perseg", "--data", str(perseg), "--methods", "panet", "--output", str(tmp_path / "out")]
+    absent = ("ignite", "peft", "tensordict", "torchrl", "torchao", "transformers")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent!r}))\nfrom adaptsam.cli import main\n"
+    run = [sys.executable, "-c", f"{code}sys.exit(main({[*given, '--quiet', '--limit', '1']!r}))"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

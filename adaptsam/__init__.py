@@ -16,6 +16,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from adaptsam.noise import hide_known_noise
+
 if TYPE_CHECKING:
     from adaptsam.alignsam import load_agent
     from adaptsam.autoprompt import AutoPromptSettings, autoprompt, autoprompt_frames
@@ -82,3 +84,4 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+hide_known_noise()

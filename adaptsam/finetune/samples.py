@@ -19,12 +19,12 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose, RandomizableTransform, Transform
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
-from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pictures
 
 from adaptsam.data.datasets import Sample
 from adaptsam.errors import InputError
+from adaptsam.finetune.padding import padded
 from adaptsam.sam import SamConfig
 
 _log = logging.getLogger(__name__)
@@ -260,10 +260,7 @@ def recoloured(rng: np.random.Generator, ranges: Augmentation, image: Tensor) ->
 
 
 class PadSampled(Transform):
-    """Fills image and label to the model's square, at the bottom and the right.
-
-    The model scales what it is given, the filling too. So the filling is what becomes the 0 that SAM pads with: its
-    mean colour, or the image's darkest value where the model scales each image by itself.
+    """Fills image and label to the model's square; see :func:`adaptsam.finetune.padding.padded`.
 
     Args:
         config: of the model.
@@ -273,14 +270,8 @@ class PadSampled(Transform):
         self.config = config
 
     def __call__(self, item: Item) -> Item:
-        image, label = torch.as_tensor(item["image"]).float(), torch.as_tensor(item["label"])
-        size = self.config.image_size
-        fill = image.amin() if self.config.scaling == "min-max" else torch.tensor(self.config.pixel_mean)[:, None, None]
-        square = torch.empty(3, size, size)
-        square[:] = fill
-        square[:, : image.shape[-2], : image.shape[-1]] = image
-        label = functional.pad(label, (0, size - label.shape[-1], 0, size - label.shape[-2]))
-        return {**item, "image": square, "label": label}
+        image, label = padded(self.config, torch.as_tensor(item["image"]), torch.as_tensor(item["label"]))
+        return {**item, "image": image, "label": label}
 
 
 def sample_error(error: BaseException) -> InputError | None:

@@ -14,7 +14,7 @@ from adaptsam.evaluate.methods.prompted import unprompted
 from adaptsam.evaluate.methods.slices import PictureMethod, SliceWork
 from adaptsam.finetune.adapter_file import load_adapter, save_adapter
 from adaptsam.finetune.interactive import Interaction, TrainableSam, interactive_rounds, trainable
-from adaptsam.finetune.samples import PadSampled
+from adaptsam.finetune.padding import padded
 from adaptsam.finetune.tuning import Tuning, merged
 from adaptsam.sam import EmbeddingStore, SamModel
 
@@ -169,5 +169,5 @@ def _framed(model: SamModel, one: Outlined) -> tuple[torch.Tensor, torch.Tensor]
     resize = ResizeLongestSide(model.image_size)
     image = torch.from_numpy(np.ascontiguousarray(resize.apply_image(one.image).transpose(2, 0, 1)))
     mask = torch.from_numpy(resize.apply_image(one.mask.astype(np.uint8) * np.uint8(255)) > 127)[None]
-    item = PadSampled(model.config)({"image": image, "label": mask.to(torch.uint8)})
-    return item["image"], item["label"][0] > 0
+    square, inside = padded(model.config, image, mask)
+    return square, inside[0]
