@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from adaptsam.agents.pictures import agent_picture
+from adaptsam.agents.prompt_pictures import draw_prompts
 from adaptsam.agents.text_maps import attention_of, clip_record
 from adaptsam.agents.training import judge
 from adaptsam.alignsam import (
@@ -50,7 +51,6 @@ from adaptsam.alignsam import (
 from adaptsam.alignsam.clip import load_clip
 from adaptsam.alignsam.scoring import overlap
 from adaptsam.data.phantom.endoscopy import EndoscopySettings, endoscopy_frames
-from adaptsam.evaluate.prompt_pictures import draw_prompts
 from adaptsam.finetune.phantom_slices import draw_target, draw_without
 from adaptsam.sam import EmbeddingStore, load_sam
 

@@ -6,5 +6,6 @@ agent on its way through a volume (``track``), the prompts in order (``steps``),
 going on from prompts that a person changed (``correction``). ``adaptsam.autoprompt`` puts them together.
 
 In training, from a data set to an agent's file: ``training``, the same as a MONAI bundle describes it (``bundle``),
-from volumes that somebody holds (``volumes``), and the picture that a list of agents shows (``pictures``).
+from volumes that somebody holds (``volumes``), the picture that a list of agents shows (``pictures``), and pictures of
+what an agent did, step by step (``prompt_pictures``). ``clip_pretrain`` trains the small CLIP that comes along.
 """

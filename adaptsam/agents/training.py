@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptsam.agents.pictures import agent_picture
+from adaptsam.agents.prompt_pictures import as_pixels, draw_prompts
 from adaptsam.alignsam import (
     Agent,
     Package,
@@ -30,7 +31,6 @@ from adaptsam.alignsam.shelf import UNFINISHED_SUFFIX
 from adaptsam.data.datasets import DataSet, Sample, open_dataset
 from adaptsam.data.intensities import Window
 from adaptsam.errors import InputError, OutputError
-from adaptsam.evaluate.prompt_pictures import as_pixels, draw_prompts
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 

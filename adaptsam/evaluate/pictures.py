@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from adaptsam.agents.prompt_pictures import NEGATIVE, POSITIVE
 from adaptsam.data.canonical import PLANES, Orientation, canonical_orientation
 from adaptsam.data.volume import Volume
 from adaptsam.volumes.windows import Window
@@ -27,7 +28,6 @@ Color = tuple[int, int, int]
 
 #: The patient's sides along world axes 0, 1 and 2 (LPS): toward the negative and toward the positive end.
 SIDES = (("R", "L"), ("A", "P"), ("I", "S"))
-POSITIVE, NEGATIVE = "#7CFC9A", "#FF5A5A"
 INK, FAINT, ACCENT, REJECTED = "#1c2733", "#8a96a3", "#0f6e84", "#d3d9df"
 
 

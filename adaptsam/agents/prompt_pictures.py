@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from adaptsam.alignsam import Prompted
-from adaptsam.evaluate.pictures import NEGATIVE, POSITIVE
+if TYPE_CHECKING:
+    from adaptsam.alignsam import Prompted
 
+#: The colours of points for and against, in all pictures.
+POSITIVE, NEGATIVE = "#7CFC9A", "#FF5A5A"
 STEPS = (0, 1, 3, 7, 15)
 
 

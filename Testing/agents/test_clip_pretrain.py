@@ -9,11 +9,17 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from adaptsam.agents import clip_pretrain
+from adaptsam.agents.clip_pretrain import (
+    Recipe,
+    caption_loss,
+    new_tokenizer,
+    train,
+)
 from adaptsam.alignsam.clip import ClipModel, SurgerySettings, TextAttention, load_clip
 from adaptsam.data.phantom import phantom_patient
 from adaptsam.data.phantom.render import STRUCTURES
 from adaptsam.errors import InputError, OutputError
-from adaptsam.finetune import clip_pretrain
 from adaptsam.finetune.captioned_slices import (
     LUNGS,
     OTHERS,
@@ -25,12 +31,6 @@ from adaptsam.finetune.captioned_slices import (
     draw_topics,
     patch_shares,
     topic_mask,
-)
-from adaptsam.finetune.clip_pretrain import (
-    Recipe,
-    caption_loss,
-    new_tokenizer,
-    train,
 )
 from adaptsam.volumes.windows import WINDOWS
 
