@@ -63,6 +63,20 @@ def test_names_colours_and_types_come_from_the_prior(model: SamModel) -> None:
     assert right.name == "right"
 
 
+def test_two_structures_of_one_name_are_each_found_at_their_own_place(model: SamModel) -> None:
+    prior, target = thorax(), thorax((8, 4, 0), seed=1).volume
+    alike = replace(
+        prior.structures, structures=tuple(replace(one, name="GTV") for one in prior.structures.structures)
+    )
+    settings = PropagationSettings(register="rigid")
+    named, unnamed = (
+        propagate(prior.volume, one, [target], model=model, settings=settings)[0] for one in (prior.structures, alike)
+    )
+    assert [report.name for report in unnamed.reports] == ["GTV", "GTV (2)"]
+    for one, other in zip(named.structures.structures, unnamed.structures.structures, strict=True):
+        assert np.array_equal(one.mask, other.mask)
+
+
 def test_two_structures_need_no_more_encoder_passes_than_the_slices_there_are(model: SamModel) -> None:
     prior, structures = _scene()
     store = EmbeddingStore(model)

@@ -48,6 +48,15 @@ def test_without_names_all_come_that_are_not_empty() -> None:
     assert select_structures(structure_set("a", "gone", empty="gone")).names == ("a",)
 
 
+def test_structures_that_share_a_name_are_numbered_where_all_are_taken() -> None:
+    chosen = select_structures(structure_set("GTV", "Lung", "GTV", "GTV (2)", "GTV", "", "gone", empty="gone"))
+    assert chosen.names == ("GTV", "Lung", "GTV (3)", "GTV (2)", "GTV (4)", "")
+
+
+def test_a_name_that_is_repeated_counts_once() -> None:
+    assert select_structures(structure_set("GTV", "Lung"), ["GTV", "Lung", "gtv"]).names == ("GTV", "Lung")
+
+
 @pytest.mark.parametrize("asked", ["gtv1", "GTV1", "GTV"])
 def test_a_wrong_name_lists_those_there_are_and_suggests_the_nearest(asked: str) -> None:
     with pytest.raises(InputError, match=r"did you mean 'GTV-1'\? There are: Lung-Left, GTV-1, Cord"):

@@ -17,10 +17,12 @@ def select_structures(structures: StructureSet, names: Sequence[str] | None = No
     Args:
         structures: the set to choose from.
         names: capitals do not matter where one structure alone is meant; ``None`` means all that are not empty. A name
-            that is no structure's may be one's description, and the structure is called so then.
+            that is no structure's may be one's description, and the structure is called so then. One that is repeated
+            counts once.
 
     Returns:
-        A set with the same grid. None of its masks is empty.
+        A set with the same grid. None of its masks is empty, and no two names are the same: what shares one with an
+        earlier structure ("GTV") is numbered ("GTV (2)").
 
     Raises:
         InputError: a name is not there (the message lists those that are, and the nearest), stands for several
@@ -30,12 +32,27 @@ def select_structures(structures: StructureSet, names: Sequence[str] | None = No
         chosen = [structure for structure in structures.structures if structure.mask.any()]
         if not chosen:
             raise InputError("The structure set holds no structure with a contour; choose another file.")
-        return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
-    chosen = [_named(name, structures.structures) for name in names]
+        return StructureSet(_numbered(chosen), structures.geometry, structures.dicom)
+    chosen = list({one.name: one for one in (_named(name, structures.structures) for name in names)}.values())
     for structure in chosen:
         if not structure.mask.any():
             raise InputError(f"The structure {structure.name!r} is empty; choose one that has a contour.")
     return StructureSet(tuple(chosen), structures.geometry, structures.dicom)
+
+
+def _numbered(structures: Sequence[Structure]) -> tuple[Structure, ...]:
+    """Structures whose names say which one is meant, also where a file has one name twice."""
+    taken = Counter(structure.name for structure in structures)
+    seen: set[str] = set()
+    numbered = []
+    for structure in structures:
+        name, number = structure.name, 1
+        while name in seen or (number > 1 and taken[name]):
+            number += 1
+            name = f"{structure.name} ({number})"
+        seen.add(name)
+        numbered.append(structure if number == 1 else replace(structure, name=name))
+    return tuple(numbered)
 
 
 def told_apart(structures: tuple[Structure, ...]) -> tuple[Structure, ...]:

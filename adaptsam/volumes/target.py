@@ -63,7 +63,7 @@ class TargetVisit:
         fusing = self.settings.fusing
         self.error_mm = fusing.deformable_error_mm if deformable else fusing.rigid_error_mm
         self._windows: dict[str, Window] = {}
-        self._locations: dict[str, Location] = {}
+        self._locations: dict[StructurePlan, Location] = {}
         self._body_path: np.ndarray | None = None
 
     def _register(self, kept: KeptFolder | None, tick: Callable[[], None]) -> Rigid | Deformation:
@@ -81,16 +81,15 @@ class TargetVisit:
 
     def locate(self, plan: StructurePlan) -> Location:
         """Where a structure is expected here; nothing of it is inside if the image shows only padding there."""
-        name = plan.structure.name
-        if name in self._locations:
-            return self._locations[name]
+        if plan in self._locations:
+            return self._locations[plan]
         location = Location(
             plan.contour, plan.field, self.registration, self.prior.images.geometry, self.images.geometry
         )
         i, j, k = location.seen_points.T
         if len(k) and float(np.mean(self.images.volume.array[k, j, i] == self._padding)) > PADDING_SHARE:
             location.inside = 0.0
-        self._locations[name] = location
+        self._locations[plan] = location
         return location
 
     @cached_property
