@@ -65,9 +65,7 @@ def test_names_colours_and_types_come_from_the_prior(model: SamModel) -> None:
 
 def test_two_structures_of_one_name_are_each_found_at_their_own_place(model: SamModel) -> None:
     prior, target = thorax(), thorax((8, 4, 0), seed=1).volume
-    alike = replace(
-        prior.structures, structures=tuple(replace(one, name="GTV") for one in prior.structures.structures)
-    )
+    alike = replace(prior.structures, structures=tuple(replace(one, name="GTV") for one in prior.structures.structures))
     settings = PropagationSettings(register="rigid")
     named, unnamed = (
         propagate(prior.volume, one, [target], model=model, settings=settings)[0] for one in (prior.structures, alike)

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from adaptsam.volumes.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
+from adaptsam.volumes.confidence import (
+    Continuity,
+    accepted_confidence,
+    continuity,
+    rejected_confidence,
+    usual_continuity,
+)
 from adaptsam.volumes.settings import ConfidenceSettings
 
 RULE = ConfidenceSettings()
@@ -46,3 +52,9 @@ def test_neighbours_are_compared_by_overlap_and_area() -> None:
     found = continuity(mask, [half, none])
     assert found.dice == pytest.approx(2 / 3)
     assert found.area == 0.5
+
+
+def test_a_gap_between_two_parts_does_not_count_as_usual() -> None:
+    slices = np.zeros((12, 6, 6), bool)
+    slices[[0, 1, 10, 11], 1:5, 1:5] = True
+    assert usual_continuity(slices) == Continuity(1.0, 1.0)

@@ -28,6 +28,30 @@ def test_slices_that_nobody_contoured_are_filled_in_and_are_no_evidence() -> Non
     assert contour.volume_mm3 == pytest.approx(_contour(ball).volume_mm3, rel=0.15)
 
 
+def _drawn_on(*slices: int) -> PriorContour:
+    """A column contoured on these of 40 slices, as an RTSTRUCT tells it."""
+    mask = np.zeros((40, 12, 12), bool)
+    mask[list(slices), 4:8, 4:8] = True
+    structure = Structure("column", mask, contoured=mask.any(axis=(1, 2)))
+    return prior_contour(structure, Orientation(), Geometry(mask.shape, (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)))
+
+
+def test_two_parts_of_one_contoured_structure_are_not_joined() -> None:
+    contour = _drawn_on(*range(3, 8), *range(20, 24))
+    assert contour.volume_mm3 == 9 * 16 * 3
+    assert not contour.body[5:17].any()
+    assert contour.drawn == (3, 4, 5, 6, 7, 20, 21, 22, 23)
+
+
+@pytest.mark.parametrize(
+    "slices",
+    [(10, 30), (5, 10, 17, 25), (1, 2, 3, 8, 13, 18, 19, 20), (1, 2, 4, 5, 6), (2, 7, 12, 22)],
+    ids=["two", "unevenly", "densely at the ends", "one forgotten", "one of many forgotten"],
+)
+def test_slices_that_were_skipped_are_filled_in(slices: tuple[int, ...]) -> None:
+    assert _drawn_on(*slices).body.any(axis=(1, 2)).all()
+
+
 def test_a_labelmap_with_every_second_slice_is_recognised_without_being_told() -> None:
     sparse = _ball()
     sparse[0::2] = False

@@ -32,8 +32,8 @@ class Continuity:
 
 
 def usual_continuity(slices: Sequence[np.ndarray] | np.ndarray) -> Continuity:
-    """Medians over neighbouring slices (H, W) of one structure; 1 where there is only one slice."""
-    pairs = [continuity(a, [b]) for a, b in pairwise(slices)]
+    """Medians over neighbouring slices (H, W) that both hold the structure; 1 where there are none."""
+    pairs = [continuity(a, [b]) for a, b in pairwise(slices) if a.any() and b.any()]
     if not pairs:
         return Continuity()
     return Continuity(float(np.median([p.dice for p in pairs])), float(np.median([p.area for p in pairs])))

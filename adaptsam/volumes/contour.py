@@ -21,13 +21,17 @@ FIELD_VOXELS = 4_000_000
 #: Millimetres returned where a point lies beyond the distance field.
 FAR = 1e4
 
+#: A step between drawn slices that occurs so often is a habit of whoever drew, and not a gap between two parts.
+RECURRING = 3
+
 
 @dataclass(frozen=True, eq=False)
 class PriorContour:
     """One structure of the prior in canonical order.
 
     ``mask`` is the stored mask (K, J, I), turned. ``drawn`` lists the slices that a person contoured and that hold some
-    of it; ``body`` is the mask within ``box`` (k, j, i slices) with the slices between drawn ones interpolated.
+    of it; ``body`` is the mask within ``box`` (k, j, i slices) with the slices that were skipped interpolated. A longer
+    gap parts the structure in two, and stays.
     """
 
     name: str
@@ -109,11 +113,14 @@ def prior_contour(structure: Structure, orientation: Orientation, geometry: Geom
 
 
 def _contoured(structure: Structure, orientation: Orientation, filled: list[int], slices: int) -> np.ndarray:
-    """Which canonical slices are evidence, bool (slices,): recorded, or told from a regular pattern of empty ones."""
+    """Which canonical slices are evidence, bool (slices,), of the structure or of nothing being there.
+
+    Recorded, with the gaps that part the structure in two; or told from a regular pattern of empty slices.
+    """
     if structure.contoured is not None and orientation.order[0] == 0:
         recorded = np.asarray(structure.contoured, bool)[:: -1 if orientation.flipped[0] else 1]
         if recorded[filled].any():
-            return recorded
+            return recorded | _left_out(np.flatnonzero(recorded), slices)
     contoured = np.ones(slices, bool)
     steps = np.diff(filled)
     if len(steps) >= 2:
@@ -123,6 +130,24 @@ def _contoured(structure: Structure, orientation: Orientation, filled: list[int]
                 if gap <= step:
                     contoured[k + 1 : k + gap] = False
     return contoured
+
+
+def _left_out(recorded: np.ndarray, slices: int) -> np.ndarray:
+    """The slices, bool (slices,), that lie between two parts of a structure: nobody meant something to be there.
+
+    A gap is longer than that by which slices were skipped if it is more than twice the usual step between recorded
+    slices, the median one or a longer one that recurs.
+    """
+    left_out = np.zeros(slices, bool)
+    steps = np.diff(recorded)
+    if len(steps) < 2:
+        return left_out
+    recurring = [step for step, often in Counter(steps.tolist()).items() if often >= RECURRING]
+    usual = max(sorted(steps)[(len(steps) - 1) // 2], *recurring, 1)
+    for k, step in zip(recorded, steps, strict=False):
+        if step > 2 * usual:
+            left_out[k + 1 : k + step] = True
+    return left_out
 
 
 def _fill_between(mask: np.ndarray, drawn: list[int], contoured: np.ndarray, geometry: Geometry) -> np.ndarray:
