@@ -295,8 +295,11 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for number, row in enumerate(rows):
             for column, text in enumerate(row):
                 kept.append(qt.QTableWidgetItem(text))
+                kept[-1].setToolTip(text)
                 table.setItem(number, column, kept[-1])
         table.resizeColumnsToContents()
+        # What is in the first column is a title, and may be cut short where the figures need the room.
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
 
     # -- the worker's models and devices
 
@@ -433,8 +436,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         names = run.names if run is not None else {}
         unit, length = results.units(outcomes)
         fine = results.digits(outcomes)
-        shift = _("Shift {unit}").format(unit=length)
-        titles = [_("Target"), _("Structure"), unit, _("Change %"), shift, _("Confidence"), _("Review")]
+        shift = _("Shift\n{unit}").format(unit=length)
+        titles = [_("Target"), _("Structure"), unit, _("Change\n%"), shift, _("Confidence"), _("Review")]
         rows = []
         for outcome in outcomes:
             for segmentId, report in outcome.reports.items():

@@ -110,10 +110,9 @@ class BaseRun(Job):
         if target is None or target.sequenceNode is not None:
             return
         grown = self._partial.setdefault(target.key, {})
-        shape = tuple(reversed(target.volumeNode.GetImageData().GetDimensions()))
         changed = {one["structure"] for one in event["slices"]}
         for one in event["slices"]:
-            mask = grown.setdefault(one["structure"], segments.GrowingMask(shape))
+            mask = grown.setdefault(one["structure"], segments.GrowingMask())
             mask.put(one["axis"], one["index"], *wire.unpack_box(one["mask"]))
         for segmentId, name in self.names.items():
             if name in changed:

@@ -49,7 +49,7 @@ def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
 
 
 def readingMask(segmentationNode, segmentId: str, volumeNode):
-    """The same as a generator of short steps, which returns the mask: another grid is sampled slice by slice."""
+    """The same as a generator of short steps, a slice each, which returns the mask."""
     image = _labelmap(segmentationNode, segmentId, volumeNode)
     yield
     shape = tuple(reversed(volumeNode.GetImageData().GetDimensions()))
@@ -58,7 +58,7 @@ def readingMask(segmentationNode, segmentId: str, volumeNode):
     if extent[0] > extent[1] or image.GetPointData().GetScalars() is None:
         return mask
     lengths = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
-    labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(lengths) > 0
+    labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(lengths)
     toWorld = geometry._withParent(segmentationNode, geometry.imageMatrix(image), image.GetDimensions())
     toLabels = np.linalg.inv(toWorld) @ geometry.ijkToWorld(volumeNode)
     yield from _paste(labels, (extent[0], extent[2], extent[4]), toLabels, mask)
@@ -75,7 +75,9 @@ def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray):
             begin, end = max(0, start), max(0, min(size, start + length))
             target.append(slice(begin, max(begin, end)))
             source.append(slice(begin - start, max(begin, end) - start))
-        mask[tuple(target)] = labels[tuple(source)]
+        for filled, drawn in zip(mask[tuple(target)], labels[tuple(source)]):
+            np.greater(drawn, 0, out=filled)
+            yield
         return
     inner, low = cropped(labels)
     if not inner.size:
@@ -98,7 +100,7 @@ def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray):
             at = np.floor(i * column + j * row + (k * slice_ + start + 0.5)).astype(np.int32) - first[axis]
             inside = inside & (at >= 0) & (at < labels.shape[2 - axis])
             index.append(np.clip(at, 0, labels.shape[2 - axis] - 1))
-        mask[k, begin[1] : end[1], begin[0] : end[0]] = inside & labels[index[2], index[1], index[0]]
+        mask[k, begin[1] : end[1], begin[0] : end[0]] = inside & (labels[index[2], index[1], index[0]] > 0)
         yield
 
 
@@ -193,27 +195,32 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
 
 
 class GrowingMask:
-    """A mask that comes slice by slice, with the box around it, so that showing it costs what the structure is large."""
+    """A mask that comes slice by slice; what is kept and shown of it is as large as the structure, not as the volume."""
 
-    def __init__(self, shape) -> None:
-        self._mask = np.zeros(shape, bool)
-        self._low, self._high = np.array(shape), np.zeros(3, int)
+    def __init__(self) -> None:
+        self._slices: dict = {}
 
     def put(self, axis: int, index: int, inner: np.ndarray, where) -> None:
-        """A slice anew: ``inner`` (bool) lies at ``where``, two slices of the axes that are left, and nothing around it."""
-        plane = self._mask[tuple(index if one == axis else slice(None) for one in range(3))]
-        others = [one for one in range(3) if one != axis]
-        plane[tuple(slice(self._low[one], self._high[one]) for one in others)] = False
-        plane[where] = inner
+        """A slice anew: ``inner`` (bool) lies at ``where``, two slices of the axes that are left, and nothing around it.
+
+        All slices of a mask are of one ``axis``.
+        """
+        place = [*where[:axis], slice(index, index + 1), *where[axis:]]
+        self._slices.pop(index, None)
         if inner.size:
-            for one, part in zip(others, where):
-                self._low[one], self._high[one] = min(self._low[one], part.start), max(self._high[one], part.stop)
-            self._low[axis], self._high[axis] = min(self._low[axis], index), max(self._high[axis], index + 1)
+            self._slices[index] = (np.expand_dims(inner, axis), place)
 
     def box(self):
-        """The part of the mask that was ever filled, and its first voxel (i, j, k)."""
-        part = self._mask[tuple(slice(low, max(low, high)) for low, high in zip(self._low, self._high))]
-        return (part, tuple(self._low[::-1])) if part.size else (np.zeros((0, 0, 0), bool), (0, 0, 0))
+        """The part of the mask that is not empty, and its first voxel (i, j, k)."""
+        if not self._slices:
+            return np.zeros((0, 0, 0), bool), (0, 0, 0)
+        places = [place for _inner, place in self._slices.values()]
+        low = [min(place[axis].start for place in places) for axis in range(3)]
+        high = [max(place[axis].stop for place in places) for axis in range(3)]
+        part = np.zeros([stop - start for start, stop in zip(low, high)], bool)
+        for inner, place in self._slices.values():
+            part[tuple(slice(one.start - start, one.stop - start) for one, start in zip(place, low))] = inner
+        return part, tuple(low[::-1])
 
 
 def replaceSlice(segmentationNode, segmentId: str, volumeNode, axis: int, index: int, mask: np.ndarray) -> np.ndarray:

@@ -3,11 +3,13 @@
     python Testing/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --structure GTV-1
     python Testing/experiments/clicks.py --image abdomen.nii.gz --mask labels.nii.gz --names labels.json --slices 12
     python Testing/experiments/clicks.py --image frames --mask masks --pictures
+    python Testing/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --view 3
 
 Slices are spread evenly over each structure. A click is placed where a person would: in the middle of the largest
 region that is still wrong, first of the structure itself. Beside the model stands region growing from the same first
 click with the best of several tolerances for the slice, which no one would know beforehand: an upper limit of what
-intensities give.
+intensities give. With ``--view`` the model sees a square of that many times the structure's longer side, as propagation
+shows it a small structure.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from scipy import ndimage
 from adaptsam.data import StructureSet, Volume, read_structures, read_volume, select_structures
 from adaptsam.data.canonical import canonical_orientation
 from adaptsam.sam import DecodeRequest, Embedding, SamModel, load_sam
+from adaptsam.volumes.views import square_view
 from adaptsam.volumes.windows import choose_window
 
 CLICKS = (1, 3, 5)
@@ -64,11 +67,25 @@ def clicked(model: SamModel, embedding: Embedding, truth: np.ndarray) -> dict[st
     return scores
 
 
-def boxed(model: SamModel, embedding: Embedding, truth: np.ndarray) -> float:
+def box_around(truth: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(truth)
-    box = np.array([columns.min(), rows.min(), columns.max(), rows.max()])
-    [decoded] = model.decode([DecodeRequest(embedding, box=box)])
+    return np.array([columns.min(), rows.min(), columns.max(), rows.max()])
+
+
+def boxed(model: SamModel, embedding: Embedding, truth: np.ndarray) -> float:
+    [decoded] = model.decode([DecodeRequest(embedding, box=box_around(truth))])
     return dice((model.upscale(decoded.logits[:1], embedding)[0] > 0).numpy(), truth)
+
+
+def prompted(model: SamModel, image: np.ndarray, truth: np.ndarray, times: float | None) -> dict[str, float]:
+    """Clicks and box on a picture, or on a square of it ``times`` the structure's longer side."""
+    if times is not None:
+        left, top, right, bottom = box_around(truth)
+        side = times * (max(right - left, bottom - top) + 1)
+        view = square_view(((left + right) / 2, (top + bottom) / 2), side, (1.0, 1.0), model.image_size)
+        image, truth = view.image(image), view.mask(truth)
+    [embedding] = model.embed([image])
+    return clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)}
 
 
 def grown(image: np.ndarray, truth: np.ndarray) -> float:
@@ -81,7 +98,7 @@ def grown(image: np.ndarray, truth: np.ndarray) -> float:
     return best
 
 
-def figures(model: SamModel, volume: Volume, structures: StructureSet, slices: int) -> None:
+def figures(model: SamModel, volume: Volume, structures: StructureSet, slices: int, times: float | None = None) -> None:
     """Print the mean Dice of every structure over up to ``slices`` of its slices, a line of JSON each."""
     orientation = canonical_orientation(volume.geometry, plane=2)
     image = orientation.apply(volume.array)
@@ -94,22 +111,20 @@ def figures(model: SamModel, volume: Volume, structures: StructureSet, slices: i
         rows = []
         for k in np.unique(usable[np.linspace(0, len(usable) - 1, slices).round().astype(int)]):
             truth = np.ascontiguousarray(mask[k])
-            [embedding] = model.embed([window.rgb(image[k])])
-            rows.append(clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)})
+            rows.append(prompted(model, window.rgb(image[k]), truth, times))
             if image.ndim == 3:
                 rows[-1]["region growing"] = grown(image[k], truth)
         report(structure.name, rows)
 
 
-def picture_figures(model: SamModel, images: Path, masks: Path) -> None:
+def picture_figures(model: SamModel, images: Path, masks: Path, times: float | None = None) -> None:
     """The same over pictures and their masks, files of one name in two folders."""
     rows = []
     for path in sorted(images.iterdir()):
         [labelled] = masks.glob(f"{path.stem}.*")
         picture, truth = np.array(Image.open(path).convert("RGB")), np.array(Image.open(labelled).convert("L")) > 0
         if truth.any():
-            [embedding] = model.embed([picture])
-            rows.append(clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)})
+            rows.append(prompted(model, picture, truth, times))
             rows[-1]["region growing"] = grown(picture.mean(2), truth)
     report(images.parent.name, rows)
 
@@ -127,10 +142,11 @@ def main() -> None:
     parser.add_argument("--names", type=Path, help="JSON with the names of a labelmap's values")
     parser.add_argument("--slices", type=int, default=8)
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--view", type=float, metavar="TIMES", help="side of what the model sees; default: all")
     parser.add_argument("--pictures", action="store_true", help="image and mask are folders of pictures")
     args = parser.parse_args()
     if args.pictures:
-        picture_figures(load_sam(args.checkpoint, "cpu"), args.image, args.mask)
+        picture_figures(load_sam(args.checkpoint, "cpu"), args.image, args.mask, args.view)
         return
     volume = read_volume(args.image)
     structures = read_structures(args.mask, volume)
@@ -138,7 +154,8 @@ def main() -> None:
         names = {f"label-{value}": name for value, name in json.loads(args.names.read_text()).items()}
         renamed = [replace(s, name=names.get(s.name, s.name)) for s in structures.structures]
         structures = StructureSet(tuple(renamed), structures.geometry)
-    figures(load_sam(args.checkpoint, "cpu"), volume, select_structures(structures, args.structure), args.slices)
+    chosen = select_structures(structures, args.structure)
+    figures(load_sam(args.checkpoint, "cpu"), volume, chosen, args.slices, args.view)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ def tick(widget: Any, text: str, on: bool = True) -> None:
     item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
 
 
+def assert_all_columns_are_seen(table: Any) -> None:
+    header = table.horizontalHeader()
+    widths = [header.sectionSize(number) for number in range(table.columnCount)]
+    assert sum(widths) <= table.viewport().width
+    assert min(widths) >= header.minimumSectionSize
+
+
 def test_an_empty_scene_says_what_to_choose_first(panel: Any, application: Any) -> None:
     assert not panel.ui.applyButton.enabled
     assert panel.ui.statusLabel.text.startswith("Choose the prior volume")
@@ -187,6 +194,7 @@ def test_apply_cancel_review_correct_and_accept(
     until(lambda: panel.run is None)
     assert panel.ui.resultTable.rowCount == 1
     assert panel.ui.resultTable.item(0, 1).text() == "heart"
+    assert_all_columns_are_seen(panel.ui.resultTable)
     assert panel.ui.reviewTable.rowCount == len(panel._reviews) > 0
     panel.ui.reviewTable.cellClicked.emit(0, 0)
     assert (

@@ -283,7 +283,7 @@ def test_a_growing_mask_is_what_its_slices_are_and_its_box_holds_them(scene: Any
 
     rng = np.random.default_rng(axis)
     shape = (6, 8, 10)
-    grown, expected = GrowingMask(shape), np.zeros(shape, bool)
+    grown, expected = GrowingMask(), np.zeros(shape, bool)
     assert grown.box()[0].size == 0
     for index in (2, 4, 2, 3):
         flat = rng.random(tuple(np.delete(shape, axis))) > 0.8
