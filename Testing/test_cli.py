@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import torch
+from scipy import ndimage
 from tiny_sam import TINY
 
 from adaptsam import cli
@@ -237,6 +239,26 @@ def test_dicom_for_an_image_without_dicom_is_refused_before_the_work(kind, argum
     assert "--format seg.nrrd" in sentence_of(capsys)
     assert cli.main(arguments) == 0
     assert not (tmp_path / "result" / "target-1.rtstruct.dcm").exists()
+
+
+def test_a_labelmap_gives_what_overlaps_to_the_smaller_structure_and_says_so(arguments, patient, tmp_path, capsys):
+    tumour = synthetic(0, NUMBER)[1].structures[0]
+    margin = replace(tumour, name="PTV", mask=ndimage.binary_dilation(tumour.mask))
+    image = read_volume(patient / "visit-1" / "ct")
+    both = StructureSet((margin, tumour), image.geometry)
+    write_structures(tmp_path / "both.seg.nrrd", both, image)
+    more = [f"--prior-mask={tmp_path / 'both.seg.nrrd'}", "--format=seg.nrrd,nifti", "--register=off"]
+    assert cli.main([*arguments, *more]) == 0
+    assert "in target-1.nii.gz, what PTV shares with a smaller structure belongs to that one" in capsys.readouterr().out
+    assert "what PTV shares" in (tmp_path / "result" / "report.html").read_text(encoding="utf-8")
+    target = read_volume(patient / "visit-2" / "ct")
+    whole, parted = (
+        [one.mask for one in read_structures(tmp_path / "result" / name, target).structures]
+        for name in ("target-1.seg.nrrd", "target-1.nii.gz")
+    )
+    assert (whole[0] & whole[1]).any()
+    assert np.array_equal(parted[1], whole[1])
+    assert np.array_equal(parted[0], whole[0] & ~whole[1])
 
 
 def test_contours_come_as_dicom_seg_and_go_in_as_such(arguments, patient, tmp_path):

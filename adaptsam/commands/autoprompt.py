@@ -23,7 +23,6 @@ from adaptsam.errors import InputError
 if TYPE_CHECKING:
     from adaptsam.alignsam import Package
     from adaptsam.autoprompt import AutoPromptSettings, TextMaps
-    from adaptsam.commands.propagate import Told
     from adaptsam.data import ImageSource
     from adaptsam.evaluate.report import Visit
     from adaptsam.sam import EmbeddingStore, SamModel
@@ -102,14 +101,13 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.agents.text_maps import text_maps
     from adaptsam.alignsam import load_agent
     from adaptsam.alignsam.shelf import find_agent
-    from adaptsam.commands.outputs import parse_formats, planned_files, write_results
-    from adaptsam.commands.propagate import check_references, tell
+    from adaptsam.commands.outputs import parse_formats, planned_files, tell, write_results
+    from adaptsam.commands.propagate import check_references
     from adaptsam.commands.sources import check_formats, target_sources
     from adaptsam.data import find_image, staged_output
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
-    told: list[Told] = []
     with ProgressBars(args.quiet) as progress:
         pairs = target_sources(args.target, args.target_series)
         targets = [find_image(path, series, f"Target {n}") for n, (path, series) in enumerate(pairs, start=1)]
@@ -124,12 +122,14 @@ def run(args: argparse.Namespace) -> None:
                 package.agent.to(model.device)
             maps = text_maps(args.clip, agents, args.device)
             store = kept_store(model, args, held=settings.batch_slices * len(agents))
-            visits = _visits(agents, targets, args.reference or (), model, store, settings, maps, progress, told)
-            summary = write_results(stage, None, None, visits, formats=formats, model=model, settings=settings)
+            visits = _visits(agents, targets, args.reference or (), model, store, settings, maps, progress)
+            results = write_results(stage, None, None, visits, formats=formats, model=model, settings=settings)
     if args.json:
-        print_json(summary | {"agents": [package.describe() for package in agents], "output": args.output.resolve()})
+        print_json(
+            results.summary | {"agents": [package.describe() for package in agents], "output": args.output.resolve()}
+        )
     else:
-        tell(told, args.output)
+        tell(results.told, args.output)
 
 
 def settings_from(args: argparse.Namespace) -> AutoPromptSettings:
@@ -156,12 +156,9 @@ def _visits(
     settings: AutoPromptSettings,
     maps: TextMaps | None,
     progress: ProgressBars,
-    told: list[Told],
 ) -> Iterator[Visit]:
     """Each target as the report wants it, one in memory at a time."""
     from adaptsam.autoprompt import autoprompt
-    from adaptsam.commands.outputs import table_rows
-    from adaptsam.commands.propagate import Told
     from adaptsam.data import read_structures
     from adaptsam.evaluate.metrics import compare_structures
     from adaptsam.evaluate.report import Visit
@@ -176,6 +173,5 @@ def _visits(
         if references:
             reference = read_structures(references[number], volume)
             visit = replace(visit, reference=reference, agreements=compare_structures(found.structures, reference))
-        told.append(Told(visit.title, table_rows(visit), found.warnings))
         yield visit
         del visit, volume, found  # or they would be in memory beside the next ones

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         truth = read_structures(second / "rtstruct.dcm", target)
         [propagation] = propagate(prior, structures, [target], model=model, settings=settings, progress=progress)
         visit = measured(Visit("Visit 2", target, propagation), prior, structures, truth)
-        summary = write_results(
+        results = write_results(
             stage,
             prior,
             structures,
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
             note=NOTE,
         )
     if args.json:
-        print_json(summary | {"output": args.output.resolve(), "seed": args.seed})
+        print_json(results.summary | {"output": args.output.resolve(), "seed": args.seed})
         return
     print_table(table_rows(visit), f"Synthetic patient {args.seed}: visit 1 carried to visit 2 ({model.kind} model)")
     print("".join(f"  ! {warning}\n" for warning in propagation.warnings), end="")

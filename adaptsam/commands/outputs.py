@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adaptsam
-from adaptsam.commands.console import json_text
+from adaptsam.commands.console import json_text, print_table, printable
 from adaptsam.data import StructureSet, Volume, write_structures
+from adaptsam.data.labelmaps import without_overlaps
 from adaptsam.data.provenance import NOTICE
 from adaptsam.errors import InputError
 from adaptsam.evaluate.course import Course
@@ -28,6 +30,25 @@ SUFFIXES = {
     "nifti": ".nii.gz",
 }
 ALIASES = {"seg": "dicom-seg"}
+#: Formats with one label a voxel.
+LABELMAPS = ("nrrd", "nifti")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the terminal shows of one target."""
+
+    title: str
+    rows: Sequence[dict[str, object]]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was written: ``summary`` is that of ``summary.json``, ``told`` what the terminal shows of each target."""
+
+    summary: dict[str, object]
+    told: tuple[Told, ...]
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -64,8 +85,8 @@ def write_results(
     settings: object,
     note: str = "",
     course: Course | None = None,
-) -> dict[str, object]:
-    """Write everything into ``folder``; returns the summary, which ``summary.json`` holds too.
+) -> Results:
+    """Write everything into ``folder``.
 
     Args:
         prior, structures: None where contours were found without a prior.
@@ -75,10 +96,14 @@ def write_results(
         course: collects what changes from visit to visit, where it is to be told.
     """
     targets: list[dict[str, object]] = []
+    told: list[Told] = []
 
     def written() -> Iterator[Visit]:
         for visit in visits:
-            targets.append(_write_visit(folder, len(targets) + 1, visit, formats, model))
+            files = _write_structures(folder, len(told) + 1, visit, formats, model)
+            visit = _with_losses(visit, files)
+            targets.append(_visit_summary(len(told) + 1, visit, files))
+            told.append(Told(visit.title, table_rows(visit), visit.propagation.warnings))
             if course is not None:
                 course.add(visit.title, visit.propagation.structures)
             yield visit
@@ -98,17 +123,39 @@ def write_results(
     if course is not None:
         summary["motion" if course.moving else "course"] = course.summary()
     (folder / "summary.json").write_text(json_text(summary) + "\n", encoding="utf-8")
-    return summary
+    return Results(summary, tuple(told))
 
 
-def _write_visit(
+def _write_structures(
     folder: Path, number: int, visit: Visit, formats: Sequence[str] | None, model: SamModel
-) -> dict[str, object]:
-    """Write one target's structures; returns its part of the summary."""
+) -> dict[str, str]:
+    """Write one target's structures; the files' names by their formats."""
     files = {}
     for name in formats or default_formats(visit.volume):
         files[name] = f"target-{number}{SUFFIXES[name]}"
-        write_structures(folder / files[name], visit.propagation.structures, visit.volume, model=model.sha256)
+        structures = visit.propagation.structures
+        if name in LABELMAPS:
+            structures = without_overlaps(structures)[0]
+        write_structures(folder / files[name], structures, visit.volume, model=model.sha256)
+    return files
+
+
+def _with_losses(visit: Visit, files: Mapping[str, str]) -> Visit:
+    """The visit with a warning where labelmaps could not hold all of it."""
+    labelmaps = [file for name, file in files.items() if name in LABELMAPS]
+    lost = without_overlaps(visit.propagation.structures)[1] if labelmaps else ()
+    if not lost:
+        return visit
+    text = (
+        f"A labelmap holds one structure a voxel: in {' and '.join(labelmaps)}, what {' and '.join(lost)} "
+        f"share{'s' if len(lost) == 1 else ''} with a smaller structure belongs to that one; seg.nrrd holds all."
+    )
+    propagation = replace(visit.propagation, warnings=(*visit.propagation.warnings, text))
+    return replace(visit, propagation=propagation)
+
+
+def _visit_summary(number: int, visit: Visit, files: Mapping[str, str]) -> dict[str, object]:
+    """One target's part of the summary."""
     return {
         "target": number,
         "title": visit.title,
@@ -167,3 +214,13 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
             row["Dice, rigid"] = visit.baseline[report.name].dice
         rows.append(row)
     return rows
+
+
+def tell(told: Sequence[Told], output: Path, course: Course | None = None) -> None:
+    """The tables and warnings of a run on the terminal."""
+    for one in told:
+        print_table(one.rows, one.title)
+        print("".join(f"  ! {printable(warning)}\n" for warning in one.warnings), end="")
+    if course is not None and course.moving:
+        print_table(course.rows(), "Motion, relative to the contoured phase")
+    print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +16,12 @@ from adaptsam.commands.console import (
     kept_store,
     load_model,
     print_json,
-    print_table,
-    printable,
 )
 from adaptsam.commands.settings import add_settings_options, settings_from
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
     from adaptsam.data import ImageSource, StructureSet, Volume
-    from adaptsam.evaluate.course import Course
     from adaptsam.evaluate.report import Visit
     from adaptsam.propagate import Propagation
 
@@ -115,7 +111,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.commands.outputs import parse_formats, planned_files, write_results
+    from adaptsam.commands.outputs import parse_formats, planned_files, tell, write_results
     from adaptsam.commands.sources import check_sources, find_sources, read_each
     from adaptsam.data import read_structures, select_structures, staged_output
     from adaptsam.evaluate.course import Course
@@ -123,7 +119,6 @@ def run(args: argparse.Namespace) -> None:
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
-    told: list[Told] = []
     with ProgressBars(args.quiet) as progress:
         progress("looking", 0, 1)
         sources = find_sources(args)
@@ -134,7 +129,7 @@ def run(args: argparse.Namespace) -> None:
             prior = sources.prior.read()
             structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
             model = load_model(args)
-            results = propagate_each(
+            carried = propagate_each(
                 prior,
                 structures,
                 read_each(sources.targets, progress),
@@ -150,23 +145,14 @@ def run(args: argparse.Namespace) -> None:
             if len(titles) > 1:
                 label = sources.prior.title or "prior"
                 course = Course(structures, label=label, place=sources.place, moving=sources.moving)
-            visits = _visits(results, titles, prior, structures, args.reference or (), told)
-            summary = write_results(
+            visits = _visits(carried, titles, prior, structures, args.reference or ())
+            results = write_results(
                 stage, prior, structures, visits, formats=formats, model=model, settings=settings, course=course
             )
     if args.json:
-        print_json(summary | {"output": args.output.resolve()})
+        print_json(results.summary | {"output": args.output.resolve()})
     else:
-        tell(told, args.output, course)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the terminal shows of one target."""
-
-    title: str
-    rows: Sequence[dict[str, object]]
-    warnings: Sequence[str]
+        tell(results.told, args.output, course)
 
 
 def check_references(references: Sequence[Path] | None, targets: Sequence[ImageSource]) -> None:
@@ -179,33 +165,21 @@ def check_references(references: Sequence[Path] | None, targets: Sequence[ImageS
 
 
 def _visits(
-    results: Iterator[tuple[Volume, Propagation]],
+    carried: Iterator[tuple[Volume, Propagation]],
     titles: Sequence[str],
     prior: Volume,
     structures: StructureSet,
     references: Sequence[Path],
-    told: list[Told],
 ) -> Iterator[Visit]:
-    """Each target as the report wants it; only its figures stay behind, in ``told``."""
-    from adaptsam.commands.outputs import table_rows
+    """Each target as the report wants it."""
     from adaptsam.data import read_structures
     from adaptsam.evaluate.report import Visit, measured
 
-    for volume, propagation in results:
-        number = len(told)
-        visit = Visit(titles[number], volume, propagation)
+    # No enumerate and no zip: they would hold a target while the next one is read.
+    left, drawn = iter(titles), iter(references)
+    for volume, propagation in carried:
+        visit = Visit(next(left), volume, propagation)
         if references:
-            visit = measured(visit, prior, structures, read_structures(references[number], volume))
-        told.append(Told(visit.title, table_rows(visit), propagation.warnings))
+            visit = measured(visit, prior, structures, read_structures(next(drawn), volume))
         yield visit
         del visit, volume, propagation  # or they would be in memory beside the next ones
-
-
-def tell(told: Sequence[Told], output: Path, course: Course | None = None) -> None:
-    """The tables and warnings of a run on the terminal."""
-    for one in told:
-        print_table(one.rows, one.title)
-        print("".join(f"  ! {printable(warning)}\n" for warning in one.warnings), end="")
-    if course is not None and course.moving:
-        print_table(course.rows(), "Motion, relative to the contoured phase")
-    print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")

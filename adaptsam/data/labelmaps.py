@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,23 @@ def write_labelmap(path: Path, structures: StructureSet, geometry: Geometry, *, 
     smallest = labels.astype(np.uint8) if labels.max() < 256 else labels
     upright, grid = set_upright(smallest, geometry, nearest=True)
     write_itk_image(path, upright, grid, overwrite=overwrite)
+
+
+def without_overlaps(structures: StructureSet) -> tuple[StructureSet, tuple[str, ...]]:
+    """The structures as a labelmap can hold them, and the names of those that lost voxels.
+
+    What several hold is left to the smallest of them: of a tumour in a lung, the tumour stays whole.
+    """
+    taken = np.zeros(structures.geometry.shape, bool)
+    parted: dict[int, Structure] = {}
+    sizes = [int(np.count_nonzero(one.mask)) for one in structures.structures]
+    for number in sorted(range(len(sizes)), key=sizes.__getitem__):
+        one = structures.structures[number]
+        parted[number] = replace(one, mask=one.mask & ~taken) if (one.mask & taken).any() else one
+        taken |= one.mask
+    ordered = tuple(parted[number] for number in range(len(sizes)))
+    lost = tuple(a.name for a, b in zip(ordered, structures.structures, strict=True) if a is not b)
+    return replace(structures, structures=ordered), lost
 
 
 def label_values(names: Sequence[str]) -> list[int]:
