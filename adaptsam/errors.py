@@ -17,6 +17,10 @@ class CheckpointError(InputError):
     """A model file is missing, damaged, unsafe or of an unknown kind."""
 
 
+class NotInstalledError(InputError):
+    """A library is needed that a plain installation lacks; the message names the extra that brings it."""
+
+
 class OutputError(AdaptSAMError):
     """A result cannot be written; nothing was left half-written."""
 

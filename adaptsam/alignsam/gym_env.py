@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adaptsam.alignsam.environment import Case, Environment, Scorer
 from adaptsam.alignsam.settings import EnvironmentSettings
-from adaptsam.errors import InputError
+from adaptsam.errors import InputError, NotInstalledError
 from adaptsam.sam import SamModel
 
 try:
@@ -20,7 +20,7 @@ try:
     from gymnasium.vector import AutoresetMode
     from gymnasium.vector.utils import batch_space
 except ModuleNotFoundError as error:
-    raise InputError("This interface needs Gymnasium; install it with: pip install 'adaptsam[align]'.") from error
+    raise NotInstalledError("This interface needs Gymnasium; run: pip install 'adaptsam[align]'.") from error
 
 
 class AlignEnv(gymnasium.Env[NDArray[np.float32], np.int64]):

@@ -16,7 +16,7 @@ from torch.distributions import Categorical
 
 from adaptsam.alignsam.agent import Actor, Critic
 from adaptsam.alignsam.settings import TrainingSettings
-from adaptsam.errors import InputError, TrainingError
+from adaptsam.errors import NotInstalledError, TrainingError
 
 try:
     from tensordict import TensorDict
@@ -24,7 +24,7 @@ try:
     from torchrl.objectives import ClipPPOLoss
     from torchrl.objectives.value.functional import generalized_advantage_estimate
 except ModuleNotFoundError as error:
-    raise InputError("Training an agent needs torchrl; install it with: pip install 'adaptsam[align]'.") from error
+    raise NotInstalledError("Training an agent needs torchrl; run: pip install 'adaptsam[align]'.") from error
 
 
 @dataclass(frozen=True, eq=False)

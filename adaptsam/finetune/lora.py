@@ -11,7 +11,7 @@ import torch
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
-from adaptsam.errors import InputError
+from adaptsam.errors import InputError, NotInstalledError
 
 _ENDS = ("image_encoder.patch_embed.", "image_encoder.neck.")
 _DECODER = ("prompt_encoder.", "mask_decoder.")
@@ -73,8 +73,12 @@ def add_lora(
 
     Raises:
         InputError: the rank is not positive, unknown parts, or the model has adapters already.
+        NotInstalledError: peft is missing.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise NotInstalledError("LoRA needs peft; run: pip install 'adaptsam[train]'.") from error
 
     if rank < 1:
         raise InputError(f"The rank of LoRA must be at least 1, not {rank}.")
@@ -102,6 +106,8 @@ def has_lora(sam: Sam) -> bool:
 
 def merge_lora(sam: Sam) -> None:
     """Add the adapters to the weights they adapt and take them away, in place: a plain SAM again, outputs unchanged."""
+    if not has_lora(sam):
+        return
     from peft.tuners.lora import Linear as LoraLinear
 
     for block in sam.image_encoder.blocks:

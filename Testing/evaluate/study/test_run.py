@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from tiny_sam import tiny_model
 
+from adaptsam import alignsam
 from adaptsam.errors import Cancelled, InputError, OutputError
 from adaptsam.evaluate.methods import make_methods
 from adaptsam.evaluate.methods.panet import PaNet
@@ -175,7 +177,6 @@ def test_methods_that_learn_do_so_once_from_the_training_images_and_keep_what_th
 
 def test_alignsam_learns_and_is_used_and_its_ablations_too(make_study, tiny, tmp_path):
     pytest.importorskip("torchrl")
-    from adaptsam import alignsam
     from adaptsam.evaluate.methods import Extras
 
     settings = alignsam.Settings()
@@ -192,7 +193,6 @@ def test_alignsam_learns_and_is_used_and_its_ablations_too(make_study, tiny, tmp
 def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(make_study, tiny, tmp_path):
     pytest.importorskip("torchrl")
     pytest.importorskip("open_clip")
-    from adaptsam import alignsam
     from adaptsam.alignsam.clip.sources import BUNDLED_NAME
     from adaptsam.evaluate.methods import Extras
 
@@ -202,3 +202,50 @@ def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(mak
     setting = Setting(("alignsam-explicit-branch",), Extras(alignsam=settings), text="heart", clip=BUNDLED_NAME)
     run_study(make_study(1), tiny, setting, results)
     assert results.read("case-0")["methods"]["alignsam-explicit-branch"]["items"]
+
+
+def test_a_method_that_lacks_a_library_leaves_its_row_empty_and_is_asked_again_when_it_is_there(
+    make_study, tiny, tmp_path, monkeypatch
+):
+    from adaptsam.evaluate.methods import Extras
+
+    pytest.importorskip("peft")
+    names, extras = ("panet", "samed", "alignsam"), Extras(epochs=1)
+    results = Results(tmp_path, identity_of("drawn", {}, tiny))
+    study, setting = make_study(1), Setting(names, extras)
+    with monkeypatch.context() as patch:
+        for module in ("adaptsam.alignsam.training", "adaptsam.alignsam.ppo"):
+            patch.delitem(sys.modules, module, raising=False)
+        for name in ("train", "TrainingImage"):
+            patch.delattr(alignsam, name, raising=False)
+        for module in ("peft", "torchrl", "tensordict"):
+            patch.setitem(sys.modules, module, None)
+        run_study(study, tiny, setting, results)
+    rows = results.read("case-0")["methods"]
+    assert rows["panet"]["items"]
+    assert "adaptsam[train]" in rows["samed"]["not_installed"]
+    assert "adaptsam[align]" in rows["alignsam"]["not_installed"]
+    written = write_evaluation(study, results, titles(names), tiny)
+    assert "pip install" in written.tables["results"].note
+    asked = []
+
+    def watched(model, setting, jobs):
+        asked.extend((setting.methods, names) for _, names in jobs)
+        return run_here(model, setting, jobs)
+
+    run_study(study, tiny, replace(setting, methods=("panet", "samed")), results, backend=watched)
+    assert asked == [(("samed",), ["samed"])]
+    assert results.read("case-0")["methods"]["samed"]["items"]
+
+
+def test_what_a_case_gave_outlives_a_run_that_cannot_read_it(make_study, tiny, tmp_path):
+    results, _ = evaluated(make_study(1), tiny, tmp_path, ["panet"])
+    before = results.read("case-0")["methods"]["panet"]
+    broken = make_study(1, broken=1)
+    unreadable = replace(broken, cases=(replace(broken.cases[1], name="case-0"),))
+    results, _ = evaluated(unreadable, tiny, tmp_path, METHODS)
+    found = write_evaluation(unreadable, results, titles(), tiny).found
+    assert results.read("case-0")["methods"]["panet"] == before
+    assert found.failed["p2sam"] == {"case-0": "frame-3.png is damaged; copy it again."}
+    results, _ = evaluated(make_study(1), tiny, tmp_path, METHODS)
+    assert results.read("case-0")["methods"]["p2sam"]["items"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from adaptsam.errors import InputError
+from adaptsam.errors import NotInstalledError
 
 
 def open_clip() -> ModuleType:
     """The library.
 
     Raises:
-        InputError: it is not installed.
+        NotInstalledError: it is not installed.
     """
     return _library("open_clip")
 
@@ -21,7 +21,7 @@ def transformers() -> ModuleType:
     """Hugging Face's library, for text towers and tokenizers such as BiomedCLIP's.
 
     Raises:
-        InputError: it is not installed.
+        NotInstalledError: it is not installed.
     """
     return _library("transformers")
 
@@ -30,6 +30,6 @@ def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(
+        raise NotInstalledError(
             f"Text prompts need {name}, which is not installed here; run: pip install 'adaptsam[text]'."
         ) from error

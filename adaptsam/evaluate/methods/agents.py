@@ -40,13 +40,10 @@ class AlignSam(PictureMethod):
         if path is not None and path.exists():
             self._agent = load_agent(path, bench.model).agent
             return
-        try:
-            from adaptsam.alignsam import TrainingImage, train  # MONAI: seconds
+        from adaptsam.alignsam import TrainingImage, train  # MONAI: seconds
 
-            images = [TrainingImage(*sample.read()) for sample in bench.training]
-            agent = train(bench.store, images, self.alignsam, attention=attention).agent
-        except ImportError:
-            raise NotApplicable(f'{self.title} needs the extra "align": pip install "adaptsam[align]".') from None
+        images = [TrainingImage(*sample.read()) for sample in bench.training]
+        agent = train(bench.store, images, self.alignsam, attention=attention).agent
         if path is not None:
             explicit = self.alignsam.branch == "explicit"
             target, text = Target(bench.text or "target"), bench.text if explicit else ""

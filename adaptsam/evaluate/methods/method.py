@@ -188,7 +188,8 @@ class Method(ABC):
 
         Raises:
             NotApplicable: the protocol has nothing to learn from.
-            AdaptSAMError: something is missing; the sentence says what.
+            NotInstalledError: a library is missing; the row stays empty until a run finds it.
+            AdaptSAMError: something else is missing; the sentence says what.
         """
 
     def pictures(self, bench: Workbench, pairs: Sequence[Pair]) -> list[np.ndarray]:

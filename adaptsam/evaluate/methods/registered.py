@@ -8,9 +8,9 @@ import numpy as np
 
 from adaptsam.data import Volume
 from adaptsam.data.distance import signed_distance
-from adaptsam.errors import InputError
+from adaptsam.errors import InputError, NotInstalledError
 from adaptsam.evaluate.baselines import copy_contours, deform_mask, move_mask
-from adaptsam.evaluate.methods.method import Found, Method, NotApplicable, VolumePair, Workbench, found_structures
+from adaptsam.evaluate.methods.method import Found, Method, VolumePair, Workbench, found_structures
 
 
 class Copied(Method):
@@ -54,7 +54,7 @@ class Elastix(Method):
         try:
             import itk  # noqa: F401
         except ImportError:
-            raise NotApplicable('Elastix needs the extra "elastix": pip install "adaptsam[elastix]".') from None
+            raise NotInstalledError('Elastix needs the extra "elastix": pip install "adaptsam[elastix]".') from None
 
     def volume(self, bench: Workbench, pair: VolumePair) -> dict[str, Found]:
         return found_structures(pair, register_with_elastix(pair))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from adaptsam.errors import CheckpointError
+from adaptsam.errors import CheckpointError, NotInstalledError
 from adaptsam.evaluate.methods.method import NotApplicable, Pair, Workbench
 from adaptsam.evaluate.methods.slices import PictureMethod
 
@@ -66,12 +66,12 @@ def load_seggpt(folder: Path, device: torch.device) -> tuple[Any, Any]:
 
     Raises:
         CheckpointError: the folder is missing, or holds something else.
-        NotApplicable: transformers is not installed.
+        NotInstalledError: transformers is not installed.
     """
     try:
         from transformers import SegGptForImageSegmentation, SegGptImageProcessor
     except ImportError:
-        raise NotApplicable('SegGPT needs the extra "text": pip install "adaptsam[text]".') from None
+        raise NotInstalledError('SegGPT needs the extra "text": pip install "adaptsam[text]".') from None
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder.name} holds no config.json; give the folder of BAAI/seggpt-vit-large.")
     try:

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from adaptsam.errors import CheckpointError, InputError
+from adaptsam.errors import CheckpointError, InputError, NotInstalledError
 from adaptsam.evaluate.study.run import Backend, Job
-from adaptsam.evaluate.study.worker import CaseResult, ModelSource, Setting, Worker
+from adaptsam.evaluate.study.worker import CaseResult, ModelSource, Setting, Worker, lost_case
 from adaptsam.sam import SamModel
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class _Pool:
                 if attempt < TRIES:
                     waiting.append((job, attempt + 1))
                 else:
-                    yield _failed(job, f"Its worker was lost {TRIES} times.")
+                    yield lost_case(*job, f"Its worker was lost {TRIES} times.")
         finally:
             for worker in [*idle, *(one for one, _, _ in self._busy.values())]:
                 with suppress(Exception):
@@ -126,7 +126,7 @@ class _Pool:
             return None
         except self._ray.exceptions.RayError as error:
             _log.exception("The case %s failed on its worker.", job[0].name)
-            return _failed(job, f"It failed on its worker ({type(error).__name__}).")
+            return lost_case(*job, f"It failed on its worker ({type(error).__name__}).")
         return result
 
     def _check(self, worker: Any) -> None:
@@ -138,14 +138,10 @@ class _Pool:
             raise InputError(f"The workers cannot start: {reason}") from None
 
 
-def _failed(job: Job, why: str) -> CaseResult:
-    return CaseResult({"case": job[0].name, "problems": [], "methods": {}, "error": why}, {})
-
-
 def _ray() -> Any:
     try:
         import ray
         import ray.exceptions
     except ImportError:
-        raise InputError('Several workers need the extra "ray": pip install "adaptsam[ray]".') from None
+        raise NotInstalledError('Several workers need the extra "ray": pip install "adaptsam[ray]".') from None
     return ray

@@ -57,16 +57,25 @@ class Results:
         return self.folder / "models"
 
     def missing(self, case: str, methods: Mapping[str, str]) -> list[str]:
-        """The methods (name → fingerprint of the settings) that a case still lacks."""
+        """The methods (name → fingerprint of the settings) that a case still lacks.
+
+        So is one that failed, or that a library was missing for: there may be more memory now, or the library.
+        """
         known = (self.read(case) or {}).get("methods", {})
-        return [name for name, settings in methods.items() if known.get(name, {}).get("settings") != settings]
+        return [name for name, settings in methods.items() if _lacks(known.get(name, {}), settings)]
 
     def add(self, result: CaseResult) -> None:
-        """Keep a result beside what is known of its case, and its pictures if they are among the worst."""
+        """Keep a result beside what is known of its case, and its pictures if they are among the worst.
+
+        What is known stays where the case cannot be read any more; it is a failure of the new methods then.
+        """
         record = dict(result.record)
-        before = self.read(record["case"])
-        if before and "error" not in before and "error" not in record:
-            record["methods"] = {**before["methods"], **record["methods"]}
+        before = self.read(record["case"]) or {}
+        known = {} if "error" in before else before.get("methods", {})
+        if any(row.get("items") for row in known.values()):
+            record.pop("error", None)
+        if "error" not in record:
+            record["methods"] = {**known, **record["methods"]}
         _write(self._path(record["case"]), record)
         for method, (score, label, picture) in result.pictures.items():
             self._keep(method, record["case"], score, label, picture)
@@ -118,6 +127,10 @@ def file_name(case: str) -> str:
     """A file's name for a case, unlike that of any other."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", case)[:80]
     return plain if plain == case else f"{plain}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
+
+
+def _lacks(row: Mapping[str, Any], settings: str) -> bool:
+    return row.get("settings") != settings or "failed" in row or "not_installed" in row
 
 
 def _check_same(known: Mapping[str, Any], identity: Mapping[str, Any], folder: Path) -> None:

@@ -62,7 +62,9 @@ def run_study(
     known = len(lacking) - len(jobs)
     progress("cases", known, len(lacking))
     done = 0
-    for result in backend(model, whole, jobs) if jobs else ():
+    needed = {name for _, names in jobs for name in names}
+    asked = replace(whole, methods=tuple(name for name in wanted if name in needed))
+    for result in backend(model, asked, jobs) if jobs else ():
         results.add(result)
         done += 1
         progress("cases", known + done, len(lacking))

@@ -104,8 +104,9 @@ class Collected:
             if row is None:
                 continue
             self.seconds[method] += float(row.get("seconds", 0.0))
-            if "not_applicable" in row:
-                self.not_applicable[method] = row["not_applicable"]
+            for why in ("not_applicable", "not_installed"):
+                if why in row:
+                    self.not_applicable[method] = row[why]
             if "failed" in row:
                 self.failed[method][case] = row["failed"]
                 continue

@@ -16,7 +16,7 @@ import numpy as np
 
 from adaptsam.agents.text_maps import attention_of, clip_record
 from adaptsam.alignsam import Shown
-from adaptsam.errors import AdaptSAMError, Cancelled
+from adaptsam.errors import AdaptSAMError, Cancelled, NotInstalledError
 from adaptsam.evaluate.methods import Domain, Extras, Found, Method, NotApplicable, Workbench, fingerprint, make_methods
 from adaptsam.evaluate.metrics import compare, slice_dice
 from adaptsam.evaluate.metrics import dice as dice_of
@@ -65,7 +65,7 @@ class CaseResult:
 
     Attributes:
         record: JSON, as it is kept: "case", "error" for a case that cannot be read, "problems", and by method "items"
-            and "seconds", or why there are none ("not_applicable", "failed").
+            and "seconds", or why there are none ("not_applicable", "not_installed", "failed").
         pictures: by method, how good the worst item is, what it is called, and the picture of it as JPEG.
     """
 
@@ -85,29 +85,30 @@ class Worker:
         self.model, self._setting = model, setting
         self._attention, self._clip_name = _attention(setting, model)
         self.methods: dict[str, Method] = {one.name: one for one in make_methods(setting.methods, setting.extras)}
-        self.unable: dict[str, str] = {}
+        self.unable: dict[str, NotApplicable | NotInstalledError] = {}
         with tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
             bench = self._bench(folder)
             for method in self.methods.values():
                 try:
                     method.prepare(bench)
-                except NotApplicable as reason:
-                    self.unable[method.name] = str(reason)
+                except (NotApplicable, NotInstalledError) as reason:
+                    self.unable[method.name] = reason
 
     def run(self, case: StudyCase, names: Sequence[str]) -> CaseResult:
         """Evaluate some of the methods on a case; nothing but a cancellation is raised."""
         record: Record = {"case": case.name, "problems": list(case.problems), "methods": {}}
         try:
-            tasks = case.tasks()
+            # What no method can be asked need not be read.
+            tasks = case.tasks() if set(names) - set(self.unable) else ()
             with tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True) as folder:
                 return self._run(record, tasks, names, folder)
         except Cancelled:
             raise
         except AdaptSAMError as error:
-            return CaseResult({**record, "methods": {}, "error": str(error)}, {})
+            return lost_case(case, names, str(error))
         except Exception as error:
             _log.exception("The case %s failed.", case.name)
-            return CaseResult({**record, "methods": {}, "error": f"It failed ({type(error).__name__})."}, {})
+            return lost_case(case, names, f"It failed ({type(error).__name__}).")
 
     def _run(self, record: Record, tasks: Any, names: Sequence[str], folder: str) -> CaseResult:
         bench = self._bench(folder)
@@ -146,11 +147,11 @@ class Worker:
 class _Row:
     """One method on one case."""
 
-    def __init__(self, method: Method, unable: str | None) -> None:
+    def __init__(self, method: Method, unable: AdaptSAMError | None) -> None:
         self.method = method
         self.record: Record = {"settings": fingerprint(method), "items": [], "seconds": 0.0}
         if unable is not None:
-            self.record["not_applicable"] = unable
+            self._leave_empty(unable)
         self.worst: tuple[float, str, Callable[[], bytes]] | None = None
 
     def pictures(self, bench: Workbench, tasks: Sequence[PictureTask]) -> None:
@@ -168,15 +169,15 @@ class _Row:
                 self._add(item, score, partial(draw_volume, task, name, one.mask))
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
-        if "not_applicable" in self.record or "failed" in self.record:
+        if any(why in self.record for why in ("not_applicable", "not_installed", "failed")):
             return None
         started = time.perf_counter()
         try:
             return ask()
         except Cancelled:
             raise
-        except NotApplicable as reason:
-            self.record["not_applicable"] = str(reason)
+        except (NotApplicable, NotInstalledError) as reason:
+            self._leave_empty(reason)
         except AdaptSAMError as error:
             self.record["failed"] = str(error)
         except Exception as error:
@@ -186,11 +187,20 @@ class _Row:
             self.record["seconds"] = round(self.record["seconds"] + time.perf_counter() - started, 3)
         return None
 
+    def _leave_empty(self, reason: AdaptSAMError) -> None:
+        self.record["not_installed" if isinstance(reason, NotInstalledError) else "not_applicable"] = str(reason)
+
     def _add(self, item: Record, score: float, draw: Callable[[], bytes]) -> None:
         self.record["items"].append(item)
         if self.worst is None or score < self.worst[0]:
             label = " ".join(str(item[key]) for key in ("name", "structure") if key in item)
             self.worst = (float(score), label, draw)
+
+
+def lost_case(case: StudyCase, names: Sequence[str], why: str) -> CaseResult:
+    """What is kept where a case came to nothing, so that each of these methods is asked again."""
+    rows = {name: {"settings": "", "items": [], "seconds": 0.0, "failed": why} for name in names}
+    return CaseResult({"case": case.name, "problems": list(case.problems), "methods": rows, "error": why}, {})
 
 
 def picture_item(task: PictureTask, counts: Counts) -> Record:
