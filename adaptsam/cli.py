@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -70,10 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
 
     def work() -> None:
-        args = build_parser().parse_args(argv)
+        args = build_parser().parse_args(_with_negatives(sys.argv[1:] if argv is None else argv))
         args.run(args)
 
     return guarded(work)
+
+
+def _with_negatives(argv: Sequence[str]) -> list[str]:
+    """The arguments as argparse understands them: ``--window -160,240`` becomes one, as -160,240 is no option."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and re.fullmatch(r"--[a-z][a-z-]*", joined[-1]) and re.fullmatch(r"-[\d.]+(,-?[\d.]+)+", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def guarded(work: Callable[[], object]) -> int:

@@ -187,7 +187,8 @@ class Propagator:
 
     Raises:
         GeometryError: the structures lie on another grid than the prior.
-        InputError: an unknown or empty structure, an image without content.
+        InputError: an unknown or empty structure, or one that the given target slices leave out, an image without
+            content.
     """
 
     def __init__(
@@ -209,6 +210,8 @@ class Propagator:
         self._encoded = store.encoded
         self._steps = Repeating(progress)
         options = settings or PropagationSettings()
+        for name in self.structures.names:
+            options.slices_for(name)  # raises before the work
         self.method = P2SamSlices(store, options.p2sam, self._steps.again)
         self._visit = PriorVisit(self.method, prior, self.structures, options, self._steps)
         self.method.keep()

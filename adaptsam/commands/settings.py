@@ -27,7 +27,9 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-location-prior", action="store_true", help="look everywhere, not near the carried contour")
     group.add_argument("--view", metavar="VIEW", help="what the model is shown: auto (default), full, body, magnified")
     group.add_argument(
-        "--window", metavar="NAME", help="auto (default), anatomy, lung, 'soft tissue', …, or LOW,HIGH in HU"
+        "--window",
+        metavar="NAME",
+        help="auto (default), anatomy, lung, 'soft tissue', …, or LOW,HIGH, as -160,240 in HU",
     )
     add_method_options(group)
 

@@ -17,6 +17,7 @@ from scipy import ndimage
 from adaptsam.data.displacement import DisplacementField
 from adaptsam.data.intensities import is_ct
 from adaptsam.data.volume import Geometry, Volume
+from adaptsam.errors import InputError
 from adaptsam.volumes.body import CoarseVolume
 from adaptsam.volumes.registration import Rigid, as_image, prepared, run_watched
 
@@ -40,6 +41,20 @@ class DeformableSettings:
     update_smoothing: float = 1.0
     largest_step: float = 2.0
     margin_mm: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not self.pitch_mm > 0:
+            raise InputError(f"The pitch of a registration must be above 0 mm, but is {self.pitch_mm!r}.")
+        pairs = (self.shrink, self.iterations)
+        if not all(isinstance(one, tuple | list) for one in pairs) or len(self.shrink) != len(self.iterations):
+            raise InputError(
+                f"Deformable registration needs as many iterations as resolutions, not {self.iterations!r} for the "
+                f"shrink factors {self.shrink!r}."
+            )
+        if not self.shrink or any(type(number) is not int or number < 1 for one in pairs for number in one):
+            raise InputError(
+                f"Shrink factors and iterations are whole numbers from 1, not {self.shrink!r} and {self.iterations!r}."
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from scipy import fft, ndimage
 
 from adaptsam.data.intensities import intensity_range, is_cone_beam, is_ct
 from adaptsam.data.volume import Geometry, Volume
+from adaptsam.errors import InputError
 from adaptsam.volumes.body import CoarseVolume, coarsen
 
 
@@ -41,6 +42,13 @@ class RegistrationSettings:
     sampling: float = 0.2
     bins: int = 32
     largest_rotation_deg: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not (self.pitch_mm > 0 and self.search_pitch_mm > 0):
+            raise InputError(
+                "The pitches of a registration must be above 0 mm, but are "
+                f"{self.pitch_mm!r} and {self.search_pitch_mm!r}."
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from operator import index
 
 from adaptsam.errors import InputError
 from adaptsam.volumes.deformable import DeformableSettings
 from adaptsam.volumes.registration import RegistrationSettings
-from adaptsam.volumes.windows import WindowChoice
+from adaptsam.volumes.windows import WindowChoice, check_window
 
 CHOICES = {
     "pairing": ("registered", "position", "middle"),
@@ -19,6 +20,11 @@ CHOICES = {
     "fusion": ("calibrated", "off"),
     "register": ("deformable", "rigid", "off"),
 }
+
+NOT_NEGATIVE = (
+    *("margin_mm", "deformable_margin_mm", "margin_growth", "extend_mm", "blunt_margin_mm"),
+    *("softness", "magnified_minimum_mm"),
+)
 
 
 @dataclass(frozen=True)
@@ -202,22 +208,40 @@ class VolumeSettings:
                 raise InputError(f"{name} can be {', '.join(map(repr, known))}, not {value!r}.{hint}")
         if self.pairing == "middle" and self.target_slices is None:
             raise InputError('Pairing "middle" needs target_slices: it does not find the slices that hold a structure.')
-        for name in (
-            "margin_mm",
-            "deformable_margin_mm",
-            "extend_mm",
-            "blunt_margin_mm",
-            "softness",
-            "magnified_minimum_mm",
-        ):
+        for name in NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, but is {getattr(self, name)!r}.")
+        for name in ("magnified_extent", "body_margin"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, but is {getattr(self, name)!r}.")
         for name in ("batch_slices", "prior_slices"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, but is {getattr(self, name)}.")
+        check_window(self.window)
+        _check_slices(self.target_slices)
 
     def slices_for(self, structure: str) -> Sequence[int] | None:
-        """The target slices given for one structure, or None if they are to be found."""
-        if isinstance(self.target_slices, Mapping):
-            return self.target_slices.get(structure, ())
-        return self.target_slices
+        """The target slices given for one structure, or None if they are to be found.
+
+        Raises:
+            InputError: they are given for other structures only.
+        """
+        given = self.target_slices
+        if not isinstance(given, Mapping):
+            return given
+        if structure not in given:
+            raise InputError(f"target_slices has none for {structure!r}, only for {', '.join(map(repr, given))}.")
+        return given[structure]
+
+
+def _check_slices(given: Sequence[int] | Mapping[str, Sequence[int]] | None) -> None:
+    if given is None:
+        return
+    try:
+        for one in given.values() if isinstance(given, Mapping) else [given]:
+            for k in one:
+                index(k)
+    except TypeError:
+        raise InputError(
+            f"target_slices are numbers of slices, as [4, 5], or such a list for each structure, and not {given!r}."
+        ) from None

@@ -95,8 +95,22 @@ def _on_own_scale(window: Window, volume: Volume) -> Window:
     return Window(air + scale * (window.low - AIR_HU), air + scale * (window.high - AIR_HU))
 
 
+def check_window(choice: WindowChoice) -> None:
+    """Raise InputError for a choice that no volume can be shown with."""
+    if isinstance(choice, Mapping):
+        for one in choice.values():
+            check_window(one)
+    elif isinstance(choice, str):
+        _named(choice, "")
+    else:
+        _given(choice)
+
+
 def _given(limits: tuple[float, float]) -> Window:
-    low, high = float(limits[0]), float(limits[1])
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        raise InputError(f"An intensity window is a name or two numbers, as -160,240, and not {limits!r}.") from None
     if not low < high:
         raise InputError(f"An intensity window needs a lower limit below its upper one, not {low:g} to {high:g}.")
     return Window(low, high)
