@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from adaptsam.data.frames import read_picture
 from adaptsam.data.mask_pictures import mask_picture, read_mask_picture, read_masks_like
 from adaptsam.errors import InputError
 
@@ -25,6 +26,18 @@ def test_a_mask_of_one_value_is_one_structure(tmp_path: Path, mode: str, inside:
     masks = read_mask_picture(tmp_path / "mask.png")
     assert list(masks) == ["structure"]
     assert np.array_equal(masks["structure"], disc(30, 30))
+
+
+@pytest.mark.parametrize("turned", [3, 6])
+def test_a_mask_is_turned_as_its_frame_is(tmp_path: Path, turned: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    drawn = np.where(disc(20, 40), 255, 0).astype(np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "mask.png", exif=exif)
+    Image.fromarray(drawn).convert("RGB").save(tmp_path / "frame.png", exif=exif)
+    mask = read_mask_picture(tmp_path / "mask.png")["structure"]
+    assert np.array_equal(mask, read_picture(tmp_path / "frame.png")[..., 0] > 127)
+    assert not np.array_equal(mask, disc(20, 40))
 
 
 def test_label_values_and_palette_indices_are_structures(tmp_path: Path) -> None:

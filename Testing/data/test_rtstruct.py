@@ -69,6 +69,44 @@ def test_a_contour_that_is_there_twice_does_not_undo_itself(
     assert read_structures(make_rtstruct({"GTV": [contour, contour]}), image).structures[0].mask.sum() == 81
 
 
+def test_a_copy_of_a_contour_that_begins_elsewhere_or_goes_round_the_other_way_is_a_copy(
+    make_series: MakeFile, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    image = read_volume(make_series())
+    contour = np.asarray(rectangle(image.geometry, 2, (0.5, 0.5), (9.5, 9.5)))
+    for copy in (contour[::-1], np.roll(contour, 1, axis=0), np.concatenate([contour, contour[:1]])):
+        path = make_rtstruct({"GTV": [contour, copy]})
+        assert read_structures(path, image).structures[0].mask.sum() == 81
+
+
+def test_contours_half_way_between_slices_fall_on_every_slice(
+    make_series: MakeFile, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    image = read_volume(make_series())
+    planes = (0.5, 1.5001, 2.4999, 3.5)
+    path = make_rtstruct({"GTV": [rectangle(image.geometry, k, (1, 1), (5, 5)) for k in planes]})
+    assert read_structures(path, image).structures[0].mask.any(axis=(1, 2)).tolist() == [0, 1, 1, 1, 1, 0]
+
+
+def test_structures_that_nobody_asked_for_may_lie_beside_the_slices(
+    make_series: MakeFile, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    image = read_volume(make_series())
+    contours = {
+        "GTV": [rectangle(image.geometry, 2, (1, 1), (5, 5))],
+        "couch": [rectangle(image.geometry, 40, (1, 1), (5, 5))],
+        "unused": [],
+    }
+    path = make_rtstruct(contours)
+    with pytest.raises(GeometryError, match=r"'couch' has contours .* or other structures"):
+        read_structures(path, image)
+    assert read_structures(path, image, ["gtv"]).names == ("GTV",)
+    with pytest.raises(InputError, match=r"did you mean 'GTV'\? There are: GTV, couch, unused"):
+        read_structures(path, image, ["GTV-1"])
+    with pytest.raises(InputError, match="holds no closed contour of 'unused'; choose another structure"):
+        read_structures(path, image, ["unused"])
+
+
 def test_a_contour_between_slices_counts_for_the_nearest(
     make_series: MakeFile, make_rtstruct: MakeFile, rectangle: Rectangle
 ) -> None:

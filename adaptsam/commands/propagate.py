@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         planned = planned_files(len(sources.targets), formats or ())
         with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
             prior = sources.prior.read()
-            structures = select_structures(read_structures(args.prior_mask, prior), args.structure)
+            structures = select_structures(read_structures(args.prior_mask, prior, args.structure))
             model = load_model(args)
             carried = propagate_each(
                 prior,

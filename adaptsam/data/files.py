@@ -16,7 +16,8 @@ from adaptsam.data.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictur
 from adaptsam.data.grids import set_upright
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.data.labelmaps import read_labelmap, write_labelmap
-from adaptsam.data.rtstruct import read_rtstruct, rtstruct_series
+from adaptsam.data.names import find_name, select_structures
+from adaptsam.data.rtstruct import read_rtstruct, roi_names, rtstruct_series
 from adaptsam.data.rtstruct_write import write_rtstruct
 from adaptsam.data.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
 from adaptsam.data.video import VIDEO_SUFFIXES, VideoFile
@@ -120,28 +121,37 @@ def read_frames(path: str | Path, progress: Progress = silent) -> Frames:
     return VideoFile(path, progress)
 
 
-def read_structures(path: str | Path, reference: Volume) -> StructureSet:
+def read_structures(path: str | Path, reference: Volume, names: Sequence[str] | None = None) -> StructureSet:
     """Structures on the grid of the image that they were drawn on.
 
     Args:
         path: an RTSTRUCT or DICOM SEG, a folder with exactly one, a ``.seg.nrrd``, or a labelmap in NRRD, NIfTI or
             MetaImage.
         reference: the image.
+        names: only these, as :func:`select_structures` finds them. The others of an RTSTRUCT may lie anywhere then.
 
     Returns:
         A set on the grid of ``reference``, to the last bit. Structures of a labelmap are called ``label-1``, …
 
     Raises:
-        InputError: the path cannot be used.
+        InputError: the path cannot be used, or one of ``names`` is not there or empty.
         GeometryError: the structures do not lie on the image.
     """
+    whole = _read_structures(path, reference, names)
+    return whole if names is None else select_structures(whole, names)
+
+
+def _read_structures(path: str | Path, reference: Volume, names: Sequence[str] | None) -> StructureSet:
+    """What a file holds, of an RTSTRUCT what is asked for alone."""
     path = Path(path).absolute()
     _check_exists(path)
     if path.is_dir():
         path = _only_structures(path)
     if is_dicom(path) or path.suffix.lower() == ".dcm":
         is_seg = read_dicom(path, tags=["Modality"]).get("Modality") == "SEG"
-        return read_dicom_seg(path, reference) if is_seg else read_rtstruct(path, reference)
+        if is_seg:
+            return read_dicom_seg(path, reference)
+        return read_rtstruct(path, reference, None if names is None else _roi_numbers(path, names))
     if not path.name.lower().endswith(SUFFIXES):
         raise InputError(
             f"{path.name} is of no known kind; give RTSTRUCT, DICOM SEG, .seg.nrrd or one of {', '.join(SUFFIXES)}."
@@ -149,6 +159,12 @@ def read_structures(path: str | Path, reference: Volume) -> StructureSet:
     if path.name.lower().endswith((".nrrd", ".nhdr")) and has_segments(path):
         return read_seg_nrrd(path, reference)
     return read_labelmap(path, reference)
+
+
+def _roi_numbers(path: Path, names: Sequence[str]) -> set[int]:
+    available = roi_names(path)
+    numbers, known = list(available), list(available.values())
+    return {numbers[find_name(name, known)] for name in names}
 
 
 def drawn_on(path: str | Path) -> list[str]:

@@ -144,17 +144,11 @@ def read_picture(path: str | Path) -> np.ndarray:
     with opened_picture(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path.name} has more than 8 bits per pixel; save it with 8 bits (0 to 255).")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                upright = ImageOps.exif_transpose(image)
-        except Exception:  # damaged EXIF data; the pixels are whole
-            upright = image
-        return np.array((upright if upright is not None else image).convert("RGB"))
+        return np.array(image.convert("RGB"))
 
 
 def opened_picture(path: Path) -> Image.Image:
-    """A picture with its pixels, as Pillow reads it; to be closed.
+    """A picture with its pixels, as Pillow reads it, turned as its EXIF data says; to be closed.
 
     Raises:
         InputError: it is not there, damaged, of an unknown kind or too large.
@@ -170,6 +164,7 @@ def opened_picture(path: Path) -> Image.Image:
                     "smaller."
                 )
             image.load()
+            _set_upright(image)
             return image
     except FileNotFoundError:
         raise InputError(f"{path.name} does not exist; check the path.") from None
@@ -177,6 +172,14 @@ def opened_picture(path: Path) -> Image.Image:
         raise
     except Exception:  # Pillow's readers raise whatever the broken bytes lead them to
         raise InputError(f"{path.name} cannot be read as a picture: it is damaged; copy it again.") from None
+
+
+def _set_upright(image: Image.Image) -> None:
+    """Turn a picture, in place, as its EXIF data says."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # damaged EXIF data; the pixels are whole
+        return
 
 
 def check_frame(frame: np.ndarray, size: tuple[int, int] | None, number: int) -> np.ndarray:

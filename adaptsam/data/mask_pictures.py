@@ -79,7 +79,7 @@ def _values_above_0(values: np.ndarray) -> list[int]:
 
 
 def read_gray(path: Path) -> np.ndarray:
-    """A picture's gray values or palette indices, uint8 (H, W).
+    """A picture's gray values or palette indices, uint8 (H, W), turned as a frame with its EXIF data would be.
 
     Raises:
         InputError: it cannot be read, is in colour, or has more than 8 bits.

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 _FILLED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 # In slices: contours of two planes closer than this belong together, and a contour may tilt by as much.
 _ONE_PLANE = 0.1
+# In slices: files round, and contours half-way between slices must not fall on every second one.
+_ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def roi_names(path: Path) -> dict[int, str]:
 def read_rtstruct(path: Path, reference: Volume, numbers: Collection[int] | None = None) -> StructureSet:
     """The ROIs of an RTSTRUCT on the grid of the image that they were drawn on; of ``numbers`` alone where given.
 
-    ``Structure.contoured`` holds the slices with contours. A contour between two slices counts for the nearest; where
-    the contours lie denser than the slices, each slice takes the plane nearest to it. Points and open contours enclose
-    nothing and are left out.
+    ``Structure.contoured`` holds the slices with contours. A contour between two slices counts for the nearest, right
+    in the middle for the next one along k; where the contours lie denser than the slices, each slice takes the plane
+    nearest to it. Points and open contours enclose nothing and are left out.
 
     Raises:
         InputError: the file is no RTSTRUCT, is damaged, or holds no closed contour.
@@ -73,7 +75,10 @@ def read_rtstruct(path: Path, reference: Volume, numbers: Collection[int] | None
     except (AttributeError, TypeError, ValueError, IndexError):
         raise InputError(f"{path.name} is damaged: its contours cannot be read; export it again.") from None
     if not any(roi.contours for roi in rois):
-        raise InputError(f"{path.name} holds no closed contour; choose another structure set.")
+        if numbers is None:
+            raise InputError(f"{path.name} holds no closed contour; choose another structure set.")
+        asked = " or ".join(repr(roi.name) for roi in rois)
+        raise InputError(f"{path.name} holds no closed contour of {asked}; choose another structure.")
     same_frame = _check_frame(dataset, source, reference, path)
     structures = tuple(
         _structure(roi, place, reference.geometry, strict=not same_frame) for place, roi in enumerate(rois)
@@ -114,7 +119,7 @@ def _codes(observation: Dataset) -> dict[str, str]:
 
 
 def _closed_contours(drawn: Dataset) -> tuple[np.ndarray, ...]:
-    """Each closed contour once: a copy of a contour would undo it."""
+    """Each closed contour once: a copy of a contour would undo it, wherever it begins and whichever way it goes."""
     closed: dict[bytes, np.ndarray] = {}
     for contour in drawn.get("ContourSequence") or ():
         if contour.get("ContourGeometricType") not in _FILLED:
@@ -123,7 +128,7 @@ def _closed_contours(drawn: Dataset) -> tuple[np.ndarray, ...]:
         if not np.isfinite(points).all():
             raise ValueError
         if len(points) > 2:
-            closed[points.tobytes()] = points
+            closed[np.unique(points, axis=0).tobytes()] = points
     return tuple(closed.values())
 
 
@@ -200,11 +205,15 @@ def _contours_by_slice(roi: _Roi, geometry: Geometry, *, strict: bool) -> dict[i
     indices = [geometry.index(points) for points in roi.contours]
     heights = np.array([index[:, 2].mean() for index in indices])
     if any(np.ptp(index[:, 2]) > 2 * _ONE_PLANE for index in indices):
-        raise GeometryError(f"The contours of {roi.name!r} are not parallel to the slices; choose their own image.")
+        raise GeometryError(
+            f"The contours of {roi.name!r} are not parallel to the slices; choose their own image, or other structures."
+        )
     _check_planes(roi, heights, geometry, strict=strict)
     if strict and any(_misses_image(index, geometry) for index in indices):
-        raise GeometryError(f"The contours of {roi.name!r} lie beside the image; choose their own image.")
-    slices = np.clip(np.rint(heights), 0, geometry.shape[0] - 1).astype(int)
+        raise GeometryError(
+            f"The contours of {roi.name!r} lie beside the image; choose their own image, or other structures."
+        )
+    slices = np.clip(np.floor(heights + 0.5 + _ROUNDED), 0, geometry.shape[0] - 1).astype(int)
     found: dict[int, list[np.ndarray]] = {}
     for k in np.unique(slices):
         here = np.flatnonzero(slices == k)
@@ -215,7 +224,7 @@ def _contours_by_slice(roi: _Roi, geometry: Geometry, *, strict: bool) -> dict[i
 
 def _check_planes(roi: _Roi, heights: np.ndarray, geometry: Geometry, *, strict: bool) -> None:
     """Every contour must lie within half a slice of a slice; right on it where position alone has to tell."""
-    farthest = _ONE_PLANE if strict else 0.5 + 1e-3
+    farthest = _ONE_PLANE if strict else 0.5 + _ROUNDED
     off = np.abs(heights - np.clip(np.rint(heights), 0, geometry.shape[0] - 1)) > farthest
     if not off.any():
         return
@@ -225,7 +234,7 @@ def _check_planes(roi: _Roi, heights: np.ndarray, geometry: Geometry, *, strict:
     shown = ", ".join(f"{position:g}" for position in positions[:5]) + (" mm, …" if len(positions) > 5 else " mm")
     raise GeometryError(
         f"{roi.name!r} has contours on {len(positions)} planes where the image has no slice (at {shown}); "
-        "choose the series that they were drawn on."
+        "choose the series that they were drawn on, or other structures."
     )
 
 

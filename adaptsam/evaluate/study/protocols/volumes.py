@@ -147,7 +147,7 @@ class OwnTasks:
     def __call__(self) -> Iterator[VolumeTask]:
         entry = self.entry
         prior = read_volume(entry.prior_image)
-        chosen = select_structures(read_structures(entry.prior_mask, prior), self.structures or entry.structures)
+        chosen = select_structures(read_structures(entry.prior_mask, prior, self.structures or entry.structures))
         assert entry.target_image is not None
         assert entry.target_mask is not None
         target = read_volume(entry.target_image)
