@@ -128,6 +128,20 @@ def test_all_visits_of_a_patient_are_found_by_date(data, tmp_path, capsys) -> No
     assert "2024" not in report.split("How it was made")[0].split("</style>")[1][:2000]
 
 
+def test_the_contoured_series_of_a_patient_is_named_by_number_as_well(data, tmp_path, capsys) -> None:
+    for number, day in enumerate(("20240301", "20240308")):
+        study = DicomSource(patient_id="1", study_uid=f"1.3.{number}", header={"StudyDate": day}, study_date=day)
+        write_scan(tmp_path / "p" / str(number), number, study, number=5 + number)
+    volume, structures = scan(1, DicomSource())
+    write_structures(tmp_path / "label.nii.gz", structures, volume)  # says nothing of a series
+    given = [f"--patient={tmp_path / 'p'}", f"--prior-mask={tmp_path / 'label.nii.gz'}"]
+    assert run(data, tmp_path / "result", *given, "--prior-series=6", "--json") == 0
+    [target] = json.loads(capsys.readouterr().out)["targets"]
+    assert target["title"] == "Visit 1, 7 days before the prior"
+    assert run(data, tmp_path / "other", *given, "--prior-series=7") == 2
+    assert "not told on which of the 2 visits" in sentence_of(capsys)
+
+
 def test_what_is_missing_or_contradicts_is_told_in_one_sentence(data, tmp_path, capsys) -> None:
     mask = f"--prior-mask={data / '4d' / 'p1' / 'rtstruct.dcm'}"
     for given, complaint in (
@@ -135,6 +149,13 @@ def test_what_is_missing_or_contradicts_is_told_in_one_sentence(data, tmp_path, 
         ([f"--phases={data / 'patient' / 'v1'}", mask], "holds no 4D scan"),
         ([f"--target={data / '4d' / 'p2' / 'ct'}", mask], "--prior-image is missing"),
         ([f"--phases={data / '4d'}", mask, "--reference=x.dcm"], "3 targets and 1 references"),
+        ([f"--phases={data / '4d'}", mask, "--prior-series=1"], "--prior-series is for --prior-image; tell the"),
+        ([f"--phases={data / '4d'}", mask, "--target-series=1"], "--target-series is for --target"),
+        (
+            [f"--phases={data / '4d'}", mask, "--prior-phase=0", f"--prior-image={data / '4d' / 'p1' / 'ct'}"],
+            "--prior-phase and --prior-image contradict each other",
+        ),
+        ([f"--patient={data / 'patient'}", mask, "--prior-phase=0"], "--prior-phase is for --phases"),
     ):
         assert run(data, tmp_path / "result", *given) == 2
         assert complaint in sentence_of(capsys)

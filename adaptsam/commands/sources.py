@@ -37,10 +37,26 @@ def find_sources(args: argparse.Namespace) -> Sources:
     Raises:
         InputError: a path or series cannot be used, phases or visits are not to be told, or options contradict.
     """
+    _check_options(args)
     found = _found(args)
     prior = replace(found.prior, modality=args.prior_modality or "")
     targets = tuple(replace(target, modality=args.target_modality or "") for target in found.targets)
     return replace(found, prior=prior, targets=targets)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that nothing would listen to."""
+    for unheard, complaint in (
+        (args.prior_phase and not args.phases, "--prior-phase is for --phases; leave it out."),
+        (args.prior_phase and args.prior_image, "--prior-phase and --prior-image contradict each other; give one."),
+        (args.target_series and not args.target, "--target-series is for --target; leave it out."),
+        (
+            args.prior_series and args.phases and not args.prior_image,
+            "--prior-series is for --prior-image; tell the contoured one of the phases with --prior-phase.",
+        ),
+    ):
+        if unheard:
+            raise InputError(complaint)
 
 
 def _found(args: argparse.Namespace) -> Sources:
@@ -166,13 +182,18 @@ def _contoured_visit(args: argparse.Namespace, visits: Sequence[PatientVisit]) -
         named = [args.prior_series]
     else:
         named = drawn_on(args.prior_mask)
-    found = [(n, info) for n, visit in enumerate(visits) for info in visit.series if info.uid in named]
+    found = [(n, info) for n, visit in enumerate(visits) for info in visit.series if _is_named(info, named)]
     if len(found) != 1:
         raise InputError(
             f"It is not told on which of the {len(visits)} visits {args.prior_mask.name} was drawn; "
             "give that visit's image, which must lie in the patient's folder, with --prior-image."
         )
     return found[0]
+
+
+def _is_named(info: SeriesInfo, named: Sequence[str]) -> bool:
+    """Whether a series is one of these, by UID or, as a user may say, by number."""
+    return info.uid in named or (info.number is not None and str(info.number) in named)
 
 
 def _of(visit: PatientVisit, info: SeriesInfo) -> ImageSource:
