@@ -187,6 +187,18 @@ def test_results_are_measured_against_a_reference_beside_registration_alone(argu
     assert "1 targets and 2 references" in sentence_of(capsys)
 
 
+def test_a_structure_that_the_reference_lacks_is_told(arguments, patient, tmp_path, capsys):
+    image = read_volume(patient / "visit-2" / "ct")
+    structures = synthetic(2, NUMBER)[1].structures
+    write_structures(
+        tmp_path / "one.seg.nrrd", StructureSet((replace(structures[0], name="gtv"),), image.geometry), image
+    )
+    assert cli.main([*arguments, f"--reference={tmp_path / 'one.seg.nrrd'}", "--set=register=off"]) == 0
+    said = "The reference has no 'GTV-1' and no 'Heart', so nothing was measured there; it has: gtv."
+    assert said in capsys.readouterr().out
+    assert "so nothing was measured there" in (tmp_path / "result" / "report.html").read_text(encoding="utf-8")
+
+
 def test_settings_reach_the_propagation_and_the_summary(arguments, capsys):
     options = ["--parts=2", "--retrieval=off", "--no-location-prior", "--view=full", "--set=margin_mm=8", "--json"]
     assert cli.main([*arguments, *options]) == 0

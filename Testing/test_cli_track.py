@@ -170,6 +170,16 @@ def test_a_mask_that_is_called_like_another_frame_is_refused(arguments, clip, ca
     assert "10.png is called like frame 2, and --prior-frame is frame 3 (11)" in sentence_of(capsys)
 
 
+def test_a_number_that_is_also_a_name_must_be_told_apart(arguments, clip, tmp_path, capsys) -> None:
+    frames = tmp_path / "frames"  # called 1 to 7, counted from 0 to 6
+    write_pictures(frames, list(read_frames(clip / "clip.mp4")), [str(number) for number in range(1, COUNT + 1)])
+    assert cli.main([*arguments, f"--video={frames}"]) == 2
+    assert "called 3, or frame 3 counted from 0, called 4; give the file's name, as 3.png" in sentence_of(capsys)
+    assert cli.main([*arguments, f"--video={frames}", "--prior-frame=4.png", "--json"]) == 0
+    [structure] = json.loads(capsys.readouterr().out)["structures"]
+    assert [frame["drawn"] for frame in structure["frames"]].index(True) == 3
+
+
 def test_without_a_frame_and_without_a_name_the_frame_is_asked_for(arguments, capsys) -> None:
     arguments.remove("--prior-frame=3")
     assert cli.main(arguments) == 2

@@ -62,6 +62,17 @@ def test_every_frame_gets_the_mask_that_p2sam_gives_for_it_alone(model: SamModel
         assert np.array_equal(results[index].reports["disc"].points, alone.points)
 
 
+def test_an_outlined_picture_of_another_size_is_compared_by_its_share_of_the_picture(model: SamModel) -> None:
+    frames, masks = scene(3)
+    larger, outline = (
+        np.kron(one, np.ones((2, 2) + (1,) * (one.ndim - 2), one.dtype)) for one in (frames[2], masks[2])
+    )
+    settings = replace(EVERYTHING, area_share=1)
+    for result in propagate_video(frames, larger, {"disc": outline}, model=model, settings=settings):
+        shares = result.masks["disc"].mean(), masks[2].mean()
+        assert result.reports["disc"].confidence == pytest.approx(min(shares) / max(shares))
+
+
 def test_frames_come_out_in_order_and_the_outlined_one_keeps_its_outline(model: SamModel) -> None:
     results = follow(model)
     assert [result.index for result in results] == list(range(9))

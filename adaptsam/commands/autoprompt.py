@@ -160,8 +160,7 @@ def _visits(
     """Each target as the report wants it, one in memory at a time."""
     from adaptsam.autoprompt import autoprompt
     from adaptsam.data import read_structures
-    from adaptsam.evaluate.metrics import compare_structures
-    from adaptsam.evaluate.report import Visit
+    from adaptsam.evaluate.report import Visit, compared
 
     for number, source in enumerate(targets):
         progress("reading", number, len(targets))
@@ -171,7 +170,6 @@ def _visits(
         )
         visit = Visit(source.title, volume, found)
         if references:
-            reference = read_structures(references[number], volume)
-            visit = replace(visit, reference=reference, agreements=compare_structures(found.structures, reference))
+            visit = compared(visit, read_structures(references[number], volume))
         yield visit
         del visit, volume, found  # or they would be in memory beside the next ones

@@ -150,7 +150,7 @@ def outlined_frame(args: argparse.Namespace, frames: Frames) -> int | np.ndarray
                 "it outlines, counted from 0."
             )
         return alike
-    chosen = _frame_number(args.prior_frame, frames)
+    chosen = _frame_number(args.prior_frame, frames, alike)
     if alike is not None and alike != chosen:
         raise InputError(
             f"{args.prior_mask.name} is called like frame {alike}, and --prior-frame is frame {chosen} "
@@ -159,15 +159,23 @@ def outlined_frame(args: argparse.Namespace, frames: Frames) -> int | np.ndarray
     return chosen
 
 
-def _frame_number(text: str, frames: Frames) -> int:
-    if text in frames.names:
-        return frames.names.index(text)
-    if Path(text).stem in frames.names:
-        return frames.names.index(Path(text).stem)
-    if not text.isdecimal():
+def _frame_number(text: str, frames: Frames, alike: int | None) -> int:
+    """The frame of a number or name, of which ``alike``, called like the mask, decides where both are possible."""
+    named = [frames.names.index(name) for name in (text, Path(text).stem) if name in frames.names][:1]
+    numbered = [int(text)] if text.isdecimal() and int(text) < len(frames) else []
+    places = list(dict.fromkeys([*named, *numbered]))
+    if alike in places:
+        return places[places.index(alike)]
+    if len(places) > 1:
+        raise InputError(
+            f"--prior-frame {text} may be the frame that is called {text}, or frame {text} counted from 0, called "
+            f"{frames.names[places[1]]}; give the file's name, as {text}.png or {frames.names[places[1]]}.png."
+        )
+    if not places and not text.isdecimal():
         raise InputError(f"{frames.name} has no frame {text!r}; give its number, from 0 to {len(frames) - 1}.")
-    frames.check_index(int(text))
-    return int(text)
+    if not places:
+        frames.check_index(int(text))
+    return places[0]
 
 
 def reference_masks(folder: Path, frames: Frames) -> list[Path]:

@@ -56,12 +56,21 @@ class Visit:
 def measured(visit: Visit, prior: Volume, structures: StructureSet, reference: StructureSet) -> Visit:
     """The visit with its agreement with ``reference``, and with that of the contours that registration alone moves."""
     rigid = carry_rigidly(prior, structures, visit.volume)
-    return replace(
-        visit,
-        reference=reference,
-        agreements=compare_structures(visit.propagation.structures, reference),
-        baseline=compare_structures(rigid, reference),
-    )
+    return replace(compared(visit, reference), baseline=compare_structures(rigid, reference))
+
+
+def compared(visit: Visit, reference: StructureSet) -> Visit:
+    """The visit with its agreement with ``reference``, and a warning for structures that are not in it."""
+    agreements = compare_structures(visit.propagation.structures, reference)
+    lacking = [name for name in visit.propagation.structures.names if name not in agreements]
+    if lacking:
+        text = (
+            f"The reference has no {' and no '.join(map(repr, lacking))}, so nothing was measured there; it has: "
+            f"{', '.join(reference.names)}."
+        )
+        warnings = (*visit.propagation.warnings, text)
+        visit = replace(visit, propagation=replace(visit.propagation, warnings=warnings))
+    return replace(visit, reference=reference, agreements=agreements)
 
 
 def write_report(

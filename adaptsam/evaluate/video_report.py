@@ -111,7 +111,8 @@ def warnings(record: VideoRecord) -> list[str]:
         others = [report for report in reports if not report.drawn]
         empty = sum(not report.area for report in others)
         if empty == len(others):
-            texts.append(f"{name} was found on no frame but the outlined one; a larger model may find it.")
+            where = "no frame but the outlined one" if len(others) < len(reports) else "no frame"
+            texts.append(f"{name} was found on {where}; a larger model may find it.")
         elif empty:
             texts.append(f"{name} was not found on {empty} of {len(reports)} frames; their masks are empty.")
     return texts
