@@ -234,6 +234,7 @@ def test_the_method_measures_the_priors_own_distances_as_those_of_its_results(mo
     assert distances[1] > 0
     assert np.isnan(method.prior_distances(images, [mask[5], np.zeros_like(mask[6])])[0])
     assert not method.usable(images[0], np.zeros_like(mask[5]))
+    assert method.usable(images[0], np.ones_like(mask[5]))  # nothing but the structure
     unusable = SliceJob("x", images[0], np.zeros_like(mask[5]), images[1])
     usable = SliceJob("x", images[0], mask[5], images[1])
     results = method.segment([unusable, usable])

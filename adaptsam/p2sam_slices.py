@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
 
 from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment, segment_points
 from adaptsam.p2sam.distances import DISTANCES
+from adaptsam.p2sam.parts import foreground_patches
 from adaptsam.progress import Tick, unasked
 from adaptsam.sam import Embedding, EmbeddingStore
 from adaptsam.volumes import SliceJob, SliceResult
@@ -62,11 +62,7 @@ class P2SamSlices:
     def usable(self, image: np.ndarray, mask: np.ndarray) -> bool:
         """Whether a patch of the model's grid lies mostly inside the mask; nothing is encoded for it."""
         self._tick()
-        if not mask.any():
-            return False
-        framed = self.store.model.resize_mask(mask)
-        grid = F.interpolate(framed, size=(self.grid_size, self.grid_size), mode="bilinear", align_corners=False)
-        return bool((grid > 0).any())
+        return bool(mask.any() and foreground_patches(self.store.model, mask).any())
 
     def segment(self, jobs: Sequence[SliceJob]) -> list[SliceResult | None]:
         """Every job's slice; None where its prior has no foreground patch. All are decoded together."""

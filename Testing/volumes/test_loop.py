@@ -9,6 +9,7 @@ from adaptsam.data.canonical import canonical_orientation
 from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.volumes import Carried, PriorVisit, SliceMethod, VolumeSettings, carry
+from adaptsam.volumes.body import coarsen
 
 SETTINGS = VolumeSettings(fusion="off", register="rigid")
 
@@ -46,6 +47,17 @@ def test_another_modality_is_no_witness_that_a_structure_is_gone(
     carried = _carry(by_gray, make_thorax(), later, settings)
     assert carried.reports[0].status == "not found"
     assert any("It may well be there" in warning for warning in carried.warnings)
+
+
+def test_a_ct_of_eight_bits_was_windowed_and_is_no_witness_that_a_structure_is_gone(
+    make_thorax: Callable, by_gray
+) -> None:
+    later = make_thorax((8, 4, 0), seed=1, tumour=False).volume
+    shades = np.clip((later.array + 1000) / 8, 0, 255).astype(np.uint8)
+    carried = _carry(by_gray, make_thorax(), replace(later, array=shades))
+    assert carried.visit.registration.method == "rigid"
+    assert coarsen(carried.visit.images.volume).body.mean() < 0.8
+    assert carried.reports[0].status == "not found"
 
 
 def test_a_registration_that_failed_is_no_witness_that_a_structure_is_gone(make_thorax: Callable, by_gray) -> None:

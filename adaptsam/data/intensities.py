@@ -41,8 +41,10 @@ def is_ct(volume: Volume, modality: str = "") -> bool:
     """Whether intensities are meant as Hounsfield units, those of cone beams too.
 
     By modality (``modality`` stands in where the volume does not know its own), and failing that by air below −500 and
-    bone above 100.
+    bone above 100. Eight bits hold none, whatever the modality: they were windowed.
     """
+    if volume.array.dtype == np.uint8:
+        return False
     known = volume.modality or modality
     if known:
         return known.upper() in ("CT", "CBCT")

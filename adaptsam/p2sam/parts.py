@@ -32,8 +32,6 @@ class Prior:
     def from_mask(cls, model: SamModel, embedding: Embedding, mask: np.ndarray) -> Prior:
         """The prior of an embedded image and its mask, bool (H, W) in that image's original pixels.
 
-        As in the reference, the mask goes to the model's padded frame, centred at zero, and bilinearly to the grid, and
-        a patch is foreground where that is above zero: if more than half of the four pixels around its centre are.
         Raises :class:`InputError` if the mask has not the size of the image.
         """
         mask = np.asarray(mask, dtype=bool)
@@ -42,12 +40,7 @@ class Prior:
                 f"The prior's mask has the shape {mask.shape}, its image {tuple(embedding.original_size)}; "
                 "give the mask on the image's own pixels."
             )
-        framed = model.resize_mask(mask).cpu()
-        if mask.all() and not framed.any():
-            # A mask that fills a square image has no background to be centred against: all of it is foreground.
-            framed = torch.ones_like(framed)
-        grid = F.interpolate(framed, size=embedding.features.shape[-2:], mode="bilinear", align_corners=False)
-        return cls(embedding.features, grid[0, 0] > 0)
+        return cls(embedding.features, foreground_patches(model, mask))
 
     @property
     def usable(self) -> bool:
@@ -86,6 +79,20 @@ class Prior:
         if key not in self._parts:
             self._parts[key] = part_features(self.foreground if foreground else self.background, n)
         return self._parts[key]
+
+
+def foreground_patches(model: SamModel, mask: np.ndarray) -> Tensor:
+    """The patches (h, w), bool on the CPU, of the model's grid that a mask bool (H, W) of an image covers.
+
+    As in the reference, the mask goes to the model's padded frame, centred at zero, and bilinearly to the grid, and a
+    patch is foreground where that is above zero: if more than half of the four pixels around its centre are.
+    """
+    framed = model.resize_mask(mask).cpu()
+    if mask.all() and not framed.any():
+        # A mask that fills a square image has no background to be centred against: all of it is foreground.
+        framed = torch.ones_like(framed)
+    grid = F.interpolate(framed, size=(model.grid_size, model.grid_size), mode="bilinear", align_corners=False)
+    return grid[0, 0] > 0
 
 
 def part_features(features: Tensor, n: int) -> Tensor:
