@@ -306,6 +306,15 @@ def test_results_that_are_there_are_kept_unless_overwriting_is_asked_for(argumen
     assert (result / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["target-1.rtstruct.dcm", "target-1.seg.nrrd"])
+def test_contours_that_are_there_are_told_before_the_work(name, arguments, tmp_path, monkeypatch, capsys):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / name).write_text("mine")
+    monkeypatch.setattr("adaptsam.data.ImageSource.read", None)
+    assert cli.main(arguments) == 2
+    assert f"{name} exists already" in sentence_of(capsys)
+
+
 def test_an_output_that_is_a_file_is_refused(arguments, tmp_path, capsys):
     (tmp_path / "result").write_text("mine")
     assert cli.main(arguments) == 2

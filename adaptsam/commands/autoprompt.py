@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.agents.text_maps import text_maps
     from adaptsam.alignsam import load_agent
     from adaptsam.alignsam.shelf import find_agent
-    from adaptsam.commands.outputs import parse_formats, planned_files, tell, write_results
+    from adaptsam.commands.outputs import default_formats, parse_formats, planned_files, tell, write_results
     from adaptsam.commands.propagate import check_references
     from adaptsam.commands.sources import check_formats, target_sources
     from adaptsam.data import find_image, staged_output
@@ -115,7 +115,8 @@ def run(args: argparse.Namespace) -> None:
         check_formats(targets, formats)
         check_references(args.reference, targets)
         agents = [load_agent(find_agent(agent)) for agent in args.agent]
-        with staged_output(args.output, planned_files(len(targets), formats or ()), overwrite=args.overwrite) as stage:
+        planned = planned_files([formats or default_formats(target) for target in targets])
+        with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
             model = load_model(args)
             for package in agents:
                 package.check_model(model)

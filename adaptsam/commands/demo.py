@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     model = load_model(args)
     settings = PropagationSettings()
-    planned = [*planned_files(1, ("rtstruct", "seg.nrrd")), "patient/visit-1/rtstruct.dcm"]
+    planned = [*planned_files([("rtstruct", "seg.nrrd")]), "patient/visit-1/rtstruct.dcm"]
     with staged_output(args.output, planned, overwrite=args.overwrite) as stage, ProgressBars(args.quiet) as progress:
         patient = phantom_visits(args.seed, visits=2, progress=progress)
         first, second = write_patient(stage / "patient", patient)

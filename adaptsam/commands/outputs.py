@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import adaptsam
 from adaptsam.commands.console import json_text, print_table, printable
-from adaptsam.data import StructureSet, Volume, write_structures
+from adaptsam.data import ImageSource, StructureSet, Volume, write_structures
 from adaptsam.data.labelmaps import without_overlaps
 from adaptsam.data.provenance import NOTICE
 from adaptsam.errors import InputError
@@ -63,14 +63,17 @@ def parse_formats(text: str) -> tuple[str, ...]:
     return formats
 
 
-def default_formats(target: Volume) -> tuple[str, ...]:
+def default_formats(target: Volume | ImageSource) -> tuple[str, ...]:
     """RTSTRUCT only where there is a DICOM series that it can refer to."""
     return ("rtstruct", "seg.nrrd") if target.dicom and target.dicom.sop_instance_uids else ("seg.nrrd",)
 
 
-def planned_files(targets: int, formats: Sequence[str]) -> list[str]:
-    """The files that a run is going to write, so that one that is there already is refused before the work."""
-    structures = [f"target-{number}{SUFFIXES[name]}" for number in range(1, targets + 1) for name in formats]
+def planned_files(formats: Sequence[Sequence[str]]) -> list[str]:
+    """The files that a run is going to write, so that one that is there already is refused before the work.
+
+    ``formats`` has those of each target.
+    """
+    structures = [f"target-{number}{SUFFIXES[name]}" for number, names in enumerate(formats, start=1) for name in names]
     return [*structures, "report.html", "summary.json"]
 
 

@@ -111,7 +111,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.commands.outputs import parse_formats, planned_files, tell, write_results
+    from adaptsam.commands.outputs import default_formats, parse_formats, planned_files, tell, write_results
     from adaptsam.commands.sources import check_sources, find_sources, read_each
     from adaptsam.data import read_structures, select_structures, staged_output
     from adaptsam.evaluate.course import Course
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
         sources = find_sources(args)
         check_sources(sources, formats, args.allow_different_patients)
         check_references(args.reference, sources.targets)
-        planned = planned_files(len(sources.targets), formats or ())
+        planned = planned_files([formats or default_formats(target) for target in sources.targets])
         with staged_output(args.output, planned, overwrite=args.overwrite) as stage:
             prior = sources.prior.read()
             structures = select_structures(read_structures(args.prior_mask, prior, args.structure))
