@@ -148,6 +148,20 @@ def test_named_structures_become_labels_in_their_order(
     assert (read_volume(tmp_path / "a.nrrd").array == tumour.mask).all()
 
 
+@pytest.mark.parametrize("inside", [1, 255, 1.0])
+@pytest.mark.parametrize("name", ["a.seg.nrrd", "a.nii.gz"])
+def test_masks_of_numbers_are_masks(volume: Volume, tmp_path: Path, name: str, inside: float) -> None:
+    mask = np.zeros(volume.geometry.shape, type(inside) if isinstance(inside, float) else np.uint8)
+    mask[1, 2:4, 2:5] = inside
+    write_structures(tmp_path / name, StructureSet((Structure("GTV", mask),), volume.geometry), volume)
+    assert np.array_equal(read_structures(tmp_path / name, volume).structures[0].mask, mask > 0)
+
+
+def test_a_labelmap_is_no_mask() -> None:
+    with pytest.raises(InputError, match="'organs' has several values, 1 to 3; give true and false, as mask == 3"):
+        Structure("organs", np.array([[[0, 1, 3]]]))
+
+
 def test_a_labelmap_cannot_hold_overlapping_structures(
     volume: Volume, overlapping: StructureSet, tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from adaptsam.errors import InputError
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -108,6 +110,7 @@ class Volume:
 class Structure:
     """One named region of interest: ``mask`` is bool (K, J, I) on the grid of its structure set.
 
+    A mask of numbers, 0 and one other as libraries write it, becomes bool. Raises InputError for one of several labels.
     ``contoured`` (K,) tells on which slices a person drew (or explicitly left nothing); ``None`` means every slice.
     ``color`` is RGB, 0 to 255. ``number``, ``interpreted_type`` and ``codes`` are the RTSTRUCT's ROI number, RT ROI
     interpreted type ("GTV", "ORGAN", …), and any further tags a format carries for the segment.
@@ -121,6 +124,18 @@ class Structure:
     contoured: np.ndarray | None = None
     tags: dict[str, str] = field(default_factory=dict)
     description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mask.dtype == bool:
+            return
+        there = self.mask != 0
+        values = self.mask[there]
+        if values.size and values.min() != values.max():
+            raise InputError(
+                f"The mask of {self.name!r} has several values, {values.min():g} to {values.max():g}; give true and "
+                f"false, as mask == {values.max():g}."
+            )
+        object.__setattr__(self, "mask", there)
 
 
 @dataclass(frozen=True)
