@@ -22,7 +22,7 @@ from tiny_sam import TINY
 from adaptsam import cli
 from adaptsam.commands import bench
 from adaptsam.commands.settings import change, parse
-from adaptsam.commands.sources import target_sources
+from adaptsam.commands.sources import find_sources, target_sources
 from adaptsam.data import (
     DicomSource,
     Geometry,
@@ -421,6 +421,21 @@ def test_info_lists_the_series_of_a_folder_that_holds_several(patient, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert [series["slices"] for series in facts["series"]] == [10, 10, 10]
     assert "image" not in facts
+
+
+def test_contours_tell_on_which_series_of_a_folder_they_were_drawn(patient, arguments, capsys):
+    mask = patient / "visit-2" / "rtstruct.dcm"
+    drawn = read_volume(patient / "visit-2" / "ct").dicom.series_uid
+    given = ["propagate", f"--prior-image={patient}", f"--prior-mask={mask}", "--target=x", "--output=y"]
+    args = cli.build_parser().parse_args(given)
+    args.target = [patient / "visit-1" / "ct"]
+    assert find_sources(args).prior.dicom.series_uid == drawn
+    assert cli.main(["info", str(patient), f"--structures={mask}", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert len(facts["series"]) == 3
+    assert [one["structure"] for one in facts["structures"]] == ["GTV-1", "Heart"]
+    assert cli.main(["info", str(patient), f"--structures={patient / 'visit.seg.nrrd'}"]) == 2
+    assert "holds 3 series; choose one" in sentence_of(capsys)
 
 
 def test_several_series_of_one_folder_are_several_targets():

@@ -36,12 +36,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.data import list_series, read_structures, read_volume
+    from adaptsam.data import list_series, read_structures, read_volume, series_drawn_on
 
     series = list_series(args.path) if args.path.is_dir() else ()
     facts: dict[str, object] = {"series": [describe_series(info) for info in series]}
-    if len(series) < 2 or args.series:
-        volume = read_volume(args.path, args.series)
+    chosen = args.series
+    if chosen is None and args.structures and len(series) > 1:
+        chosen = series_drawn_on(args.path, args.structures)
+    if len(series) < 2 or chosen or args.structures:
+        volume = read_volume(args.path, chosen)
         facts["image"] = describe_volume(volume)
         if args.structures:
             facts["structures"] = describe_structures(read_structures(args.structures, volume))

@@ -73,7 +73,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "--prior-image", type=Path, metavar="PATH", help="the image that has contours; found by them in 4D and patients"
     )
     group.add_argument("--prior-mask", required=True, type=Path, metavar="FILE", help="its contours")
-    group.add_argument("--prior-series", metavar="ID", help="UID or number, where the folder holds several series")
+    group.add_argument("--prior-series", metavar="ID", help="UID or number, where the contours do not tell")
     group.add_argument("--prior-phase", metavar="N", help="which of the --phases is contoured, as 0 or 50")
     group.add_argument(
         "--structure", action="append", metavar="NAME", help="a structure to carry; repeat for more; default: all"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adaptsam.data import ImageSource, Phase, Volume, drawn_on, find_image, find_phases, find_visits
+from adaptsam.data import ImageSource, Phase, Volume, drawn_on, find_image, find_phases, find_visits, series_drawn_on
 from adaptsam.data.dicom_series import SeriesInfo
 from adaptsam.data.patient import same_person
 from adaptsam.data.patient_folder import PatientVisit
@@ -66,7 +66,10 @@ def _found(args: argparse.Namespace) -> Sources:
         return _visits(args)
     if not args.prior_image:
         raise InputError("--prior-image is missing: the image that the contours were drawn on.")
-    prior = find_image(args.prior_image, args.prior_series)
+    series = args.prior_series
+    if series is None and args.prior_image.is_dir():
+        series = series_drawn_on(args.prior_image, args.prior_mask)
+    prior = find_image(args.prior_image, series)
     pairs = target_sources(args.target, args.target_series)
     targets = [find_image(path, series, f"Target {n}") for n, (path, series) in enumerate(pairs, start=1)]
     return Sources(prior, tuple(targets))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         read_frames,
         read_structures,
         read_volume,
+        series_drawn_on,
         write_structures,
         write_volume,
     )
@@ -55,6 +56,7 @@ __all__ = [
     "read_volume",
     "same_patient",
     "select_structures",
+    "series_drawn_on",
     "staged_output",
     "write_dicom_series",
     "write_pictures",
@@ -75,6 +77,7 @@ _HOMES = {
         "read_frames",
         "read_structures",
         "read_volume",
+        "series_drawn_on",
         "write_structures",
         "write_volume",
     ),

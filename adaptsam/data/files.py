@@ -11,7 +11,7 @@ import numpy as np
 from adaptsam.data.dicom_files import is_dicom, read_dicom
 from adaptsam.data.dicom_seg import read_dicom_seg, seg_series
 from adaptsam.data.dicom_seg_write import write_dicom_seg
-from adaptsam.data.dicom_series import dicom_paths, dicom_source, find_series, read_series_files
+from adaptsam.data.dicom_series import dicom_paths, dicom_source, find_series, list_series, read_series_files
 from adaptsam.data.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictures_in
 from adaptsam.data.grids import set_upright
 from adaptsam.data.itk_images import SUFFIXES, read_itk_image, write_itk_image
@@ -180,6 +180,13 @@ def drawn_on(path: str | Path) -> list[str]:
     if modality == "SEG":
         return seg_series(dataset)
     return rtstruct_series(dataset) if modality == "RTSTRUCT" else []
+
+
+def series_drawn_on(folder: str | Path, structures: str | Path) -> str | None:
+    """The UID of the one image series in a folder that an RTSTRUCT or DICOM SEG names; None where that is not one."""
+    named = drawn_on(structures)
+    found = [info.uid for info in list_series(folder) if info.uid in named]
+    return found[0] if len(found) == 1 else None
 
 
 def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:
