@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from adaptsam.data.intensities import same_kind
 from adaptsam.data.volume import Geometry, Volume
 from adaptsam.errors import InputError
 from adaptsam.volumes.registration import register
@@ -34,8 +35,19 @@ def test_ct_without_modality_is_recognised_by_air_and_bone() -> None:
     array[:5] = -1000
     array[9] = 700
     assert choose_window(_volume(array, "")) == WINDOWS["papers"]
-    assert choose_window(_volume(np.abs(array), "")) != WINDOWS["papers"]
-    assert choose_window(_volume(np.abs(array), ""), modality="CT") == WINDOWS["papers"]
+    without_air = np.maximum(array, -100)
+    assert choose_window(_volume(without_air, "")) != WINDOWS["papers"]
+    assert choose_window(_volume(without_air, ""), modality="CT") == WINDOWS["papers"]
+
+
+@pytest.mark.parametrize("moved", [1024, 1000])
+def test_numbers_that_are_never_below_0_are_no_hounsfield_units_because_another_image_has_them(moved: int) -> None:
+    array = np.full((10, 10, 10), 40.0)
+    array[:5] = -1000
+    image = _volume(array + moved, "")
+    assert choose_window(image, modality="CT") != WINDOWS["papers"]
+    assert not same_kind(_volume(array, "CT"), image)
+    assert choose_window(_volume(array + moved, "CT")) == WINDOWS["papers"]
 
 
 def test_colour_passes_through() -> None:

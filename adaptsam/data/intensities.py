@@ -8,6 +8,8 @@ import numpy as np
 
 from adaptsam.data.volume import Volume
 
+_CT = ("CT", "CBCT")
+
 #: The share of intensities cut off at each end when a volume has no physical unit (MR, ultrasound of 16 bits).
 TAIL_PERCENT = 0.5
 
@@ -40,16 +42,17 @@ PAPERS_WINDOW = Window(-910.0, 590.0)
 def is_ct(volume: Volume, modality: str = "") -> bool:
     """Whether intensities are meant as Hounsfield units, those of cone beams too.
 
-    By modality (``modality`` stands in where the volume does not know its own), and failing that by air below −500 and
-    bone above 100. Eight bits hold none, whatever the modality: they were windowed.
+    By modality, and failing that by air below −500 and bone above 100. ``modality`` stands in where the volume does not
+    know its own, unless nothing in it is below 0: then it is MR, or a CT whose air lies at 0. Eight bits hold none,
+    whatever the modality: they were windowed.
     """
     if volume.array.dtype == np.uint8:
         return False
-    known = volume.modality or modality
-    if known:
-        return known.upper() in ("CT", "CBCT")
+    known = (volume.modality or modality).upper()
+    if volume.modality or (known and known not in _CT):
+        return known in _CT
     low, high = intensity_range(volume.array)
-    return low <= -500.0 and high >= 100.0
+    return low < 0.0 if known else low <= -500.0 and high >= 100.0
 
 
 def is_cone_beam(volume: Volume) -> bool:
