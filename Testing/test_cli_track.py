@@ -149,6 +149,8 @@ def test_settings_reach_the_method(arguments, capsys) -> None:
         (["--domain=surgical"], "medical, natural"),
         (["--set=margin_mm=3"], "There is no setting 'margin_mm'"),
         (["--reference=nowhere"], "nowhere is not a folder"),
+        (["--fps=0"], "0.01 to 1000 frames per second, not 0"),
+        (["--fps=inf"], "frames per second, not inf"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

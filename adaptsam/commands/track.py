@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> None:
             # Green before red: the gut is red.
             record = VideoRecord(frames.names, {name: distinct_color(n) for n, name in enumerate(masks, start=1)})
             shown = _written(results, record, stage / "masks", references)
-            write_video(stage / "overlay.mp4", shown, args.fps or frames.fps or 10.0)
+            fps = frames.fps or 10.0 if args.fps is None else args.fps
+            write_video(stage / "overlay.mp4", shown, fps)
             write_video_report(stage / "report.html", record, model=model, settings=settings)
             summary = _summary(frames, record, model, settings)
             (stage / "summary.json").write_text(json_text(summary) + "\n", encoding="utf-8")

@@ -28,6 +28,8 @@ _MOST_PIXELS = 36_000_000
 #: What can be written: the codec, its pixels, and its options. H.264 plays everywhere; Motion JPEG is old AVI's own.
 _H264 = ("libx264", "yuv420p", {"crf": "16", "preset": "fast"})
 _WRITERS = {".mp4": _H264, ".mov": _H264, ".mkv": _H264, ".avi": ("mjpeg", "yuvj444p", {"qmin": "2", "qmax": "2"})}
+#: Frames per second of what is written.
+SLOWEST, FASTEST = 0.01, 1000.0
 #: A video may end so much before the length that its header tells: in frames, and as a share of it.
 _FRAMES_SHORT, _SHARE_SHORT = 2.5, 0.02
 
@@ -158,8 +160,8 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 25.
     path = Path(path)
     if path.suffix.lower() not in _WRITERS:
         raise InputError(f"{path.name} has no suffix for a video that is written; use one of {', '.join(_WRITERS)}.")
-    if not fps > 0:
-        raise InputError(f"A video needs a positive number of frames per second, not {fps:g}.")
+    if not SLOWEST <= fps <= FASTEST:
+        raise InputError(f"A video needs {SLOWEST:g} to {FASTEST:g} frames per second, not {fps:g}.")
     with staged_file(path, overwrite=overwrite) as staged:
         _encode(staged, frames, fps)
 
