@@ -34,9 +34,9 @@ Carry contours to later visits. What it takes: the prior image, its contours, an
   adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm --structure GTV-1 --structure Heart \\
                      --target week_1 --target week_2 --output result
 
-  the ten phases of a 4D CT that lie in one folder, phase 0 contoured:
-  adaptsam propagate --prior-image 4dct --prior-series 0 --prior-mask phase_0.dcm \\
-                     --target 4dct --target-series 1 --target-series 2 … --output result
+  all phases of a 4D CT that lie in one folder, with their motion; all visits of a patient, by date:
+  adaptsam propagate --phases 4dct --prior-mask phase_0.dcm --output result
+  adaptsam propagate --patient patient --prior-mask rtstruct.dcm --output result
 
   how well it agrees with contours that somebody drew on the target:
   adaptsam propagate … --target weekly_ct --reference weekly_rtstruct.dcm --output result
@@ -46,8 +46,8 @@ Carry contours to later visits. What it takes: the prior image, its contours, an
 
 Phases are told by the series' descriptions (30 %), temporal positions or numbers. One image at a time is in memory.
 Images are DICOM folders, NIfTI, NRRD or MetaImage; contours are RTSTRUCT, DICOM SEG, .seg.nrrd or labelmaps. The
-result lies on the target's own grid: target-1.rtstruct.dcm, target-1.seg.nrrd, …, report.html and summary.json, all or
-none.
+result lies on the target's own grid: target-1.rtstruct.dcm, target-1.seg.nrrd, …, report.html, its pictures as files
+too, and summary.json, all or none. nrrd and nifti hold one structure a voxel: where several lie, the smallest one.
 """
 
 
