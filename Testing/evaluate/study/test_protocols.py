@@ -126,6 +126,20 @@ def test_folders_of_frames_are_videos_whose_first_frame_is_outlined(tiny, tmp_pa
     assert len(open_protocol("frames", tmp_path / "videos" / "a").cases) == 1
 
 
+def test_a_frame_without_the_structure_is_scored_and_does_not_cost_its_video(tiny, tmp_path):
+    for number in range(4):
+        image, mask = drawn(number)
+        save(tmp_path / "video" / "images" / f"{number:02d}.png", image)
+        save(tmp_path / "video" / "masks" / f"{number:02d}.png", gray(mask & (number != 2)))
+    study = open_protocol("frames", tmp_path / "video")
+    found = found_in(study, tiny, tmp_path / "out", "panet")
+    assert not found.errors
+    record = json.loads(next((tmp_path / "out" / "cases").iterdir()).read_text())
+    dice = [item["dice"] for item in record["methods"]["panet"]["items"]]
+    assert len(dice) == 3
+    assert dice[1] in (0.0, 1.0)
+
+
 def test_perseg_shows_the_first_picture_of_each_object(tiny, tmp_path):
     root, _ = write_perseg(tmp_path / "perseg", ("cat", "can"))
     study = open_protocol("perseg", root)

@@ -22,16 +22,17 @@ REFERENCE_FRAME = 3
 
 @dataclass(frozen=True)
 class PictureTasks:
-    """Samples to segment, all from one outlined sample."""
+    """Samples to segment, all from one outlined sample; some may show nothing where ``may_be_empty``."""
 
     reference: Sample
     samples: tuple[Sample, ...]
     group: Callable[[Sample], str] = lambda sample: ""
+    may_be_empty: bool = False
 
     def __call__(self) -> Iterator[PictureTask]:
         prior = Outlined(*self.reference.read())
         for sample in self.samples:
-            image, truth = sample.read()
+            image, truth = sample.read(may_be_empty=self.may_be_empty)
             yield PictureTask(Pair(sample.name, prior, image), truth, self.group(sample))
 
 
@@ -75,14 +76,14 @@ def open_frames(data: Path | None, options: Options) -> Study:
         if len(samples) < 2:
             skipped[folder.name] = " ".join(["It has fewer than two pictures with a mask.", *problems])
         else:
-            cases.append(StudyCase(folder.name, PictureTasks(samples[0], samples[1:]), problems))
+            cases.append(StudyCase(folder.name, PictureTasks(samples[0], samples[1:], may_be_empty=True), problems))
     return Study(
         "frames",
         "Folders of pictures",
         tuple(cases[: options.limit]),
         (SLICE_DICE, IOU),
         "The first picture of each folder is outlined, the others are scored: Dice of each, then the mean over the "
-        "pictures and over the folders.",
+        "pictures and over the folders. Where a mask is empty, an empty answer has a Dice of 1, any other 0.",
         skipped=skipped,
         unit="folder",
     )
