@@ -89,7 +89,16 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_agent(
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [(["--code=80891009"], "A code is"), (["--episodes=0"], "episodes"), (["--data={folder}/none"], "none")],
+    [
+        (["--code=80891009"], "A code is"),
+        (["--episodes=0"], "episodes"),
+        (["--data={folder}/none"], "none"),
+        (["--set", "window=5"], "window is a list such as [-160, 240]"),
+        (["--set", "code=Heart"], "code is a list such as"),
+        (["--set", "label=x"], "a whole number, not 'x'"),
+        (["--set", "seed=1e999"], "seed is a whole number"),
+        (["--label=7"], "No training image shows the target"),
+    ],
 )
 def test_what_cannot_be_used_is_told_in_one_sentence(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], sentence: str
@@ -123,7 +132,10 @@ def test_any_setting_of_the_bundle_can_be_changed_and_a_wrong_one_is_told(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "a.agent.safetensors"
-    assert main([*arguments(folder, output, 1), "--set", "patch=200", "--set", "policy=random"]) == 0
+    assert (
+        main([*arguments(folder, output, 1), "--set", "patch=200", "--set", "policy=random", "--set", "images=3.0"])
+        == 0
+    )
     settings = load_agent(output).agent.settings
     assert (settings.environment.side, settings.policy) == (4, "random")
     assert main([*arguments(folder, tmp_path / "b", 1), "--set", "patches=200"]) == 2

@@ -48,6 +48,8 @@ def test_settings_survive_json() -> None:
         ({"steps": 0}, "whole number from 1"),
         ({"steps": 1.5}, "whole number from 1"),
         ({"steps": 101, "mask_taken": True}, "cannot each take another of 100 actions"),
+        ({"steps": 1001}, "at most 1000 steps"),
+        ({"canvas": 600, "patch": 2}, "at most 256 patches a side"),
     ],
 )
 def test_an_impossible_game_is_refused(values: dict[str, object], message: str) -> None:
@@ -56,11 +58,28 @@ def test_an_impossible_game_is_refused(values: dict[str, object], message: str) 
 
 
 def test_other_impossible_values_are_refused() -> None:
-    with pytest.raises(InputError, match=r"'gamma' is 1\.5"):
+    with pytest.raises(InputError, match=r"'gamma' is 1\.5; give a number above 0, at most 1"):
         TrainingSettings(gamma=1.5)
+    for rate in (float("inf"), float("nan"), "fast"):
+        with pytest.raises(InputError, match="'learning_rate' is"):
+            TrainingSettings(learning_rate=rate)
+    for seed in (-1, 0.5, "x"):
+        with pytest.raises(InputError, match="whole number from 0"):
+            TrainingSettings(seed=seed)
+    with pytest.raises(InputError, match="at most 1000 steps"):
+        Settings(steps_in_use=1001)
     with pytest.raises(InputError, match="'learning_rate' is 0"):
         TrainingSettings(learning_rate=0)
     with pytest.raises(InputError, match="choose one of implicit, explicit"):
         Settings(branch="both")
     with pytest.raises(InputError, match="not settings of AlignSAM"):
         Settings.from_dict({"environment": {}, "training": {"colour": 1}})
+
+
+def test_absence_is_not_learnt_where_every_point_is_called_positive() -> None:
+    absence = TrainingSettings(learn_absence=True)
+    with pytest.raises(InputError, match="Absence is learnt by the recalibration module"):
+        Settings(training=absence, labels="positive")
+    rows = ablation_settings(Settings(training=absence))
+    assert not rows[2, "w/o SRM"].training.learn_absence
+    assert rows[2, "w/o MSI"].training.learn_absence

@@ -159,7 +159,7 @@ def test_a_data_set_of_one_class_is_refused(
     images = [TrainingImage(one.image, np.full_like(one.mask, value)) for one in pictures]
     with pytest.raises(InputError, match="None of the 3 training images has both foreground and background"):
         train(store, images, short)
-    with pytest.raises(InputError, match="None of the 0"):
+    with pytest.raises(InputError, match="No training image shows the target"):
         train(store, [], short)
 
 

@@ -81,6 +81,8 @@ class TrainingData:
     def __post_init__(self) -> None:
         if self.images < 0:
             raise InputError(f"An agent is trained with so many images, or all with 0, not with {self.images}.")
+        if self.label is not None and type(self.label) is not int:
+            raise InputError(f"A label is one of the masks' values, a whole number, not {self.label!r}.")
         if self.window is not None:
             Shown(window=(self.window[0], self.window[1]))
 

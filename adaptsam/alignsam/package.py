@@ -33,7 +33,7 @@ _KEY, _PICTURE_KEY = "adaptsam_agent", "adaptsam_agent_picture"
 _VIEWS = ("full", "body")
 _LONGEST_TEXT = 300
 # More than any agent needs, and little enough that a forged file cannot exhaust the machine.
-_MOST_CHANNELS, _MOST_PATCHES_A_SIDE, _MOST_STEPS = 4096, 256, 1000
+_MOST_CHANNELS = 4096
 _MOST_PICTURE_BYTES, _MOST_PICTURE_SIDE = 50_000, 256
 
 
@@ -245,11 +245,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes]:
 
 def _package(described: Mapping[str, Any], picture: bytes) -> Package:
     settings = Settings.from_dict(described["settings"])
-    channels, game = described["sam"]["channels"], settings.environment
+    channels = described["sam"]["channels"]
     if type(channels) is not int or not 4 <= channels <= _MOST_CHANNELS:
         raise InputError(f"It wants features of {channels!r} channels")
-    if game.side > _MOST_PATCHES_A_SIDE or max(game.steps, settings.in_use.steps) > _MOST_STEPS:
-        raise InputError(f"It has {game.side} patches a side and {settings.in_use.steps} steps")
     if settings.branch != described["branch"]:
         raise InputError("It names two branches")
     target, shown = dict(described["target"]), dict(described["shown"])

@@ -5,6 +5,7 @@ Where the paper is silent, the default is a choice of ours; docs/architecture.md
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -16,6 +17,8 @@ Policy = Literal["agent", "random"]
 Labels = Literal["recalibration", "positive"]
 
 _UPDATES: dict[Branch, int] = {"implicit": 1, "explicit": 5}
+# More than any agent needs, and little enough that a forged file cannot exhaust the machine.
+_MOST_PATCHES_A_SIDE, _MOST_STEPS = 256, 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class EnvironmentSettings:
         _check_whole(self, "canvas", "patch", "steps")
         if self.canvas % self.patch:
             raise InputError(f"Patches of {self.patch} pixels do not fill a canvas of {self.canvas}; choose a divisor.")
+        if self.side > _MOST_PATCHES_A_SIDE:
+            raise InputError(f"An agent has at most {_MOST_PATCHES_A_SIDE} patches a side, not {self.side}.")
+        _check_steps(self.steps)
         if self.mask_taken and self.steps > self.side**2:
             raise InputError(
                 f"{self.steps} steps cannot each take another of {self.side**2} actions; ask for fewer steps, smaller "
@@ -83,9 +89,11 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         _check_whole(self, "episodes", "epochs", "batch")
-        for name, most in (("gamma", 1.0), ("gae_lambda", 1.0), ("clip", 1.0), ("learning_rate", float("inf"))):
-            if not 0 < getattr(self, name) <= most:
-                raise InputError(f"The AlignSAM setting '{name}' is {getattr(self, name)}; give a number above 0.")
+        for name in ("gamma", "gae_lambda", "clip"):
+            _check_number(self, name, most=1.0)
+        _check_number(self, "learning_rate")
+        if type(self.seed) is not int or self.seed < 0:
+            raise InputError(f"The AlignSAM setting 'seed' is {str(self.seed)[:40]}; give a whole number from 0.")
         if type(self.learn_absence) is not bool:
             raise InputError("The AlignSAM setting 'learn_absence' is yes or no.")
         if self.recalibration_updates is not None:
@@ -120,8 +128,11 @@ class Settings:
                 raise InputError(
                     f"The AlignSAM setting '{name}' is {str(getattr(self, name))[:40]!r}; choose one of {known}."
                 )
+        if self.labels == "positive" and self.training.learn_absence:
+            raise InputError("Absence is learnt by the recalibration module, which labels 'positive' leave out.")
         if self.steps_in_use is not None:
             _check_whole(self, "steps_in_use")
+            _check_steps(self.steps_in_use)
 
     @property
     def recalibration_updates(self) -> int:
@@ -162,10 +173,11 @@ def ablation_settings(base: Settings | None = None) -> dict[tuple[int, str], Set
     using single point prompt" (Section 4.3).
     """
     base = base or Settings()
+    present = replace(base, training=replace(base.training, learn_absence=False))
     rows = {
         (2, "Ours"): base,
         (2, "w/o RL"): replace(base, policy="random"),
-        (2, "w/o SRM"): replace(base, labels="positive"),
+        (2, "w/o SRM"): replace(present, labels="positive"),
         (2, "w/o MSI"): replace(base, steps_in_use=1),
         (4, "Implicit Branch"): replace(base, branch="implicit"),
         (4, "Explicit Branch"): replace(base, branch="explicit"),
@@ -180,3 +192,15 @@ def _check_whole(settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if type(value) is not int or value < 1:
             raise InputError(f"The AlignSAM setting '{name}' is {str(value)[:40]}; give a whole number from 1.")
+
+
+def _check_number(settings: object, name: str, most: float = math.inf) -> None:
+    value = getattr(settings, name)
+    if type(value) not in (int, float) or not 0 < value <= most or math.isinf(value):
+        wanted = "a number above 0" if math.isinf(most) else f"a number above 0, at most {most:g}"
+        raise InputError(f"The AlignSAM setting '{name}' is {str(value)[:40]}; give {wanted}.")
+
+
+def _check_steps(steps: int) -> None:
+    if steps > _MOST_STEPS:
+        raise InputError(f"An agent makes at most {_MOST_STEPS} steps, not {steps}.")

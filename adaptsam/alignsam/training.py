@@ -288,6 +288,8 @@ def _cases(
     attention: Attention | None,
     progress: Progress,
 ) -> list[Case]:
+    if not images:
+        raise InputError("No training image shows the target; check which structure, or value of the masks, is meant.")
     for one in images:
         if one.mask.shape != one.image.shape[:2]:
             raise InputError(f"A mask of {one.mask.shape} pixels does not fit its image of {one.image.shape[:2]}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -79,12 +80,12 @@ def change_settings(bundle: Any, known: Mapping[str, Any], changes: Mapping[str,
             near = get_close_matches(key, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(f"The recipe has no setting {key!r}; it has {', '.join(known)}.{hint}")
-        _check_kind(key, known[key], value)
-        bundle[key] = value
+        bundle[key] = _of_its_kind(key, known[key], value)
 
 
-def _check_kind(key: str, before: Any, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+def _of_its_kind(key: str, before: Any, value: Any) -> Any:
+    """The value, where it is of the kind that the setting has; 8.0 may stand for 8."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if isinstance(before, bool) and not isinstance(value, bool):
         raise InputError(f"{key} is true or false, not {value!r}.")
     if isinstance(before, int | float) and not isinstance(before, bool):
@@ -93,3 +94,5 @@ def _check_kind(key: str, before: Any, value: Any) -> None:
             raise InputError(f"{key} is {kind}, not {value!r}.")
         if value < 0 or (key in ("epochs", "batch", "rounds", "val_interval", "accumulate") and value < 1):
             raise InputError(f"{key} is too small with {value}; the recipe has {before}.")
+        return type(before)(value)
+    return value
