@@ -77,3 +77,18 @@ def test_nothing_is_found_or_looked_at_beyond_a_region(model: SamModel, agent: P
     assert sorted(one.index for one in told) == [2, 3, 4]
     assert store.encoded == 3
     assert not any(mask[:10].any() for one in told for mask in one.masks)
+
+
+def test_a_slice_that_is_changed_beyond_a_region_is_as_sure_as_an_empty_one(model: SamModel, agent: Package) -> None:
+    told: list[PlayedSlice] = []
+    store, settings = EmbeddingStore(model), AutoPromptSettings(least_evidence=0.0, cleanup=False)
+    autoprompt([agent], scene(), settings=settings, store=store, watch=told.append)
+    slices, one = AgentSlices(scene(), agent.shown, model.image_size), told[3]
+    given = (agent, slices, one.index, one.points, one.labels)
+    inside, beyond = (
+        replay_from(*given, store=store, settings=settings, within=np.full(GRID.shape, there, bool))
+        for there in (True, False)
+    )
+    assert inside.mask.any()
+    assert not beyond.mask.any()
+    assert beyond.confidence != inside.confidence

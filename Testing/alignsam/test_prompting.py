@@ -13,6 +13,8 @@ import torch
 from adaptsam.alignsam import (
     Agent,
     Case,
+    Evidence,
+    Prompted,
     Settings,
     TrainingImage,
     UseSettings,
@@ -22,6 +24,7 @@ from adaptsam.alignsam import (
     prompt_cases,
     score,
 )
+from adaptsam.alignsam.actions import Actions
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.sam import DecodeRequest, EmbeddingStore
 
@@ -247,3 +250,21 @@ def test_the_number_of_steps_can_be_chosen(store: EmbeddingStore, pictures: Pict
     assert np.array_equal(longer.points[:3], shorter.points)
     with pytest.raises(InputError, match="whole number of steps"):
         UseSettings(steps=0)
+
+
+def test_a_point_counts_as_it_did_in_the_game_where_a_centre_lies_between_two_pixels() -> None:
+    actions, truth = Actions(10, 10), np.zeros((360, 360), bool)
+    truth[126, 126] = True  # 3.5 / 10 · 360 - 0.5 comes as 125.49…
+    assert actions.look_up(truth)[33]
+    logits, evidence = np.zeros(truth.shape, np.float32), Evidence(1.0, 1.0, 1.0)
+    one = Prompted(logits, actions.points(truth.shape)[[33]], np.ones(1, int), 0, evidence, truth[None])
+    assert score([one], [truth]).mean_return == 1
+
+
+def test_an_agent_is_brought_to_the_device_of_its_sam(
+    store: EmbeddingStore, pictures: Pictures, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(agent, "to", asked.append)
+    prompt(store, agent, images(pictures)[:1])
+    assert asked == [store.model.device]

@@ -67,5 +67,7 @@ def replay_from(
     result = go_on(store.model, package.agent, Case(embedding, attention=attention), shown, labels, use, play=play)
     allowed = None if within is None else images.orientation.apply(within)[k]
     mask = slices.restore(result.logits) > 0
+    if allowed is not None:
+        mask &= allowed
     trust = slice_confidence(result.evidence, mask, options.threshold(package), None, Continuity(), options.confidence)
     return played(package.target.name, slices, k, result, allowed, True, trust)

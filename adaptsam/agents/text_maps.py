@@ -67,7 +67,7 @@ def text_maps(source: str | PathLike[str] | None, agents: Sequence[Package], dev
 
     clip = load_clip(source, device=device)
     for package in asking:
-        if package.clip and clip.sha256 not in package.clip:
+        if "SHA-256" in package.clip and clip.sha256 not in package.clip:
             raise CheckpointError(
                 f"The agent for {package.target.name} was trained with another CLIP ({package.clip}); give that one."
             )

@@ -198,6 +198,7 @@ def _environment(model: SamModel, agent: Agent, cases: Sequence[Case], settings:
             f"The agent reads features of {agent.channels} channels, but this SAM makes {model.embed_dim}; "
             "load the SAM that the agent was trained with."
         )
+    agent.to(model.device)
     game = agent.settings.in_use
     if settings.steps is not None:
         game = replace(game, steps=settings.steps, mask_taken=game.mask_taken and settings.steps <= game.side**2)

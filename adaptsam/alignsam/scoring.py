@@ -36,7 +36,8 @@ def score(results: Sequence[Prompted], truths: Sequence[NDArray[np.bool_]]) -> S
         if result.step_masks is None:
             raise ValueError("Prompt with keep_steps=True to score every step.")
         curves.append([overlap(mask, truth) for mask in result.step_masks])
-        x, y = np.floor(result.points[result.first :] + 0.5).astype(int).T
+        # A little more than half a pixel, since a centre between two pixels may come as 11.4999…
+        x, y = np.floor(result.points[result.first :] + 0.5 + 1e-6).astype(int).T
         on_target = truth[y, x]
         hits.append(np.where(on_target, 1, -1).sum())
         right.append(np.mean(on_target == (result.labels[result.first :] > 0)))
