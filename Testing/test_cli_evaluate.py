@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from benchmark_folders import write_perseg
+from benchmark_folders import write_binary_task, write_perseg
 
 from adaptsam.cli import main
 
@@ -38,6 +38,16 @@ def test_the_list_names_protocols_methods_and_groups(capsys):
     told = capsys.readouterr().out
     for name in ("4d-lung", "alignsam-t-15", "p2sam-t5-hungarian", "table4", "elastix"):
         assert name in told
+
+
+def test_shadows_take_alignsam_s_explicit_branch_and_so_ask_for_a_clip(tmp_path, capsys):
+    root = write_binary_task(tmp_path / "SBU", "sbu", train=2, test=1)
+    given = ["evaluate", "sbu", "--data", str(root), "--output", str(tmp_path / "out"), "--quiet"]
+    assert main([*given, "--methods", "panet,alignsam,alignsam-no-rl"]) == 0
+    assert "AlignSAM looks at a text prompt: give its CLIP with --clip" in capsys.readouterr().out
+    [record] = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cases").iterdir()]
+    for name in ("alignsam", "alignsam-no-rl"):
+        assert not record["methods"][name]["items"]
 
 
 @pytest.mark.slow  # a process that imports everything

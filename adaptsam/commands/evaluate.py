@@ -19,6 +19,7 @@ from adaptsam.errors import InputError
 if TYPE_CHECKING:
     from adaptsam.evaluate.methods import Extras
     from adaptsam.evaluate.study.protocols import Options
+    from adaptsam.evaluate.study.task import Study
 
 DESCRIPTION = """\
 Evaluate methods on a protocol, with the published figures beside the new ones.
@@ -96,13 +97,13 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.evaluate.study.worker import ModelSource, Setting
 
     names = tuple(name.strip() for name in args.methods.split(",") if name.strip())
-    extras, options = _extras(args), _options(args)
-    methods = {method.name: method.title for method in make_methods(names, extras)}
+    methods = {method.name: method.title for method in make_methods(names)}
+    options = _options(args)
     source = ModelSource(args.checkpoint, args.device, args.checkpoint_kind, args.reapply_lora, args.precision)
     study = open_protocol(args.protocol, args.data, options)
     model = source.load()
     results = Results(args.output, identity_of(args.protocol, _identity(args, options), model))
-    setting = Setting(tuple(methods), extras, text=args.text or "", clip=args.clip)
+    setting = Setting(tuple(methods), _extras(args, study), text=args.text or "", clip=args.clip)
     backend: Backend = run_here
     if args.workers is not None:
         from adaptsam.evaluate.study.cluster import on_cluster
@@ -141,11 +142,11 @@ def _options(args: argparse.Namespace) -> Options:
     return Options(**given, structures=structures)
 
 
-def _extras(args: argparse.Namespace) -> Extras:
+def _extras(args: argparse.Namespace, study: Study) -> Extras:
     from adaptsam.alignsam import Settings
     from adaptsam.evaluate.methods import Extras
 
-    settings = Settings()
+    settings = Settings(branch=study.branch)
     if args.episodes is not None:
         settings = replace(settings, training=replace(settings.training, episodes=args.episodes))
     return Extras(seggpt=args.seggpt, epochs=args.epochs, alignsam=settings)

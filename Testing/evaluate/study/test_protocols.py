@@ -195,6 +195,7 @@ def test_alignsam_s_data_sets_have_the_columns_of_its_table(kind, tiny, tmp_path
     for measure in study.measures:
         assert 0 <= found.figure("persam", measure).value <= 1
     assert study.text
+    assert study.branch == ("explicit" if kind == "sbu" else "implicit")  # Table 1
     assert "alignsam-2" in study.published
 
 
@@ -207,7 +208,7 @@ def test_voc_is_scored_by_class_without_its_borders(tiny, tmp_path):
     found = found_in(study, tiny, tmp_path / "out", "panet")
     assert found.figure("panet", study.measures[0]).cases == 2
     one = open_protocol("voc", tmp_path / "data", Options(structures=("car",)))
-    assert (one.text, len(one.training), len(one.cases)) == ("car", 2, 2)
+    assert (one.text, one.branch, len(one.training), len(one.cases)) == ("car", "explicit", 2, 2)
 
 
 def test_the_phantom_cohort_needs_no_data_and_may_grow():

@@ -204,6 +204,25 @@ def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(mak
     assert results.read("case-0")["methods"]["alignsam-explicit-branch"]["items"]
 
 
+@pytest.mark.parametrize(
+    ("domain", "modality", "sentences"),
+    [("medical", "ES", "endoscopy"), ("medical", "", "medical"), ("natural", "", "natural")],
+)
+def test_a_text_is_put_into_sentences_on_such_images(
+    make_study, tiny, tmp_path, monkeypatch, domain, modality, sentences
+):
+    from adaptsam.agents.text_maps import ensemble
+    from adaptsam.alignsam.clip.sources import BUNDLED_NAME
+
+    pytest.importorskip("open_clip")
+    asked = []
+    monkeypatch.setattr("adaptsam.evaluate.study.worker.attention_of", lambda clip, shown, text: asked.append(shown))
+    study = replace(make_study(1), domain=domain, modality=modality)
+    results = Results(tmp_path, identity_of("drawn", {}, tiny))
+    run_study(study, tiny, Setting(("panet",), text="heart", clip=BUNDLED_NAME), results)
+    assert [ensemble(shown) for shown in asked] == [sentences]
+
+
 def test_a_method_that_lacks_a_library_leaves_its_row_empty_and_is_asked_again_when_it_is_there(
     make_study, tiny, tmp_path, monkeypatch
 ):

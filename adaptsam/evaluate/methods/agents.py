@@ -66,5 +66,8 @@ class AlignSam(PictureMethod):
         if self.alignsam.branch == "implicit":
             return None
         if bench.attention is None or not bench.text:
-            raise NotApplicable(f"{self.title} looks at a text prompt: give its CLIP with --clip, and the text.")
+            raise NotApplicable(
+                f"{self.title} looks at a text prompt: give its CLIP with --clip, and the text with --text where the "
+                "protocol has none; alignsam-implicit-branch needs neither."
+            )
         return bench.attention

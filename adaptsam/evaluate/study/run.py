@@ -48,13 +48,18 @@ def run_study(
     Args:
         study: of a protocol.
         model: for all methods.
-        setting: which methods; domain, training images and text are the study's.
+        setting: which methods; domain, modality, training images and text are the study's.
         results: where records are looked for and kept.
         backend: where the work is done.
         progress: told the cases that are done; may cancel, what is there stays.
     """
     whole = replace(
-        setting, domain=study.domain, training=study.training, folder=results.models, text=setting.text or study.text
+        setting,
+        domain=study.domain,
+        modality=study.modality,
+        training=study.training,
+        folder=results.models,
+        text=setting.text or study.text,
     )
     wanted = {method.name: fingerprint(method) for method in make_methods(whole.methods, whole.extras)}
     lacking = [(case, results.missing(case.name, wanted)) for case in study.cases]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from adaptsam.alignsam.settings import Branch
 from adaptsam.data import StructureSet
 from adaptsam.data.datasets import Sample
 from adaptsam.evaluate.methods.method import Domain, Pair, VolumePair
@@ -92,6 +93,8 @@ class Study:
         domain: of the prompts.
         training: images that methods with training learn from.
         text: the target's text prompt.
+        branch: of AlignSAM (its Table 1).
+        modality: of medical images, for the sentences that a text is put into; "" where it is not known.
         published: names of tables in :mod:`adaptsam.evaluate.study.published`.
         skipped: cases that cannot be evaluated, by name, and why.
         remarks: what else is worth knowing of the data.
@@ -106,6 +109,8 @@ class Study:
     domain: Domain = "medical"
     training: tuple[Sample, ...] = ()
     text: str = ""
+    branch: Branch = "implicit"
+    modality: str = ""
     published: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()

@@ -53,6 +53,7 @@ class Setting:
     methods: tuple[str, ...]
     extras: Extras = field(default_factory=Extras)
     domain: Domain = "medical"
+    modality: str = ""
     training: tuple[Any, ...] = ()
     folder: Path | None = None
     text: str = ""
@@ -253,5 +254,5 @@ def _attention(setting: Setting, model: SamModel) -> tuple[Any, str]:
     from adaptsam.alignsam.clip import load_clip
 
     clip = load_clip(setting.clip, device=model.device)
-    shown = Shown(color=True) if setting.domain == "natural" else Shown(modality="CT")
+    shown = Shown(modality=setting.modality, color=setting.domain == "natural")
     return attention_of(clip, shown, setting.text), clip_record(clip)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptsam.alignsam.settings import Branch
 from adaptsam.data.datasets import Case, DataSet, Sample
 from adaptsam.data.datasets.benchmarks import open_benchmark
 from adaptsam.data.datasets.coco_20i import open_coco_20i
@@ -27,12 +28,13 @@ EPISODES = {"coco-20i": 1000, "lvis-92i": 2300}
 
 CUHK_TESTED = 100
 
-#: AlignSAM's text prompts (Table 4), columns (Table 2), a title, and how many test pictures are published.
-ALIGNSAM: dict[str, tuple[str, tuple[Measure, ...], str, int]] = {
-    "cuhk": ("defocus background", (IOU, F_BETA), "CUHK, blur", CUHK_TESTED),
-    "sbu": ("shadow", (IOU, pooled_ber()), "SBU, shadows", 638),
-    "msd": ("glass", (IOU, F_BETA), "MSD, mirrors and glass", 955),
-    "duts": ("salient objects", (E_MEASURE, MAE), "DUTS, salient objects", 5019),
+#: AlignSAM's branches (Table 1), text prompts (Table 4), columns (Table 2), a title, and how many test pictures are
+#: published.
+ALIGNSAM: dict[str, tuple[Branch, str, tuple[Measure, ...], str, int]] = {
+    "cuhk": ("implicit", "defocus background", (IOU, F_BETA), "CUHK, blur", CUHK_TESTED),
+    "sbu": ("explicit", "shadow", (IOU, pooled_ber()), "SBU, shadows", 638),
+    "msd": ("implicit", "glass", (IOU, F_BETA), "MSD, mirrors and glass", 955),
+    "duts": ("implicit", "salient objects", (E_MEASURE, MAE), "DUTS, salient objects", 5019),
 }
 _KINDS = {"cuhk": "cuhk-blur", "sbu": "sbu-shadow", "msd": "msd-glass", "duts": "duts"}
 
@@ -175,6 +177,7 @@ def _one_class(
         domain="natural",
         training=training,
         text=name,
+        branch="explicit",
         published=published,
         skipped={case.name: " ".join(case.problems) for case in test.cases if case.problems},
         unit="picture",
@@ -191,7 +194,7 @@ def _binary(kind: str, data: Path | None, options: Options) -> Study:
     training = drawn([sample for case in learned for sample in case.samples], options.training)
     if not training:
         raise InputError(f"{folder.name} has no picture with a mask to learn from; unpack {kind} again.")
-    text, measures, title, count = ALIGNSAM[kind]
+    branch, text, measures, title, count = ALIGNSAM[kind]
     cases, doubles = unique(
         [StudyCase(case.name, PictureTasks(training[0], case.samples)) for case in tested if case.samples]
     )
@@ -206,6 +209,7 @@ def _binary(kind: str, data: Path | None, options: Options) -> Study:
         domain="natural",
         training=training,
         text=text,
+        branch=branch,
         published=("alignsam-2", "alignsam-4"),
         skipped={**doubles, **{case.name: " ".join(case.problems) for case in tested if not case.samples}},
         remarks=remarks,

@@ -11,7 +11,7 @@ from adaptsam.data.datasets.cvc_clinicdb import STARTS
 from adaptsam.data.datasets.folders import existing_folder, subfolders
 from adaptsam.data.datasets.image_mask_folder import holds_pairs, open_folder
 from adaptsam.errors import InputError
-from adaptsam.evaluate.methods.method import Domain, Outlined, Pair
+from adaptsam.evaluate.methods.method import Outlined, Pair
 from adaptsam.evaluate.study.measures import IOU, SLICE_DICE
 from adaptsam.evaluate.study.protocols.options import Options
 from adaptsam.evaluate.study.task import Measure, PictureTask, Study, StudyCase, unique
@@ -92,7 +92,7 @@ def open_frames(data: Path | None, options: Options) -> Study:
 def open_kvasir(data: Path | None, options: Options) -> Study:
     """The test split of Kvasir-SEG (800, 100 and 100 pictures), on which fine-tuning is judged."""
     collection = open_kvasir_seg(given(data, "kvasir-seg"))
-    return split_study("kvasir-seg", "Kvasir-SEG, test split", collection, options, (SLICE_DICE, IOU), "medical")
+    return split_study("kvasir-seg", "Kvasir-SEG, test split", collection, options, (SLICE_DICE, IOU), "ES")
 
 
 def open_nsclc(data: Path | None, options: Options) -> Study:
@@ -100,11 +100,11 @@ def open_nsclc(data: Path | None, options: Options) -> Study:
     structure = (options.structures or ("GTV-1",))[0]
     collection = open_nsclc_radiomics(given(data, "nsclc-radiomics"), structure=structure)
     title = "NSCLC-Radiomics, test split"
-    return split_study("nsclc-radiomics", title, collection, options, (SLICE_DICE, IOU), "medical")
+    return split_study("nsclc-radiomics", title, collection, options, (SLICE_DICE, IOU), "CT")
 
 
 def split_study(
-    protocol: str, title: str, collection: DataSet, options: Options, measures: tuple[Measure, ...], domain: Domain
+    protocol: str, title: str, collection: DataSet, options: Options, measures: tuple[Measure, ...], modality: str
 ) -> Study:
     """The test part of a data set; methods learn from the training part, and prompts come from its first image."""
     parts = collection.split(options.seed)
@@ -130,8 +130,8 @@ def split_study(
         f"The test part of a split by patients (seed {options.seed}). Direct transfer is what the fine-tuned model "
         f"gives by itself; methods that need an outlined image get one of the training part. Means over images, then "
         f"{collection.unit}s.",
-        domain=domain,
         training=training,
+        modality=modality,
         skipped={**doubles, **empty},
         remarks=(*collection.problems, *collection.remarks),
         unit=collection.unit,
