@@ -141,11 +141,17 @@ def _toWorld(segmentationNode) -> np.ndarray:
     return geometry._withParent(segmentationNode, np.eye(4), (100, 100, 100))
 
 
-def orientedImage(inner: np.ndarray, first, volumeNode):
-    """A bool array (k, j, i), whose first voxel is ``first`` (i, j, k) of the volume, as a labelmap on its grid."""
+def orientedImage(inner: np.ndarray, first, volumeNode, segmentationNode):
+    """A bool array (k, j, i), whose first voxel is ``first`` (i, j, k) of the volume, as a labelmap on its grid.
+
+    It is made for the segmentation, which may lie under another transform than the volume.
+    """
     image = slicer.vtkOrientedImageData()
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
+    if segmentationNode.GetParentTransformNode() is not volumeNode.GetParentTransformNode():
+        local = np.linalg.inv(_toWorld(segmentationNode)) @ geometry.ijkToWorld(volumeNode)
+        matrix = slicer.util.vtkMatrixFromArray(local)
     image.SetImageToWorldMatrix(matrix)
     extent = []
     for start, length in zip(first, reversed(inner.shape)):
@@ -179,15 +185,17 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
     Every segment has a labelmap of its own, so that segments which overlap do not take voxels from each other.
     """
     segmentation = segmentationNode.GetSegmentation()
-    image = orientedImage(inner, first, volumeNode)
+    image = orientedImage(inner, first, volumeNode, segmentationNode)
     segment = segmentation.GetSegment(segmentId)
     if segment is None:
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(prototype)
+        segment.SetLabelValue(1)
         segment.AddRepresentation(LABELMAP, image)
         segmentation.AddSegment(segment, segmentId)
         return
     modifying = segmentationNode.StartModify()
+    segment.SetLabelValue(1)  # saving a scene packs segments into one labelmap, with values of their own
     segment.AddRepresentation(LABELMAP, image)
     segmentation.InvalidateNonSourceRepresentations()
     segment.Modified()

@@ -298,3 +298,52 @@ def test_a_growing_mask_is_what_its_slices_are_and_its_box_holds_them(scene: Any
     assert inner.shape[axis] == 3
     grown.put(axis, 3, *wire.unpack_box(wire.pack_mask(np.zeros_like(flat))))
     assert grown.box()[0].sum() == expected.sum() - expected.take(3, axis=axis).sum()
+
+
+def test_a_slice_is_changed_after_the_scene_was_saved(scene: Any) -> None:
+    """Saving packs segments that do not overlap into one labelmap, where the second one's value is 2."""
+    from AdaptSAMLib import segments
+    from slicer_bench.conftest import segmentationNode, volumeNode
+
+    volume = volumeNode(thorax(), "Planning")
+    node = segmentationNode(thorax(), volume)
+    before = {one: segments.readMask(node, one, volume) for one in ("id-tumour", "id-heart")}
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    assert [node.GetSegmentation().GetSegment(one).GetLabelValue() for one in before] == [1, 2]
+    for one, mask in before.items():
+        k = int(np.argwhere(mask)[0][0])
+        segments.replaceSlice(node, one, volume, 0, k, np.zeros_like(mask[k]))
+        mask[k] = False
+        for other, expected in before.items():
+            assert np.array_equal(segments.readMask(node, other, volume), expected), (one, other)
+
+
+def test_a_slice_is_changed_where_it_is_seen_after_the_image_alone_was_moved(scene: Any) -> None:
+    from AdaptSAMLib import segments
+    from slicer_bench.conftest import segmentationNode, volumeNode
+
+    volume = volumeNode(thorax(), "Planning")
+    node = segmentationNode(thorax(), volume)
+    moved = np.eye(4)
+    moved[0, 3] = 20.0
+    volume.SetAndObserveTransformNodeID(addTransform(moved).GetID())
+    seen = segments.readMask(node, "id-heart", volume)
+    k = int(np.argwhere(seen)[0][0])
+    segments.replaceSlice(node, "id-heart", volume, 0, k, np.zeros_like(seen[k]))
+    seen[k] = False
+    assert np.array_equal(segments.readMask(node, "id-heart", volume), seen)
+
+
+def test_a_result_is_seen_whose_prior_shares_a_labelmap_with_others(scene: Any) -> None:
+    """Drawn or loaded segments mostly lie in one labelmap, with values that their metadata carry along."""
+    from AdaptSAMLib import segments
+    from slicer_bench.conftest import segmentationNode, volumeNode
+
+    volume = volumeNode(thorax(), "Planning")
+    drawn = segmentationNode(thorax(), volume)
+    drawn.GetSegmentation().CollapseBinaryLabelmaps(False)
+    prototype = _named()
+    prototype.DeepCopyMetadata(drawn.GetSegmentation().GetSegment("id-heart"))
+    result, mask = segments.newSegmentation(volume, "Result"), thorax().mask("heart")
+    segments.setSegment(result, "id-heart", prototype, *segments.cropped(mask), volume)
+    assert np.array_equal(segments.readMask(result, "id-heart", volume), mask)
