@@ -1,6 +1,7 @@
 """AutoPromptSAM in 3D Slicer: trained agents find their targets with nobody clicking. The method is in `adaptsam`."""
 
 import slicer.util
+from AdaptSAMLib import images
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import BaseLogic, BaseTest
@@ -86,7 +87,7 @@ class AutoPromptSAMLogic(BaseLogic):
         Raises:
             InputProblem: something cannot be used; the message says what and what to do. Cancelling gives no error.
         """
-        targets = _list(targets)
+        targets = images.listed(targets)
         chosen = self._chosen(agents)
         run = Run(Engine.shared(), targets, chosen, **how)
         question = inputs.question(targets, chosen)
@@ -123,7 +124,7 @@ class AutoPromptSAMLogic(BaseLogic):
         Raises:
             InputProblem: something cannot be used; the message says what and what to do.
         """
-        examples = inputs.examples(_list(volumes), _list(segmentations), segment)
+        examples = inputs.examples(images.listed(volumes), images.listed(segmentations), segment)
         training = self.startTraining(name, examples, **how)
         return training.wait() if wait else training
 
@@ -166,10 +167,6 @@ class AutoPromptSAMLogic(BaseLogic):
                 names = ", ".join(entry["name"] for entry in known) or _("none yet")
                 raise InputProblem(_("There is no agent {name}; there are {known}.").format(name=one, known=names))
         return [byName[one] for one in wanted]
-
-
-def _list(nodes) -> list:
-    return list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
 
 
 class AutoPromptSAMTest(BaseTest):

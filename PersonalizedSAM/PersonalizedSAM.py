@@ -62,7 +62,7 @@ class PersonalizedSAMLogic(BaseLogic):
         Args:
             prior: volume node with contours.
             segmentation: their segmentation node.
-            targets: volume nodes, and sequence nodes of volumes.
+            targets: a volume node, or a list of volume nodes and sequence nodes of volumes.
             segments: names or IDs; all that are not empty by default.
             wait: return when it is done (the window stays alive), or at once.
             allowDifferentPatients: go on although the subject hierarchy names different patients.
@@ -79,6 +79,7 @@ class PersonalizedSAMLogic(BaseLogic):
         Raises:
             InputProblem: something cannot be used; the message says what and what to do. Cancelling gives no error.
         """
+        targets = images.listed(targets)
         question = inputs.question(prior, segmentation, targets)
         if question and not allowDifferentPatients:
             raise InputProblem(question + " " + _("Say so with allowDifferentPatients."))

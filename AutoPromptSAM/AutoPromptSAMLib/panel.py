@@ -142,7 +142,7 @@ class Panel(TrainingPanel):
         if node is None:
             return
         volumes = images.candidates()
-        if not node.targets and volumes:
+        if not self.targets() and volumes:
             node.targets = patients.byDate(volumes)[:1]
         usable = [one for one in self.knownAgents if not one["problem"]]
         if not node.agents and len(usable) == 1:
@@ -158,8 +158,10 @@ class Panel(TrainingPanel):
     def onTicked(self) -> None:
         node = self._parameterNode
         listed = {one["path"] for one in self.knownAgents}  # what a scene brings may not be listed yet
-        node.agents = self._ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
-        node.targets = self._tickedImages()
+        agents = self._ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
+        modifying = node.StartModify()  # the first change would bring back what the other list showed
+        node.agents, node.targets = agents, self._tickedImages()
+        node.EndModify(modifying)
 
     def onClipFolder(self) -> None:
         path = qt.QFileDialog.getExistingDirectory(None, _("Choose the folder of an open_clip model"), "")
@@ -171,10 +173,10 @@ class Panel(TrainingPanel):
     def checkInputs(self) -> None:
         if self.training is not None:
             raise InputProblem(_("An agent is being trained; wait for it, or cancel the training."))
-        inputs.check(self._parameterNode.targets, self.agents())
+        inputs.check(self.targets(), self.agents())
 
     def inputQuestion(self) -> str:
-        return inputs.question(self._parameterNode.targets, self.agents())
+        return inputs.question(self.targets(), self.agents())
 
     def applyTip(self) -> str:
         return _("Finds the ticked structures in the ticked images. The window stays free meanwhile.")
@@ -182,7 +184,7 @@ class Panel(TrainingPanel):
     def startRun(self):
         node = self._parameterNode
         return self.logic.segment(
-            node.targets,
+            self.targets(),
             self.agents(),
             roi=node.roi,
             slices=parameters.slicesOf(node),

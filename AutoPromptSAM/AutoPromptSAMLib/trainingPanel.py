@@ -5,7 +5,7 @@ import os
 import qt
 import slicer
 import slicer.util
-from AdaptSAMLib import packages
+from AdaptSAMLib import images, packages
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel, sentence, showProgress
 from slicer.i18n import tr as _
@@ -89,7 +89,10 @@ class TrainingPanel(BasePanel):
             (f"{volume.GetID()} {segmentation.GetID()}", f"{volume.GetName()}: {segmentation.GetName()}")
             for volume, segmentation, _segmentId in self._outlined.get(node.trainSegment, [])
         ]
-        ticked = [f"{one.GetID()} {other.GetID()}" for one, other in zip(node.trainVolumes, node.trainSegmentations)]
+        pairs = zip(node.trainVolumes, node.trainSegmentations)
+        ticked = [
+            f"{one.GetID()} {other.GetID()}" for one, other in pairs if images.listed([one, other]) == [one, other]
+        ]
         self._list(ui.trainList, entries, ticked)
         ui.trainTextLineEdit.enabled = node.trainBranch == "explicit"
         ui.trainAnewCheckBox.enabled = node.trainName.strip() in self.unfinished

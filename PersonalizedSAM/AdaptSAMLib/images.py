@@ -7,6 +7,12 @@ from AdaptSAMLib import geometry, patients
 from AdaptSAMLib.results import Target
 
 
+def listed(nodes) -> list:
+    """One node, or several, as a list; without those that are gone, whose places a parameter keeps."""
+    several = [nodes] if isinstance(nodes, slicer.vtkMRMLNode) else nodes
+    return [one for one in several if one is not None and one.GetScene() is slicer.mrmlScene]
+
+
 def expand(targets) -> list:
     """Volumes and sequences of volumes as single images."""
     found = []

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from AdaptSAMLib import packages, patients, results
+from AdaptSAMLib import images, packages, patients, results
 from AdaptSAMLib.engine import Engine, elsewhere
 from AdaptSAMLib.geometry import InputProblem
 
@@ -281,10 +281,14 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _listImages(self, nodes) -> None:
         """The images that can be targets, ticked as the parameters say."""
         entries = [(one.GetID(), self._titled(one)) for one in nodes]
-        self._list(self.ui.targetList, entries, [one.GetID() for one in self._parameterNode.targets])
+        self._list(self.ui.targetList, entries, [one.GetID() for one in self.targets()])
 
     def _tickedImages(self) -> list:
-        return [slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)]
+        return images.listed([slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)])
+
+    def targets(self) -> list:
+        """The images that are chosen, and still there."""
+        return images.listed(self._parameterNode.targets)
 
     def _table(self, table, titles, rows) -> None:
         table.clear()

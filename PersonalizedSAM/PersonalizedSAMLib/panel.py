@@ -84,8 +84,9 @@ class Panel(BasePanel):
 
     def onTicked(self) -> None:
         node = self._parameterNode
-        node.segments = self._ticked(self.ui.segmentList)
-        node.targets = self._tickedImages()
+        modifying = node.StartModify()  # the first change would bring back what the other list showed
+        node.segments, node.targets = self._ticked(self.ui.segmentList), self._tickedImages()
+        node.EndModify(modifying)
 
     def onLater(self) -> None:
         node = self._parameterNode
@@ -94,18 +95,19 @@ class Panel(BasePanel):
 
     # -- a run
 
+    def segments(self) -> list:
+        """The IDs of the segments that are chosen, and still there."""
+        node = self._parameterNode
+        there = inputs.segmentIds(node.priorSegmentation) if node.priorSegmentation is not None else []
+        return [one for one in node.segments if one in there]
+
     def checkInputs(self) -> None:
         node = self._parameterNode
-        chosen = [
-            one
-            for one in node.segments
-            if node.priorSegmentation is not None and node.priorSegmentation.GetSegmentation().GetSegment(one)
-        ]
-        inputs.check(node.priorVolume, node.priorSegmentation, chosen, node.targets)
+        inputs.check(node.priorVolume, node.priorSegmentation, self.segments(), self.targets())
 
     def inputQuestion(self) -> str:
         node = self._parameterNode
-        return inputs.question(node.priorVolume, node.priorSegmentation, node.targets)
+        return inputs.question(node.priorVolume, node.priorSegmentation, self.targets())
 
     def applyTip(self) -> str:
         return _("Carries the ticked segments to the ticked targets. The window stays free meanwhile.")
@@ -115,8 +117,8 @@ class Panel(BasePanel):
         return self.logic.propagate(
             node.priorVolume,
             node.priorSegmentation,
-            node.targets,
-            segments=node.segments,
+            self.targets(),
+            segments=self.segments(),
             settings=parameters.settingsOf(node),
             checkpoint=node.model or None,
             device=node.device,

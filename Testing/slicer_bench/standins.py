@@ -9,6 +9,7 @@ import os
 import sys
 import types
 import typing
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 
@@ -139,7 +140,37 @@ def _isNode(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode)
 
 
+class ObservedList(MutableSequence):  # type: ignore[type-arg]
+    """As Slicer's: it is no list and cannot be added to one, what changes it is kept, and a node that is gone is None."""
+
+    def __init__(self, values: list[Any], save: Callable[[list[Any]], None]) -> None:
+        self._values, self._save = values, save
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._values[index] = value
+        self._save(self._values)
+
+    def __delitem__(self, index: Any) -> None:
+        del self._values[index]
+        self._save(self._values)
+
+    def insert(self, index: int, value: Any) -> None:
+        self._values.insert(index, value)
+        self._save(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._values == (other._values if isinstance(other, ObservedList) else other))
+
+
 def _reader(name: str) -> Any:
+    write = _writer(name)
+
     def read(self: Any) -> Any:
         kind, _ = _plain(self._hints[name])
         node = self.parameterNode
@@ -147,11 +178,9 @@ def _reader(name: str) -> Any:
             return node.GetNodeReference(name)
         if typing.get_origin(kind) is list:
             [inner] = typing.get_args(kind)
-            if _isNode(inner):
-                found = [node.GetNthNodeReference(name, n) for n in range(node.GetNumberOfNodeReferences(name))]
-                return [one for one in found if one is not None]
-            text = node.GetParameter(name)
-            return [inner(one) for one in text.split("\n") if one]
+            count = int(node.GetParameter(f"{name}.len") or 0)
+            read = node.GetNodeReference if _isNode(inner) else lambda key: inner(node.GetParameter(key))
+            return ObservedList([read(f"{name}.{n}") for n in range(count)], lambda values: write(self, values))
         if not node.HasParameter(name):
             return self._defaults[name]
         text = node.GetParameter(name)
@@ -168,14 +197,15 @@ def _writer(name: str) -> Any:
             validator(value)
         if _isNode(kind):
             node.SetNodeReferenceID(name, value.GetID() if value is not None else None)
-        elif typing.get_origin(kind) is list and _isNode(typing.get_args(kind)[0]):
-            modifying = node.StartModify()
-            node.RemoveNodeReferenceIDs(name)
-            for one in value:
-                node.AddNodeReferenceID(name, one.GetID())
-            node.EndModify(modifying)
         elif typing.get_origin(kind) is list:
-            node.SetParameter(name, "\n".join(map(str, value)))
+            modifying = node.StartModify()
+            for number, one in enumerate(value):
+                if _isNode(typing.get_args(kind)[0]):
+                    node.SetNodeReferenceID(f"{name}.{number}", one.GetID() if one is not None else None)
+                else:
+                    node.SetParameter(f"{name}.{number}", str(one))
+            node.SetParameter(f"{name}.len", str(len(value)))
+            node.EndModify(modifying)
         else:
             node.SetParameter(name, ("true" if value else "false") if kind is bool else str(kind(value)))
 

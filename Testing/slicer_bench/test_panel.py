@@ -234,3 +234,40 @@ def test_closing_the_scene_during_a_run_ends_it_with_a_sentence_and_empties_the_
     until(lambda: not engine.busy)
     assert panel.ui.segmentList.count == 0
     assert not panel.ui.applyButton.enabled
+
+
+def test_a_target_that_is_deleted_leaves_the_panel_and_the_rest_stays_ticked(panel: Any, visits: Visits) -> None:
+    import slicer
+
+    prior, _contours, target = visits
+    other = volumeNode(thorax(), "Week 4")
+    panel.initializeParameterNode()
+    node = panel.parameterNode
+    node.targets = [target, other]
+    slicer.mrmlScene.RemoveNode(target)
+    panel.update()
+    assert texts(panel.ui.targetList) == ["Week 4"]
+    assert panel.ui.applyButton.enabled
+    assert panel.logic.propagate(prior, node.priorSegmentation, other, wait=False).cancel() is None
+    slicer.mrmlScene.RemoveNode(other)
+    panel.update()
+    assert panel.ui.statusLabel.text.startswith("Tick at least one target")
+
+
+def test_a_segment_that_is_deleted_after_it_was_ticked_is_not_asked_for(panel: Any, visits: Visits) -> None:
+    panel.initializeParameterNode()
+    node = panel.parameterNode
+    assert list(node.segments) == ["id-tumour", "id-heart"]
+    node.priorSegmentation.GetSegmentation().RemoveSegment("id-tumour")
+    panel.update()
+    tick(panel.ui.targetList, "Week 3", False)
+    assert panel.targets() == []
+    node.segments = ["id-tumour", "id-heart"]
+    tick(panel.ui.targetList, "Week 3")
+    assert panel.targets() == [visits[2]]
+    node.segments = ["id-tumour", "id-heart"]
+    assert panel.ui.applyButton.enabled
+    panel.ui.applyButton.click()
+    assert panel.run is not None, panel.ui.statusLabel.text
+    assert list(panel.run.names) == ["id-heart"]
+    panel.ui.applyButton.click()
