@@ -104,6 +104,44 @@ def test_a_worker_that_does_not_hear_is_ended_when_cancelled(
     assert client.pid is None
 
 
+def test_cancelling_what_waits_behind_another_request_leaves_that_one_alone(
+    clients: list[WorkerClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PATIENCE", 0.05)
+    client = scripted("import time; time.sleep(600)")
+    clients.append(client)
+    working, waiting = client.request("work"), client.request("wait")
+    worker = client.pid
+    client.cancel(waiting)
+    assert last_of(client, waiting)["event"] == "cancelled"
+    time.sleep(0.1)
+    assert list(client.events()) == []
+    assert client.pid == worker
+    client.cancel(working)
+    assert last_of(client, working)["event"] == "cancelled"
+    assert client.pid is None
+
+
+def test_what_waits_behind_a_request_whose_worker_had_to_be_ended_is_done_by_the_next_one(
+    clients: list[WorkerClient], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(client_module, "PATIENCE", 0.05)
+    mark = tmp_path / "was here"
+    once = f"import os, time\nif not os.path.exists({str(mark)!r}): open({str(mark)!r}, 'w'); time.sleep(600)\n"
+    client = scripted(once + ECHO)
+    clients.append(client)
+    deaf, next_one = client.request("work"), client.request("done", image=np.arange(3))
+    deadline = time.monotonic() + 20
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    client.cancel(deaf)
+    assert last_of(client, deaf)["event"] == "cancelled"
+    event = last_of(client, next_one)
+    assert event["event"] == "done"
+    assert client.folder is not None
+    assert np.array_equal(wire.read_array(client.folder, event["image"]), np.arange(3))
+
+
 def test_a_worker_that_lacks_a_package_says_which(clients: list[WorkerClient]) -> None:
     client = scripted("import a_package_that_is_not_there")
     clients.append(client)

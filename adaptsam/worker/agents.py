@@ -88,7 +88,6 @@ class AgentRequests:
             package.agent.to(store.model.device)
         maps = text_maps(request.get("clip"), packages, str(store.model.device))
         run = _Run({one.target.name: one for one in packages}, settings, maps, store)
-        self._runs[request["run"]] = run
         for number, (target, volume, within) in enumerate(zip(targets, volumes, withins, strict=True)):
             steps.begin(number)
             run.images[target["key"]] = _Image(volume, within)
@@ -104,6 +103,7 @@ class AgentRequests:
             )
             steps.flush()
             emit("result", target=target["key"], **messages.result_of(found))
+        self._runs[request["run"]] = run
 
     def go_on(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One slice from changed prompts: tells "slice", as in "partial". With ``play`` off, only decodes."""

@@ -46,9 +46,10 @@ def launch_here(arguments: Sequence[str], environment: Mapping[str, str]) -> sub
 
 @dataclass
 class _Open:
-    """A request without an answer: the process it went to, and until when that has time to stop."""
+    """A request without an answer: what was asked, the process it went to, and until when that has time to stop."""
 
-    pid: int
+    message: wire.Message
+    pid: int = 0
     deadline: float | None = None
 
 
@@ -110,28 +111,34 @@ class WorkerClient:
             The number that its events carry as ``id``.
         """
         self._number += 1
-        number = self._number
-        self._waiting[number] = _Open(0)
+        request = self._waiting[self._number] = _Open({"id": self._number, "do": do, **content})
+        self._send(request)
+        return self._number
+
+    def _send(self, request: _Open) -> None:
+        """To the worker, which is started where there is none."""
         if self.pid is None:
             try:
                 self._start()
             except OSError as error:
                 self._events.put(
                     {
-                        "id": number,
+                        "id": request.message["id"],
                         "event": "error",
                         "message": f"The worker cannot be started ({error.strerror or error}); install AdaptSAM's "
                         "packages anew, or free memory and disk.",
                     }
                 )
-                return number
+                return
         assert self._process is not None
-        self._waiting[number].pid = self._process.pid
-        self._outbox.put({"id": number, "do": do, **content})
-        return number
+        request.pid = self._process.pid
+        self._outbox.put(request.message)
 
     def cancel(self, number: int) -> None:
-        """Ask for a stop. Where the worker does not stop within :data:`PATIENCE`, it is ended by :meth:`events`."""
+        """Ask for a stop. Where the worker does not stop within :data:`PATIENCE`, it is ended by :meth:`events`.
+
+        A request that waits behind another one is over at once, and nothing is ended for it.
+        """
         request = self._waiting.get(number)
         if request is not None and request.deadline is None:
             request.deadline = time.monotonic() + PATIENCE
@@ -226,15 +233,23 @@ class WorkerClient:
                 self.log.append(line.rstrip())
 
     def _end_the_deaf(self) -> Iterator[wire.Message]:
-        """End a worker that did not stop in time; its cancelled requests do not wait until the system took it away."""
-        now = time.monotonic()
-        late = [request.pid for request in self._waiting.values() if request.deadline and now > request.deadline]
+        """End a worker that did not stop in time; its cancelled requests do not wait until the system took it away.
+
+        Requests are answered in their order: what waits behind another one has not begun, and goes to the next worker.
+        """
+        if not self._waiting:
+            return
+        first, working = next(iter(self._waiting.items()))
+        late = working.deadline is not None and time.monotonic() > working.deadline
+        cancelled = [number for number, request in self._waiting.items() if request.deadline is not None]
+        over = [number for number in cancelled if late or number != first]
+        for number in over:
+            del self._waiting[number]
         if late:
             self._kill()
-        for number, request in list(self._waiting.items()):
-            if request.deadline and request.pid in late:
-                del self._waiting[number]
-                yield {"id": number, "event": "cancelled"}
+            for request in self._waiting.values():
+                self._send(request)
+        yield from ({"id": number, "event": "cancelled"} for number in over)
 
     def _kill(self) -> None:
         process, self._process = self._process, None

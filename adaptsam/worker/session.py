@@ -88,13 +88,14 @@ class Session:
         propagator = Propagator(
             prior, structures, store=store, settings=settings, progress=steps, registrations=store.folder
         )
-        run = self._runs[request["run"]] = Run()
+        run = Run()
         for number, target in enumerate(targets):
             steps.begin(number)
             volume = self.volume(target)
             propagation, visit = propagator.carry(volume, watch=steps.watch)
             run.visits[target["key"]] = visit
             emit("result", target=target["key"], **messages.result_of(propagation))
+        self._runs[request["run"]] = run  # not before: what was cancelled must not put out what can be corrected
 
     def _correct(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One slice from other prompts."""

@@ -52,7 +52,6 @@ class VideoRequests:
         frames = [self._home.volume(one) for one in targets]
         run = _Run(VideoVisit(image, masks, store, settings))
         run.frames = {one["key"]: frame for one, frame in zip(targets, frames, strict=True)}
-        self._runs[request["run"]] = run
         shown: list[Volume] = [*frames[:drawn], prior, *frames[drawn:]] if drawn >= 0 else frames
         keys = [one["key"] for one in targets]
         if drawn >= 0:
@@ -62,6 +61,7 @@ class VideoRequests:
             if made.index != drawn:
                 reports = [_report(name, made.reports[name], made.masks[name], masks[name]) for name in masks]
                 emit("result", target=keys[made.index], structures=reports, warnings=[], encoded=store.encoded)
+        self._runs[request["run"]] = run
 
     def correct(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """One frame from other prompts: tells "slice"."""
