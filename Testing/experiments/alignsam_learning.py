@@ -110,7 +110,8 @@ def absent(args: argparse.Namespace, first: int, count: int) -> list[np.ndarray]
     seeds = range(first, first + count)
     if args.task == "polyp":
         return [beside_polyp(seed, least) for seed in seeds]
-    return [draw_without(seed, structures, args.whole) for seed in seeds]
+    # Every whole slice shows the spine.
+    return [draw_without(seed, structures, args.whole and args.task != "spine") for seed in seeds]
 
 
 def evaluate(

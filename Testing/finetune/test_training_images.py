@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from adaptsam.data.phantom.render import STRUCTURES
+from adaptsam.errors import InputError
+from adaptsam.finetune import phantom_slices
 from adaptsam.finetune.contrast import visit_contrast
 from adaptsam.finetune.mixture import TrainingPairs
 from adaptsam.finetune.pairs import VisitPairs, patch_regions
@@ -148,3 +150,9 @@ def test_a_structure_that_only_one_visit_shows_is_left_out() -> None:
     masks[:, 0, 0, :8] = True
     features = torch.randn(1, 2, 8, 4, 4, generator=torch.Generator().manual_seed(0))
     assert visit_contrast(features, masks).isfinite()
+
+
+def test_a_slice_that_cannot_be_is_refused_and_not_looked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phantom_slices, "_TRIES", 3)
+    with pytest.raises(InputError, match="None of 3 whole slices shows as much of Spine"):
+        phantom_slices.draw_without(0, ["Spine"], whole=True, size=32)

@@ -17,7 +17,11 @@ from torch.nn import functional
 
 from adaptsam.data.phantom.anatomy import Anatomy, draw_anatomy, draw_warp
 from adaptsam.data.phantom.render import STRUCTURES, Densities, render
+from adaptsam.errors import InputError
 from adaptsam.finetune.pairs import PackedPairs
+
+#: Slices that are drawn before one with a wanted share of a structure is given up.
+_TRIES = 2000
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,19 @@ def draw_target(
 
     Returns:
         uint8 (size, size), gray, and bool (size, size) with foreground and background.
+
+    Raises:
+        InputError: no slice shows as much.
     """
     return _drawn(seed, structures, size, whole, lambda share: least <= share <= 0.9)
 
 
 def draw_without(seed: int, structures: Sequence[str], whole: bool = False, size: int = 256) -> NDArray[np.uint8]:
-    """A slice, uint8 (size, size), on which none of the structures is; arguments as :func:`draw_target`."""
+    """A slice, uint8 (size, size), on which none of the structures is; arguments as :func:`draw_target`.
+
+    Raises:
+        InputError: every slice shows one, as whole slices do the spine.
+    """
     return _drawn(seed, structures, size, whole, lambda share: share == 0)[0]
 
 
@@ -83,13 +94,16 @@ def _drawn(
     """The first slice on which the structures take a share of the image that is wanted."""
     rng = np.random.default_rng([seed, 77])
     rows = [STRUCTURES.index(name) for name in structures]
-    while True:
+    for _ in range(_TRIES):
         anatomy = draw_anatomy(rng)
         densities, view = draw_densities(rng), whole_view(rng, anatomy) if whole else draw_view(rng, anatomy)
         hounsfield, masks = draw_slice(rng, anatomy, densities, view, size, "cpu")
         target = masks[rows].any(0)
         if wanted(float(target.float().mean())):
             return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8), target.numpy()
+    kind = "whole slices" if whole else "slices"
+    names = " or ".join(structures)
+    raise InputError(f"None of {_TRIES} {kind} shows as much of {names} as is wanted; choose another structure or share.")
 
 
 def draw_densities(rng: np.random.Generator) -> Densities:
