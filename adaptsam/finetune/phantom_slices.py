@@ -103,7 +103,7 @@ def _drawn(
             return windowed(hounsfield, draw_window(rng))[0].numpy().astype(np.uint8), target.numpy()
     kind = "whole slices" if whole else "slices"
     names = " or ".join(structures)
-    raise InputError(f"None of {_TRIES} {kind} shows as much of {names} as is wanted; choose another structure or share.")
+    raise InputError(f"None of {_TRIES} {kind} shows as much of {names} as is wanted; choose others or another share.")
 
 
 def draw_densities(rng: np.random.Generator) -> Densities:
