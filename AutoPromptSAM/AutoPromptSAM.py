@@ -142,15 +142,7 @@ class AutoPromptSAMLogic(BaseLogic):
         Returns:
             PersonalizedSAM's parameter node.
         """
-        other = slicer.util.getModuleLogic("PersonalizedSAM")
-        volume, segmentation = other.asPrior(run, outcome)
-        node = other.getParameterNode()
-        found = [key for key, report in outcome.reports.items() if report["volume_cm3"] > 0]
-        modifying = node.StartModify()
-        node.priorVolume, node.priorSegmentation = volume, segmentation
-        node.segments, node.targets = found, inputs.later(volume)
-        node.EndModify(modifying)
-        return node
+        return slicer.util.getModuleLogic("PersonalizedSAM").useAsPrior(run, outcome)
 
     def _chosen(self, agents) -> list:
         if agents is None:

@@ -1,7 +1,7 @@
 """PersonalizedSAM in 3D Slicer: contours of one visit, carried to the next. The method is in the package `adaptsam`."""
 
 import slicer
-from AdaptSAMLib import images, results
+from AdaptSAMLib import images, patients, results
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import BaseLogic, BaseTest
@@ -106,6 +106,27 @@ class PersonalizedSAMLogic(BaseLogic):
         if target.browserNode is None:
             return target.volumeNode, outcome.segmentationNode
         return results.bringUp(target), target.browserNode.GetProxyNode(run.sequenceOf(target))
+
+    def useAsPrior(self, run, outcome):
+        """A finished target as the prior of this module, with what was found, and the patient's later images as targets.
+
+        Returns:
+            The parameter node.
+
+        Raises:
+            InputProblem: it is not in the scene any more.
+        """
+        results.check(outcome.target)
+        volume, segmentation = self.asPrior(run, outcome)
+        if not images.listed(segmentation):
+            raise InputProblem(_("The segmentation was removed from the scene; press Apply again."))
+        node = self.getParameterNode()
+        modifying = node.StartModify()
+        node.priorVolume, node.priorSegmentation = volume, segmentation
+        node.segments = self._chosen(volume, segmentation, None)
+        node.targets = patients.laterThan(volume, images.candidates())
+        node.EndModify(modifying)
+        return node
 
     @staticmethod
     def _chosen(prior, segmentation, wanted):

@@ -4,7 +4,7 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from AdaptSAMLib import geometry, images, patients, segments
+from AdaptSAMLib import geometry, images, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -117,8 +117,3 @@ def box(roiNode, volumeNode) -> list:
     toWorld.DeepCopy(roiNode.GetObjectToWorldMatrix())
     toRoi = np.linalg.inv(slicer.util.arrayFromVTKMatrix(toWorld)) @ geometry.ijkToWorld(volumeNode)
     return (np.diag([2 / size[0], 2 / size[1], 2 / size[2], 1.0]) @ toRoi).tolist()
-
-
-def later(volumeNode) -> list:
-    """Where a found structure can be carried: the later studies of the patient."""
-    return patients.laterThan(volumeNode, images.candidates())

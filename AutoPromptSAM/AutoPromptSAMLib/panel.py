@@ -40,7 +40,7 @@ class Panel(TrainingPanel):
         ui.searchLineEdit.textChanged.connect(lambda text: self.update())
         self._fill(ui.clipComboBox, [(_("The one that comes with AdaptSAM"), "")])
         ui.clipFolderButton.clicked.connect(lambda checked=False: self.onClipFolder())
-        ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(value))
+        ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(int(value)))
         ui.stepSlider.valueChanged.connect(lambda value: self.onStep(value))
         ui.replayButton.clicked.connect(lambda checked=False: self.onReplay())
         ui.flipButton.clicked.connect(lambda checked=False: self.replay.flip())
@@ -203,9 +203,9 @@ class Panel(TrainingPanel):
     # -- results
 
     def onReview(self, row: int) -> None:
-        super().onReview(row)
+        shown = super().onReview(row)
         review = self._reviews[row]
-        if self.ui.replayButton.enabled:
+        if shown and self.ui.replayButton.enabled:
             self.onReplay()
             if review.index in self.replay.slices:
                 self.ui.replaySliceSpinBox.value = review.index
@@ -237,10 +237,9 @@ class Panel(TrainingPanel):
 
     def onReplay(self) -> None:
         """Replay the slice on which the agent was surest."""
-        segmentId = self._chosen(self.ui.replaySegmentComboBox)
         if self.replay is not None:
             self.replay.hide()
-        self.replay = self.logic.replay(self.finished, self.chosenOutcome(), segmentId)
+        self.replay = self.edit(self.logic.replay)
         if not self.replay.slices:
             self.ui.statusLabel.text = _("The agent was asked on no slice: there is nothing on them.")
             self.replay = None
@@ -279,11 +278,8 @@ class Panel(TrainingPanel):
         )
 
     def onGoOn(self, play: bool) -> None:
-        try:
-            self.replay.goOn(play, self.onWentOn)
+        if self.attempt(lambda: self.replay.goOn(play, self.ended(self.replay, self.onWentOn))):
             self.ui.statusLabel.text = _("The agent goes on") if play else _("Decoding")
-        except InputProblem as error:
-            self.ui.statusLabel.text = str(error)
 
     def onWentOn(self, kind: str, message: str) -> None:
         self.ui.statusLabel.text = message if kind == "error" else _("The slice was changed.")
@@ -291,13 +287,17 @@ class Panel(TrainingPanel):
             self.onReplaySlice(self.replay.index)
 
     def onUseMask(self) -> None:
-        self.replay.accept()
-        self.ui.statusLabel.text = _("The slice was changed.")
+        if self.attempt(self.replay.accept):
+            self.showTables(self.finished)
+            self.ui.statusLabel.text = _("The slice was changed.")
 
     def onUndo(self) -> None:
-        self.ui.statusLabel.text = _("Taken back.") if self.replay.undo() else _("There is nothing to take back.")
+        text = _("Taken back.") if self.replay.canUndo else _("There is nothing to take back.")
+        if self.attempt(self.replay.undo):
+            self.showTables(self.finished)
+            self.ui.statusLabel.text = text
 
     def onPrior(self) -> None:
         """What was found is the prior of PersonalizedSAM, which is opened."""
-        self.logic.useAsPrior(self.finished, self.chosenOutcome())
-        slicer.util.selectModule("PersonalizedSAM")
+        if self.attempt(lambda: self.logic.useAsPrior(self.finished, self.chosenOutcome())):
+            slicer.util.selectModule("PersonalizedSAM")

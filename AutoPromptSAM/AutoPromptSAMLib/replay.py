@@ -111,7 +111,7 @@ class Replay(Edit):
         shown = {"points": played["points"][:count], "labels": played["labels"][:count]}
         change: list = []
         self._put(self.outcome, {**played, **shown, "mask": played["steps"][self.step]}, change)
-        self._changes.append(change)
+        self._keep(change)
 
     def _countAt(self, step: int) -> int:
         """How many prompts were there at a step: the first pair is one step."""

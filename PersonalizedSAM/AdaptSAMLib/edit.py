@@ -1,5 +1,6 @@
 """One structure of a finished target, changed slice by slice: what correction and replay have in common."""
 
+import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import results, segments
@@ -31,6 +32,10 @@ class Edit:
     def volumeNode(self):
         return self.outcome.target.volumeNode
 
+    @property
+    def canUndo(self) -> bool:
+        return bool(self._changes)
+
     def wait(self):
         """Until the worker has answered; returns itself, and raises InputProblem if it could not."""
         self._engine.wait(lambda: self.ended is not None)
@@ -42,10 +47,25 @@ class Edit:
         """Take the last change of the result back, all slices of it; whether there was one."""
         if not self._changes:
             return False
-        for outcome, index, mask, slices in reversed(self._changes.pop()):
+        for outcome, *_change in self._changes[-1]:
+            self.check(outcome)
+        for outcome, index, mask, report in reversed(self._changes.pop()):
             self._replace(outcome, index, mask)
-            outcome.reports[self.segmentId]["slices"][:] = slices
+            outcome.reports[self.segmentId] = report
+        self._run.tellAgain()
         return True
+
+    def check(self, outcome) -> None:
+        """Raises InputProblem where a result cannot be changed any more."""
+        results.check(outcome.target)
+        node = outcome.segmentationNode
+        kept = self._run.sequenceOf(outcome.target) or node
+        if kept.GetScene() is not slicer.mrmlScene or node.GetSegmentation().GetSegment(self.segmentId) is None:
+            raise InputProblem(
+                _("{name} of {target} is not in the scene any more; press Apply again.").format(
+                    name=self.name, target=outcome.target.title
+                )
+            )
 
     def _hear(self, event: dict, change: list) -> None:
         """A slice that the worker made anew."""
@@ -53,6 +73,7 @@ class Edit:
 
     def _ask(self, do: str, onEnd, **content):
         """Ask the worker about the structure; all slices that it makes are one change. Returns itself."""
+        self.check(self.outcome)
         self.ended, change = None, []
 
         def handle(event: dict) -> None:
@@ -61,7 +82,7 @@ class Edit:
                 self._hear(event, change)
             elif kind in ENDS:
                 if change:
-                    self._changes.append(change)
+                    self._keep(change)
                 self.ended = ("done", "") if kind == "done" else ("error", event.get("message", _("Cancelled.")))
                 if onEnd is not None:
                     onEnd(*self.ended)
@@ -70,14 +91,22 @@ class Edit:
         self._engine.request(do, handle, run=self._run.key, target=target, structure=self.name, **content)
         return self
 
+    def _keep(self, change: list) -> None:
+        """A change that can be undone, told in the scene's tables."""
+        self._changes.append(change)
+        self._run.tellAgain()
+
     def _put(self, outcome, event: dict, change: list) -> None:
         """A slice as the worker tells it into a result, and what was there into the change."""
         from adaptsam.worker import wire
 
+        self.check(outcome)
         mask, report = wire.unpack_mask(event["mask"]), outcome.reports[self.segmentId]
-        slices = [dict(one) for one in report["slices"]]
-        change.append((outcome, event["index"], self._replace(outcome, event["index"], mask), slices))
+        was = {**report, "slices": [dict(one) for one in report["slices"]]}
+        change.append((outcome, event["index"], self._replace(outcome, event["index"], mask), was))
         results.setSlice(report, event, bool(mask.any()))
+        whole = segments.readMask(outcome.segmentationNode, self.segmentId, outcome.target.volumeNode)
+        results.setAmount(report, int(whole.sum()), outcome.target.volumeNode)
 
     def _replace(self, outcome, index: int, mask):
         """One slice of a result; returns what was there."""

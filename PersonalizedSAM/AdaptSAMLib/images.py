@@ -24,6 +24,8 @@ def expand(targets) -> list:
                 found.append(Target(f"{node.GetID()}:{item}", title, node.GetNthDataNode(item), node, browser, item))
         else:
             found.append(Target(node.GetID(), node.GetName(), node))
+    for one in found:
+        one.dimensions = one.volumeNode.GetImageData().GetDimensions() if one.volumeNode.GetImageData() else ()
     return found
 
 

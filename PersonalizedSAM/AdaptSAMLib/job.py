@@ -17,11 +17,12 @@ class Job:
     Attributes:
         made: all nodes that it put into the scene.
         ended: None, and at the end what onEnd was told.
+        cancelling: whether it was asked to stop.
     """
 
     def __init__(self, engine, onProgress=None, onEnd=None):
         self.made: list = []
-        self.ended = None
+        self.ended, self.cancelling = None, False
         self._engine, self._number = engine, None
         self._onProgress, self._onEnd = onProgress, onEnd
 
@@ -55,6 +56,7 @@ class Job:
 
     def cancel(self) -> None:
         """Stop within two seconds, and leave the scene as it was."""
+        self.cancelling = True
         if self.ended is None and self._number is not None:
             self._engine.cancel(self._number)
         elif self.ended is None:

@@ -45,6 +45,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._problem = None
         self._lacking = []
         self._items = {}
+        self._edits = {}
+        self._shown = []
         self._reviews = []
         self._models = []
         self._shownAt = 0.0
@@ -151,6 +153,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if running is not None:
             self._farewell = running.ended[1]
         self.run = self.finished = None
+        self._edits.clear()
         self.forget()
         self.setParameterNode(None)
 
@@ -426,6 +429,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.visible = False
         if kind == "done":
             self.finished = run
+            self._edits.clear()
         self.showResults(self.finished)
         if self._parameterNode is not None:
             self.checkCanApply()
@@ -436,7 +440,15 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def showResults(self, run=None) -> None:
         """The tables and boxes of a run; empty without one."""
-        outcomes = run.outcomes if run is not None else []
+        outcomes, names = self.showTables(run)
+        self.ui.plotButton.enabled = len(outcomes) > 1 and run is not None and run.ended is not None
+        self._fill(self._targetBox, [(one.target.title, str(number)) for number, one in enumerate(outcomes)])
+        self._fill(self._segmentBox, [(name, segmentId) for segmentId, name in names.items()])
+        self.onResult()
+
+    def showTables(self, run) -> tuple:
+        """The tables of a run as its reports are now; returns its outcomes, and the names of its structures."""
+        outcomes = self._shown = list(run.outcomes) if run is not None else []
         names = run.names if run is not None else {}
         unit, length = results.units(outcomes)
         fine = results.digits(outcomes)
@@ -455,10 +467,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for one in self._reviews[:LISTED]
         ]
         self._table(self.ui.reviewTable, [_("Target"), _("Structure"), _("Slice"), _("Confidence"), _("Why")], listed)
-        self.ui.plotButton.enabled = len(outcomes) > 1 and run is not None and run.ended is not None
-        self._fill(self._targetBox, [(one.target.title, str(number)) for number, one in enumerate(outcomes)])
-        self._fill(self._segmentBox, [(name, segmentId) for segmentId, name in names.items()])
-        self.onResult()
+        return outcomes, names
 
     def resultReady(self) -> bool:
         """Whether there is a result that can be corrected or replayed."""
@@ -468,20 +477,43 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The result of the chosen target."""
         return self.finished.outcomes[int(self._chosen(self._targetBox))]
 
-    def onReview(self, row: int) -> None:
-        """Show a slice that should be looked at, and choose its target and structure."""
+    def edit(self, make):
+        """What changes the chosen structure of the chosen target, with all that can be undone, until the next result."""
+        key = (self._chosen(self._targetBox), self._chosen(self._segmentBox))
+        if key not in self._edits:
+            self._edits[key] = make(self.finished, self.chosenOutcome(), key[1])
+        return self._edits[key]
+
+    def ended(self, edit, told):
+        """What an edit tells at its end, unless its result is gone meanwhile; the tables follow it."""
+
+        def tell(kind: str, message: str) -> None:
+            if edit in self._edits.values():
+                self.showTables(self.run or self.finished)
+                told(kind, message)
+
+        return tell
+
+    def attempt(self, work) -> bool:
+        """Do something; where it cannot be done, the sentence is shown. Whether it was done."""
+        problem = sentence(work)
+        if problem:
+            self.ui.statusLabel.text = problem
+        return not problem
+
+    def onReview(self, row: int) -> bool:
+        """Show a slice that should be looked at, and choose its target and structure. Whether it is there."""
         review = self._reviews[row]
-        targets = [one.target for one in self._shown().outcomes]
+        targets = [one.target for one in self._shown]
         self._choose(self._targetBox, str(targets.index(review.target)))
         self._choose(self._segmentBox, review.segmentId)
-        results.jump(review)
+        if not self.attempt(lambda: results.jump(review)):
+            return False
         self._place = review.ras
-
-    def _shown(self):
-        return self.run or self.finished
+        return True
 
     def onPlot(self) -> None:
-        charts = [one for one in self.finished.made if one.IsA("vtkMRMLPlotChartNode")]
+        charts = images.listed([one for one in self.finished.made if one.IsA("vtkMRMLPlotChartNode")])
         if charts:
             slicer.modules.plots.logic().ShowChartInLayout(charts[0])
 

@@ -13,7 +13,7 @@ from AdaptSAMLib.charts import addLine, newChart
 #: Slices trusted less than this are to be reviewed.
 REVIEW_BELOW = 0.7
 
-#: What marks a table as this module's, so that a loaded scene is shown again.
+#: What marks a run's tables, so that a correction is told in them, too: "results" or "plot".
 ROLE = "AdaptSAM.table"
 
 
@@ -27,6 +27,7 @@ class Target:
     sequenceNode: object = None
     browserNode: object = None
     item: int = -1
+    dimensions: tuple = ()
 
 
 @dataclass
@@ -58,6 +59,34 @@ class Review:
         return tuple(float(value) for value in geometry.worldOfVoxel(self.target.volumeNode, self.at))
 
 
+def there(target: Target) -> bool:
+    """Whether a target is still in the scene, with the voxels that it had when the run began."""
+    nodes = [target.sequenceNode, target.browserNode] if target.sequenceNode is not None else [target.volumeNode]
+    image = target.volumeNode.GetImageData()
+    same = image is not None and target.dimensions in ((), image.GetDimensions())
+    return same and all(one is None or one.GetScene() is slicer.mrmlScene for one in nodes)
+
+
+def check(target: Target) -> None:
+    """Raises InputProblem where a target is gone, or has other voxels than its result."""
+    if not there(target):
+        raise geometry.InputProblem(
+            _("{name} was removed from the scene or resampled since the run; press Apply again.").format(
+                name=target.title
+            )
+        )
+
+
+def setAmount(report: dict, count: int, volumeNode) -> None:
+    """How many voxels a structure has after it was changed by hand; nobody knows then how far it has moved."""
+    report["status"] = "corrected"
+    if "pixels" in report:
+        report["pixels"], report["centroid_shift_pixels"] = count, float("nan")
+        return
+    voxel = abs(np.linalg.det(geometry.ijkToWorld(volumeNode)[:3, :3]))
+    report["volume_cm3"], report["centroid_shift_mm"] = count * voxel / 1000, float("nan")
+
+
 def setSlice(report: dict, event: dict, accepted: bool) -> None:
     """What the worker told of a slice that was made anew, into the report of its structure."""
     known = next((one for one in report["slices"] if one["index"] == event["index"]), None)
@@ -65,7 +94,7 @@ def setSlice(report: dict, event: dict, accepted: bool) -> None:
         known = {"index": event["index"]}
         report["slices"].append(known)
     known.update(accepted=accepted, interpolated=False, touches_limit=False, confidence=event["confidence"])
-    known.update(points=event["points"], labels=event["labels"])
+    known.update(points=event["points"], labels=event["labels"], clicked=event.get("clicked", []))
 
 
 def reviews(outcomes, names: dict) -> list:
@@ -139,6 +168,39 @@ def figures(report: dict, places: int) -> list:
 
 def makeTable(outcomes, names: dict, title: str, prior: bool = True):
     """A table node with one row for each structure of each target; with changes where there is a prior."""
+    columns = _columns(outcomes, names, prior)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(title))
+    modifying = node.StartModify()
+    for name, values in columns.items():
+        array = vtk.vtkStringArray()
+        array.SetName(name)
+        for value in values:
+            array.InsertNextValue(value)
+        node.AddColumn(array)
+    node.SetAttribute(ROLE, "results")
+    node.SetLocked(True)
+    node.EndModify(modifying)
+    return node
+
+
+def tellAgain(node, outcomes, names: dict) -> None:
+    """A table that :func:`makeTable` or :func:`makePlot` made, with what the reports say now."""
+    if node.GetAttribute(ROLE) == "results":
+        columns = _columns(outcomes, names)
+    else:
+        columns = {name: _amounts(outcomes, segmentId) for segmentId, name in names.items()}
+    modifying = node.StartModify()
+    for name, values in columns.items():
+        array = node.GetTable().GetColumnByName(name)
+        first = array.GetNumberOfValues() - len(values) if array is not None else 0  # a plot may begin with the prior
+        for row, value in enumerate(values if array is not None else []):
+            array.SetValue(first + row, value)
+    node.GetTable().Modified()
+    node.Modified()
+    node.EndModify(modifying)
+
+
+def _columns(outcomes, names: dict, prior: bool = True) -> dict:
     unit, length = units(outcomes)
     titles = [_("Target"), _("Structure"), _("Status"), _("Volume ({unit})").format(unit=unit)]
     change, shift = _("Change from prior (%)"), _("Centroid shift ({unit})").format(unit=length)
@@ -150,18 +212,13 @@ def makeTable(outcomes, names: dict, title: str, prior: bool = True):
                 column.append(value)
     if not prior:
         del columns[change], columns[shift]
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(title))
-    modifying = node.StartModify()
-    for name, values in columns.items():
-        array = vtk.vtkStringArray()
-        array.SetName(name)
-        for value in values:
-            array.InsertNextValue(value)
-        node.AddColumn(array)
-    node.SetAttribute(ROLE, "1")
-    node.SetLocked(True)
-    node.EndModify(modifying)
-    return node
+    return columns
+
+
+def _amounts(outcomes, segmentId: str) -> list:
+    """How much there is of a structure in all targets, NaN where it has no report."""
+    reports = [outcome.reports.get(segmentId) for outcome in outcomes]
+    return [amounts(report)[0] if report else float("nan") for report in reports]
 
 
 def shown(value, digits: int) -> str:
@@ -183,15 +240,15 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
     table.AddColumn(labels)
     table.AddColumn(numbers)
     chart = newChart(title, title, _("Image"), _("Volume ({unit})").format(unit=units(outcomes)[0]))
+    table.SetAttribute(ROLE, "plot")
     made = [table, chart]
     for segmentId, name in names.items():
         values = vtk.vtkDoubleArray()
         values.SetName(name)
         if priorVolumes:
             values.InsertNextValue(priorVolumes[segmentId])
-        for outcome in outcomes:
-            report = outcome.reports.get(segmentId)
-            values.InsertNextValue(amounts(report)[0] if report else float("nan"))
+        for amount in _amounts(outcomes, segmentId):
+            values.InsertNextValue(amount)
         table.AddColumn(values)
         made.append(addLine(chart, table, numbers.GetName(), name, colors[segmentId], labels.GetName()))
     return made
@@ -199,6 +256,7 @@ def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None)
 
 def bringUp(target: Target):
     """The volume of a target as it can be seen: of a sequence, its browser is moved to the item first."""
+    check(target)
     if target.browserNode is None:
         return target.volumeNode
     target.browserNode.SetSelectedItemNumber(target.item)

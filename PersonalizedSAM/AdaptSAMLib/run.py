@@ -3,7 +3,7 @@
 import slicer
 from slicer.i18n import tr as _
 
-from AdaptSAMLib import patients, segments
+from AdaptSAMLib import patients, results, segments
 from AdaptSAMLib.job import Job
 from AdaptSAMLib.results import Outcome
 
@@ -68,6 +68,9 @@ class BaseRun(Job):
         raise NotImplementedError
 
     def _finish(self) -> None:
+        if self.cancelling:  # the worker was faster, but the scene was promised to be left as it was
+            self._end("cancelled", _("Cancelled."))
+            return
         if self.outcomes:
             self._summarise()
         self._end("done", " ".join(self.warnings))
@@ -75,6 +78,12 @@ class BaseRun(Job):
     def sequenceOf(self, target):
         """The sequence of segmentations that a target's result is kept in; None for a volume of the scene."""
         return self._sequences.get(target.sequenceNode.GetID()) if target.sequenceNode is not None else None
+
+    def tellAgain(self) -> None:
+        """Tables and plots of the scene as the reports are after a change."""
+        for node in self.made:
+            if node.GetScene() is slicer.mrmlScene and node.GetAttribute(results.ROLE):
+                results.tellAgain(node, self.outcomes, self.names)
 
     def keepItem(self, outcome) -> None:
         """Show and keep what was changed in a segmentation that is an item of a sequence."""
@@ -92,15 +101,16 @@ class BaseRun(Job):
 
     def _hear(self, event: dict):
         """Masks go into the scene one a step."""
+        if self.cancelling:
+            return None
         if event["event"] == "partial":
             return self._show(event)
         return self._take(event) if event["event"] == "result" else None
 
     def _target(self, key: str):
-        """The target of that key, or None if its node was taken out of the scene meanwhile."""
+        """The target of that key, or None if its node was taken out of the scene meanwhile, or got other voxels."""
         target = next(one for one in self.targets if one.key == key)
-        node = target.sequenceNode or target.volumeNode
-        return target if node.GetScene() is not None and node.GetScene() is slicer.mrmlScene else None
+        return target if results.there(target) else None
 
     def _show(self, event: dict):
         """Slices that were just accepted, in the segmentation that will hold the result."""
@@ -138,11 +148,11 @@ class BaseRun(Job):
             self._fill(node, segmentId, inner, tuple(part.start for part in reversed(where)), target)
             outcome.reports[segmentId] = one["report"]
             yield
-        if self.ended is not None:
+        if self.ended is not None or self.cancelling:
             return
         if not self._wanted(target):
             self.warnings.append(
-                _("A target was removed from the scene while it was worked on; its result is left out.")
+                _("A target was removed from the scene or resampled while it was worked on; its result is left out.")
             )
             return
         if target.sequenceNode is not None:
@@ -153,7 +163,9 @@ class BaseRun(Job):
 
     def _wanted(self, target) -> bool:
         """Whether the run goes on, and the target is still in the scene."""
-        return self.ended is None and target is not None and self._target(target.key) is not None
+        return (
+            self.ended is None and not self.cancelling and target is not None and self._target(target.key) is not None
+        )
 
     def _fill(self, node, segmentId: str, inner, first, target) -> None:
         segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode)
@@ -172,7 +184,7 @@ class BaseRun(Job):
             slicer.mrmlScene.SaveStateForUndo()
             self._saved = True
         for node in self.made:
-            if node.GetAttribute("AdaptSAM.target") == target.key:
+            if node.GetAttribute("AdaptSAM.target") == target.key and node.GetScene() is slicer.mrmlScene:
                 return node
         name = f"{self.title} {target.title}"
         node = segments.newSegmentation(target.volumeNode, name, inScene=target.sequenceNode is None)

@@ -22,7 +22,8 @@ class Correction(Edit):
 
     def __init__(self, *values) -> None:
         super().__init__(*values)
-        self._placed: dict = {}
+        self._placed: dict = {}  # slices to labels and places of the points that nobody touched
+        self._clicked: dict = {}
         self.prompts: dict = {}
 
     def showPrompts(self) -> None:
@@ -35,7 +36,7 @@ class Correction(Edit):
             node.GetDisplayNode().SetPointLabelsVisibility(False)
         for one in self.outcome.reports[self.segmentId]["slices"]:
             if one["accepted"] or one["interpolated"]:
-                self._add(one["index"], one["points"], one["labels"])
+                self._add(one)
 
     def hidePrompts(self) -> None:
         """Take the markups out of the scene."""
@@ -52,6 +53,8 @@ class Correction(Edit):
 
     def rerun(self, index: int, onEnd=None) -> "Correction":
         """The slice again, from the markups that lie on it."""
+        if not all(node.GetScene() is slicer.mrmlScene for node in self.prompts.values()):
+            raise InputProblem(_("The prompts were removed from the scene; show them again."))
         points, labels, clicked = self._promptsOn(index)
         if not (labels == 1).any():
             raise InputProblem(
@@ -59,12 +62,15 @@ class Correction(Edit):
                     index=index, name=self.name
                 )
             )
+        self._clicked[index] = clicked.tolist()
         return self._ask(
             "correct", onEnd, index=index, points=points.tolist(), labels=labels.tolist(), clicked=clicked.tolist()
         )
 
     def follow(self, index: int, reach: int, onEnd=None) -> "Correction":
         """The neighbours of a slice, up to ``reach`` on both sides, from how the structure is drawn on it now."""
+        self.check(self.outcome)
+        self._clicked.clear()
         whole = segments.readMask(self.outcome.segmentationNode, self.segmentId, self.volumeNode)
         mask = whole.take(index, axis=self.axis)
         if geometry.isColor(self.volumeNode):
@@ -81,16 +87,20 @@ class Correction(Edit):
     def _hear(self, event: dict, change: list) -> None:
         key, index = event.get("target", self.outcome.target.key), event["index"]
         outcome = next(one for one in self._run.outcomes if one.target.key == key)
-        self._put(outcome, event, change)
+        known = event | {"clicked": self._clicked.get(index, []) if outcome is self.outcome else []}
+        self._put(outcome, known, change)
         if self.prompts and outcome is self.outcome:
             self._clear(index)
-            self._add(index, event["points"], event["labels"])
+            self._add(known)
 
-    def _add(self, index: int, points, labels) -> None:
-        placed = self._placed.setdefault(index, [])
-        for point, label in zip(points, labels):
-            _number, ras = prompts.place(self.prompts[label], self.volumeNode, self.axis, index, point)
-            placed.append((label, ras))
+    def _add(self, one: dict) -> None:
+        """The prompts of a slice; those that a person placed are so after the slice was run again, too."""
+        points, labels = one["points"], one["labels"]
+        placed = self._placed.setdefault(one["index"], [])
+        for point, label, clicked in zip(points, labels, one.get("clicked") or [False] * len(points)):
+            _number, ras = prompts.place(self.prompts[label], self.volumeNode, self.axis, one["index"], point)
+            if not clicked:
+                placed.append((label, ras))
 
     def _clear(self, index: int) -> None:
         for node in self.prompts.values():

@@ -3,7 +3,6 @@
 import slicer
 import slicer.util
 from AdaptSAMLib import geometry, images, patients, segments
-from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel
 from slicer.i18n import tr as _
 
@@ -138,13 +137,12 @@ class Panel(BasePanel):
         self.correction = None
         ready = self.resultReady()
         self.ui.promptsButton.enabled = self.ui.followButton.enabled = self.ui.acceptButton.enabled = ready
-        self.ui.rerunButton.enabled = self.ui.undoButton.enabled = False
+        self.ui.rerunButton.enabled = False
+        self._showUndo()
 
     def onPrompts(self) -> None:
-        segmentId = self._chosen(self.ui.correctionSegmentComboBox)
-        self.correction = self.logic.correction(self.finished, self.chosenOutcome(), segmentId)
-        self.correction.showPrompts()
-        self.ui.rerunButton.enabled = True
+        self.correction = self.edit(self.logic.correction)
+        self.ui.rerunButton.enabled = self.attempt(self.correction.showPrompts)
 
     def _ensureCorrection(self) -> None:
         if self.correction is None:
@@ -161,34 +159,31 @@ class Panel(BasePanel):
         )
 
     def onRerun(self) -> None:
-        self._correct(lambda: self.correction.rerun(self.currentSlice(), self.onCorrected))
+        told = self.ended(self.correction, self.onCorrected)
+        self._correct(lambda: self.correction.rerun(self.currentSlice(), told))
 
     def onFollow(self) -> None:
         self._ensureCorrection()
-        self._correct(
-            lambda: self.correction.follow(self.currentSlice(), self._parameterNode.followReach, self.onCorrected)
-        )
+        told = self.ended(self.correction, self.onCorrected)
+        self._correct(lambda: self.correction.follow(self.currentSlice(), self._parameterNode.followReach, told))
 
     def _correct(self, ask) -> None:
-        try:
-            ask()
+        if self.attempt(ask):
             self.ui.statusLabel.text = _("Correcting")
-        except InputProblem as error:
-            self.ui.statusLabel.text = str(error)
 
     def onCorrected(self, kind: str, message: str) -> None:
         self.ui.statusLabel.text = message if kind == "error" else _("Corrected.")
-        self.ui.undoButton.enabled = True
+        self._showUndo()
 
     def onUndo(self) -> None:
-        self.ui.undoButton.enabled = self.correction is not None and self.correction.undo()
+        if self.attempt(self.edit(self.logic.correction).undo):
+            self.showTables(self.finished)
+            self.ui.statusLabel.text = _("Taken back.")
+        self._showUndo()
+
+    def _showUndo(self) -> None:
+        self.ui.undoButton.enabled = self.resultReady() and self.edit(self.logic.correction).canUndo
 
     def onAccept(self) -> None:
         """A corrected visit is the prior of the next."""
-        volume, segmentation = self.logic.asPrior(self.finished, self.chosenOutcome())
-        node = self._parameterNode
-        modifying = node.StartModify()
-        node.priorVolume, node.priorSegmentation = volume, segmentation
-        node.segments = inputs.segmentIds(segmentation)
-        node.targets = patients.laterThan(volume, [one for one in images.candidates() if one is not node.priorVolume])
-        node.EndModify(modifying)
+        self.attempt(lambda: self.logic.useAsPrior(self.finished, self.chosenOutcome()))

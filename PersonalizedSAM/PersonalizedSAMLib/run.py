@@ -69,10 +69,9 @@ class Run(BaseRun):
     def _summarise(self) -> None:
         title = _("{name} carried on").format(name=self.title)
         self.made.append(results.makeTable(self.outcomes, self.names, title))
-        segmentation = self.segmentation.GetSegmentation()
-        if len(self.outcomes) > 1 and all(segmentation.GetSegment(one) for one in self.names):
+        if len(self.outcomes) > 1:
             before = {key: results.amounts(one)[1] for key, one in self.outcomes[0].reports.items()}
-            colors = {key: segmentation.GetSegment(key).GetColor() for key in self.names}
+            colors = {key: one.GetColor() for key, one in self._prototypes.items()}
             self.made += results.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"), before)
 
     def _copiedSegments(self) -> dict:

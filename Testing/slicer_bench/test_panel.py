@@ -23,6 +23,16 @@ def panel(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     return opened(PersonalizedSAMWidget, 460, 1200)
 
 
+def nodesOf(kind: str) -> list[Any]:
+    import slicer
+
+    return [slicer.mrmlScene.GetNthNodeByClass(n, kind) for n in range(slicer.mrmlScene.GetNumberOfNodesByClass(kind))]
+
+
+def fiducials() -> list[Any]:
+    return nodesOf("vtkMRMLMarkupsFiducialNode")
+
+
 def texts(widget: Any) -> list[str]:
     return [widget.item(n).text() for n in range(widget.count)]
 
@@ -169,6 +179,7 @@ def test_an_installation_that_replaced_what_was_loaded_asks_for_a_restart(
 def test_apply_cancel_review_correct_and_accept(
     panel: Any, engine: Any, visits: Visits, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import slicer
     from AdaptSAMLib import geometry, results, segments
 
     prior, _contours, target = visits
@@ -207,16 +218,53 @@ def test_apply_cancel_review_correct_and_accept(
     assert k == panel._reviews[0].index
     before = segments.readMask(outcome.segmentationNode, "id-heart", target)
     panel.correction.prompts[0].AddControlPointWorld(*geometry.worldOfVoxel(target, [2, 2, k]))
-    panel.ui.rerunButton.click()
-    until(lambda: panel.ui.statusLabel.text == "Corrected.")
-    assert panel.ui.undoButton.enabled
-    panel.ui.undoButton.click()
+    asked: list[dict[str, Any]] = []
+    request = engine.request
+    monkeypatch.setattr(
+        engine, "request", lambda do, handler, **more: asked.append(more) or request(do, handler, **more)
+    )
+    for again in range(3):
+        if again == 2:
+            panel.ui.promptsButton.click()
+            assert len(fiducials()) == 2, "the lists that were shown before are gone"
+        panel.ui.statusLabel.text = ""
+        panel.ui.rerunButton.click()
+        until(lambda: panel.ui.statusLabel.text == "Corrected.")
+        assert asked[-1]["clicked"].count(True) == 1, "the point that was placed still decides"
+    count = segments.readMask(outcome.segmentationNode, "id-heart", target).sum()
+    assert count != before.sum()
+    volume = f"{count * 4 * 4 * 5 / 1000:.2f}"
+    tables = [one for one in nodesOf("vtkMRMLTableNode") if one.GetAttribute(results.ROLE) == "results"]
+    assert panel.ui.resultTable.item(0, 2).text() == volume
+    assert tables[-1].GetTable().GetValueByName(0, "Volume (cm³)").ToString() == volume
+    assert tables[-1].GetTable().GetValueByName(0, "Status").ToString() == "corrected"
+    panel.onResult()  # another structure, and back
+    for _ in range(3):
+        assert panel.ui.undoButton.enabled
+        panel.ui.undoButton.click()
+    assert not panel.ui.undoButton.enabled
     assert np.array_equal(segments.readMask(outcome.segmentationNode, "id-heart", target), before)
+    assert tables[-1].GetTable().GetValueByName(0, "Volume (cm³)").ToString() != volume
 
+    panel.ui.applyButton.click()
+    panel.onReview(0)  # of the results that are still shown
+    panel.ui.applyButton.click()
+    until(lambda: panel.run is None)
+
+    outcome.segmentationNode.GetSegmentation().AddEmptySegment("id-gone", "gone")
     panel.ui.acceptButton.click()
+    assert list(panel.parameterNode.segments) == ["id-heart"], "what is empty cannot be carried on"
     assert panel._parameterNode.priorVolume is target
     assert panel._parameterNode.priorSegmentation is outcome.segmentationNode
     assert panel._parameterNode.targets == [prior]
+
+    panel.ui.promptsButton.click()
+    outcome.segmentationNode.GetSegmentation().RemoveSegment("id-heart")
+    panel.ui.rerunButton.click()
+    assert panel.ui.statusLabel.text == "heart of Week 3 is not in the scene any more; press Apply again."
+    slicer.mrmlScene.RemoveNode(target)
+    panel.ui.reviewTable.cellClicked.emit(0, 0)
+    assert panel.ui.statusLabel.text.startswith("Week 3 was removed from the scene or resampled")
 
 
 def test_closing_the_scene_during_a_run_ends_it_with_a_sentence_and_empties_the_panel(
