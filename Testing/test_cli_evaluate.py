@@ -69,6 +69,8 @@ def test_methods_that_train_nothing_need_no_training_library_and_say_nothing_on_
         (["phantom", "--output", "out", "--methods", "persan"], "Did you mean 'persam'"),
         (["phantom", "--output", "out", "--patients", "0"], "patients must be at least 1"),
         (["phantom", "--output", "out", "--size", "huge"], "size can be plain, quick"),
+        (["phantom", "--output", "out", "--methods", "fine-tune", "--epochs", "0"], "at least one epoch, not 0"),
+        (["phantom", "--output", "out", "--methods", "alignsam", "--episodes", "0"], "'episodes' is 0"),
     ],
 )
 def test_what_cannot_be_used_ends_with_2_and_one_sentence(words, said, capsys, tmp_path, monkeypatch):

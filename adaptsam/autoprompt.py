@@ -84,6 +84,8 @@ def autoprompt(
         if package.shown.color != (target.array.ndim == 4):
             kind = "colour pictures" if package.shown.color else "gray values"
             raise InputError(f"The agent for {package.target.name} was trained on {kind}, and this image has others.")
+    if within is not None and within.shape != target.geometry.shape:
+        raise InputError(f"The region has {within.shape} voxels, but the image {target.geometry.shape}; give its grid.")
     before = store.encoded
     tracks = [AgentTrack(one, target, number, store.model, options, within) for number, one in enumerate(agents)]
     warnings = [text for track in tracks for text in track.doubts(target)]

@@ -77,6 +77,8 @@ def test_nothing_is_found_or_looked_at_beyond_a_region(model: SamModel, agent: P
     assert sorted(one.index for one in told) == [2, 3, 4]
     assert store.encoded == 3
     assert not any(mask[:10].any() for one in told for mask in one.masks)
+    with pytest.raises(InputError, match="The region has"):
+        autoprompt([agent], scene(), settings=EVERYTHING, store=store, within=within[1:])
 
 
 def test_a_slice_that_is_changed_beyond_a_region_is_as_sure_as_an_empty_one(model: SamModel, agent: Package) -> None:

@@ -101,9 +101,10 @@ def run(args: argparse.Namespace) -> None:
     options = _options(args)
     source = ModelSource(args.checkpoint, args.device, args.checkpoint_kind, args.reapply_lora, args.precision)
     study = open_protocol(args.protocol, args.data, options)
+    extras = _extras(args, study)
     model = source.load()
     results = Results(args.output, identity_of(args.protocol, _identity(args, options), model))
-    setting = Setting(tuple(methods), _extras(args, study), text=args.text or "", clip=args.clip)
+    setting = Setting(tuple(methods), extras, text=args.text or "", clip=args.clip)
     backend: Backend = run_here
     if args.workers is not None:
         from adaptsam.evaluate.study.cluster import on_cluster

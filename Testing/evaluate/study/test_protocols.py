@@ -257,6 +257,8 @@ def test_a_list_that_says_something_unknown_is_refused(tmp_path):
         ('[{"prior_image": "a"}]', "has no prior_mask"),
         ('[{"prior_image": "a", "prior_mask": "b", "tarqet": 1}]', "no 'tarqet'"),
         ('[{"prior_image": "a", "prior_mask": "b"}]', "no target_image and target_mask"),
+        ('[{"prior_image": "a", "prior_mask": "b", "structures": "GTV-1"}]', "structures is a list of names"),
+        ('[{"prior_image": "a", "prior_mask": "b", "structures": [1]}]', "structures is a list of names"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=words):

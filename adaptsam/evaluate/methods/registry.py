@@ -32,12 +32,18 @@ class Extras:
         seggpt: the folder of SegGPT's weights.
         epochs: of SAMed, Medical SAM Adapter and the fine-tuning on the prior; None for their own.
         alignsam: AlignSAM's settings, of which the ablations are made.
+
+    Raises :class:`InputError` for a training of no epoch.
     """
 
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
     seggpt: Path | None = None
     epochs: int | None = None
     alignsam: alignsam.Settings = field(default_factory=alignsam.Settings)
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.epochs < 1:
+            raise InputError(f"Methods that train SAM need at least one epoch, not {self.epochs}.")
 
 
 Maker = Callable[[Extras], Method]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -285,10 +285,12 @@ def _entry(path: Path, item: dict[str, Any], number: int) -> Entry:
         for key in ("prior_image", "prior_mask", "target_image", "target_mask")
         if item.get(key)
     }
-    structures: Sequence[str] | None = item.get("structures")
+    structures = item.get("structures") or []
+    if not isinstance(structures, list) or not all(isinstance(name, str) for name in structures):
+        raise InputError(f'{path.name}, case {number}: structures is a list of names, such as ["GTV-1"].')
     return Entry(
         name=str(item.get("name") or f"case-{number}"),
-        structures=tuple(structures) if structures else None,
+        structures=tuple(structures) or None,
         target_structure=str(item.get("target_structure", "")) or (structures[0] if structures else "GTV-1"),
         **paths,
     )
