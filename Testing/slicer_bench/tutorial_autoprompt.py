@@ -3,12 +3,13 @@
     python Testing/slicer_bench/tutorial_autoprompt.py phantom --output docs/slicer       (agent, replay, prior, later visit)
     python Testing/slicer_bench/tutorial_autoprompt.py train --output docs/slicer         (an own agent from 10 slices)
     python Testing/slicer_bench/tutorial_autoprompt.py lung --output DIR --image CT_FOLDER --mask RTSTRUCT \\
-           --change GTV-1 --truth Lung-Left
+           --change GTV-1 --truth left_lung=Lung-Left --truth right_lung=Lung-Right
     python Testing/slicer_bench/tutorial_autoprompt.py abdomen --output DIR --image FILE --mask FILE \\
-           --change label-5 --truth label-10 --truth label-11
+           --change label-5 --truth left_lung=label-10,label-11
 
 Agents of one's own lie where ADAPTSAM_AGENTS says: "lung" and "abdomen" use all of them, also "lung", which "train" leaves
-there, and which --truth is the truth of; --change is what changes in the digital follow-up. The panel
+there. --truth names the structures that together are what an agent looks for: what it finds is measured, and carried to a
+digital follow-up; --change is what changes there. The panel
 is grabbed from Qt, slices are drawn by Slicer's own slice view; steps side by side and curves with matplotlib, from the
 scene's nodes.
 """
@@ -258,13 +259,15 @@ def real(driver: AgentDriver, args: argparse.Namespace) -> None:
     from adaptsam.data import read_structures, read_volume, select_structures
     from adaptsam.data.followup import digital_followup
 
+    truths = {agent: names.split(",") for agent, _, names in (one.partition("=") for one in args.truth)}
+    wanted = dict.fromkeys([args.change, *(name for names in truths.values() for name in names)])
     prior = read_volume(args.image)
-    structures = select_structures(read_structures(args.mask, prior), [args.change, *args.truth])
+    structures = select_structures(read_structures(args.mask, prior), list(wanted))
     prior, structures = thinned(prior, structures, args.every)
     later = digital_followup(prior, structures, args.change, "medium", seed=1)
 
-    def truth(found: Any) -> np.ndarray:
-        return np.any([one.mask for one in found.structures if one.name in args.truth], axis=0)
+    def truth(found: Any, agent: str) -> np.ndarray:
+        return np.any([one.mask for one in found.structures if one.name in truths[agent]], axis=0)
 
     planning, week = addVolume(prior, "Planning CT"), addVolume(later.volume, "Week 3 CT")
     agents = [one["name"] for one in driver.panel.logic.agents() if not one["problem"]]
@@ -272,11 +275,11 @@ def real(driver: AgentDriver, args: argparse.Namespace) -> None:
         driver.choose(planning, agent)
         outcome = driver.run().outcomes[0]
         [name] = outcome.reports
-        driver.tell(outcome, {"lung": truth(structures)})
+        driver.tell(outcome, {name: truth(structures, agent)} if agent in truths else {})
         if outcome.reports[name]["volume_cm3"] > 0:
             driver.slice(agent, outcome, middle(outcome, name))
-        if name == "lung":  # of the heart no truth is known there
-            driver.carry(outcome, week, {"lung": truth(later.structures)})
+        if agent in truths:
+            driver.carry(outcome, week, {name: truth(later.structures, agent)})
 
 
 CASES = {"phantom": phantom, "train": train, "lung": real, "abdomen": real}
@@ -289,7 +292,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path)
     parser.add_argument("--mask", type=Path)
     parser.add_argument("--change", help="what changes in the follow-up")
-    parser.add_argument("--truth", action="append", default=[], help="structures that together are the lung")
+    parser.add_argument("--truth", action="append", default=[], metavar="AGENT=NAMES", help="what an agent looks for")
     parser.add_argument("--every", type=int, default=1, help="take each so many slices of the image, to save time")
     parser.add_argument("--learn", default="Lung-Left", help="the structure that is learnt")
     parser.add_argument("--slices", type=int, default=10, help="to learn from")
