@@ -55,6 +55,7 @@ class PersonalizedSAMLogic(BaseLogic):
         *,
         wait=True,
         allowDifferentPatients=False,
+        allowOtherItem=False,
         **how,
     ):
         """Carry segments to other images.
@@ -66,6 +67,7 @@ class PersonalizedSAMLogic(BaseLogic):
             segments: names or IDs; all that are not empty by default.
             wait: return when it is done (the window stays alive), or at once.
             allowDifferentPatients: go on although the subject hierarchy names different patients.
+            allowOtherItem: go on although the contours were used on another item of the sequence that the prior shows.
             settings: of `adaptsam`, by dotted names: {"register": "rigid", "p2sam.positives": [1, 3]}.
             checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
             device: "auto" (the default), "cpu", "cuda", ….
@@ -83,6 +85,9 @@ class PersonalizedSAMLogic(BaseLogic):
         question = inputs.question(prior, segmentation, targets)
         if question and not allowDifferentPatients:
             raise InputProblem(question + " " + _("Say so with allowDifferentPatients."))
+        question = inputs.otherItem(prior, segmentation) if prior is not None and segmentation is not None else ""
+        if question and not allowOtherItem:
+            raise InputProblem(question + " " + _("Say so with allowOtherItem."))
         chosen = self._chosen(prior, segmentation, segments)
         run = Run(Engine.shared(), prior, segmentation, chosen, targets, **how)
         return self.start(run, wait)

@@ -46,6 +46,16 @@ def itemOf(volumeNode, sequenceNode) -> int:
     return browser.GetSelectedItemNumber()
 
 
+def shownFrom(node):
+    """The sequence that a node shows an item of, and which item; None for a node of its own."""
+    for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
+        sequence = browser.GetSequenceNode(node)
+        if sequence is not None:
+            return sequence, browser.GetSelectedItemNumber()
+    return None
+
+
 def firstImage(node):
     """A volume, or the first one of a sequence, which stands for the others until a run looks at them."""
     if not node.IsA("vtkMRMLSequenceNode"):

@@ -129,8 +129,9 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.prepare()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
-            self.addObserver(slicer.mrmlScene, event, self.onSceneChanged)
+        scene = slicer.mrmlScene
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         self.ui.progressBar.visible = False
         self.initializeParameterNode()
 
@@ -198,7 +199,8 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def update(self) -> None:
         """Lists, choices and buttons as the parameters and the scene are now."""
-        if self._parameterNode is not None:
+        # What a scene brings is shown when all of it is there, or choices would be taken for those of nodes that are gone.
+        if self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
             self.showInputs()
             self.showChoices()
             self.checkCanApply()

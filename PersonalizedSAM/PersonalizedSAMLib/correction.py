@@ -46,6 +46,11 @@ class Correction(Edit):
         self.prompts.clear()
         self._placed.clear()
 
+    def normal(self):
+        """The direction of the world, of length 1, in which the slices of the target follow each other."""
+        column = geometry.ijkToWorld(self.volumeNode)[:3, 2 - self.axis]
+        return column / np.linalg.norm(column)
+
     def currentSlice(self, ras) -> int:
         """The slice of the target that a position of the world lies on."""
         at = geometry.voxelOfWorld(self.volumeNode, ras)[2 - self.axis]

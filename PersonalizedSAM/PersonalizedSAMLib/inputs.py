@@ -53,6 +53,35 @@ def question(prior, segmentation, targets) -> str:
     return ""
 
 
+#: What tells of contours on which item of a sequence they were used.
+_ITEM = "AdaptSAM.drawnOn"
+
+
+def remember(segmentation, shown) -> None:
+    """On which item of a sequence contours are drawn that stay when another item is shown; see AdaptSAMLib.images.shownFrom."""
+    if shown is not None and images.shownFrom(segmentation) is None:
+        sequence, item = shown
+        segmentation.SetAttribute(_ITEM, f"{sequence.GetID()} {item}")
+
+
+def otherItem(prior, segmentation) -> str:
+    """What the user should confirm where another item of the sequence is shown than the contours were used on, or ""."""
+    shown, known = images.shownFrom(prior), segmentation.GetAttribute(_ITEM)
+    if shown is None or not known or images.shownFrom(segmentation) is not None:
+        return ""
+    (sequence, item), (other, before) = shown, known.split(" ")
+    if other != sequence.GetID() or int(before) == item:
+        return ""
+    return _(
+        "{name} was used as the contours of {before} in {sequence} the last time, and now {now} is shown. Is it drawn on {now}?"
+    ).format(
+        name=segmentation.GetName(),
+        sequence=sequence.GetName(),
+        before=sequence.GetNthIndexValue(int(before)),
+        now=sequence.GetNthIndexValue(item),
+    )
+
+
 def masks(prior, segmentation, chosen):
     """Yield (segment ID, name, mask on the prior's voxels), one at a time, and None after each short step on the way.
 

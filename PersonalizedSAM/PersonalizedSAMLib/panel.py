@@ -106,7 +106,8 @@ class Panel(BasePanel):
 
     def inputQuestion(self) -> str:
         node = self._parameterNode
-        return inputs.question(node.priorVolume, node.priorSegmentation, self.targets())
+        question = inputs.question(node.priorVolume, node.priorSegmentation, self.targets())
+        return question or inputs.otherItem(node.priorVolume, node.priorSegmentation)
 
     def applyTip(self) -> str:
         return _("Carries the ticked segments to the ticked targets. The window stays free meanwhile.")
@@ -123,6 +124,7 @@ class Panel(BasePanel):
             device=node.device,
             wait=False,
             allowDifferentPatients=True,
+            allowOtherItem=True,
             onProgress=self.onProgress,
             onOutcome=self.onOutcome,
             onEnd=self.onEnd,
@@ -149,11 +151,13 @@ class Panel(BasePanel):
             self.onPrompts()
 
     def currentSlice(self) -> int:
-        """The slice of the target that the red view shows; without one, the last that was jumped to."""
-        view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
-        if view is not None:
-            matrix = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
-            return self.correction.currentSlice(matrix[:3, 3])
+        """The slice of the target in the view that looks at its slices; without a view, the last that was jumped to."""
+        views = [slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{color}") for color in ("Red", "Yellow", "Green")]
+        planes = [slicer.util.arrayFromVTKMatrix(one.GetSliceToRAS()) for one in views if one is not None]
+        if planes:
+            across = self.correction.normal()
+            plane = max(planes, key=lambda one: round(abs(float(one[:3, 2] @ across)), 3))
+            return self.correction.currentSlice(plane[:3, 3])
         return self.correction.currentSlice(
             getattr(self, "_place", geometry.worldOfVoxel(self.correction.volumeNode, [0, 0, 0]))
         )

@@ -33,6 +33,7 @@ class Run(BaseRun):
     def __init__(self, engine, prior, segmentation, chosen, targets, **how):
         inputs.check(prior, segmentation, chosen, targets)
         self.prior, self.segmentation, self.chosen = prior, segmentation, list(chosen)
+        self._shown = images.shownFrom(prior)
         names = {one: name for one, name in segments.segmentNames(segmentation).items() if one in self.chosen}
         wanted = self._withoutPrior(images.expand(targets))
         super().__init__(engine, wanted, segmentation.GetName(), names, self._copiedSegments(), **how)
@@ -46,17 +47,17 @@ class Run(BaseRun):
 
     def _describe(self):
         """One structure or image a step."""
-        structures, targets = [], []
+        structures, targets, kind = [], [], images.modality(self.prior)
+        prior = images.described(self.prior, kind)  # before another item of its sequence may be shown
         for read in inputs.masks(self.prior, self.segmentation, self.chosen):
             if read is not None:
                 structures.append({"name": read[1], "mask": read[2]})
             yield
-        kind = images.modality(self.prior)
         for one in self.targets:
             images.checkKind(one.volumeNode, self.prior, one.title)
             targets.append({**images.described(one.volumeNode, kind), "key": one.key})
             yield
-        content = {**self._content(targets), "prior": images.described(self.prior, kind), "structures": structures}
+        content = {**self._content(targets), "prior": prior, "structures": structures}
         return ("track", {**content, "drawn": self._drawn()}) if self._video else ("propagate", content)
 
     def _drawn(self) -> int:
@@ -67,6 +68,7 @@ class Run(BaseRun):
         return images.itemOf(self.prior, sequences.pop())
 
     def _summarise(self) -> None:
+        inputs.remember(self.segmentation, self._shown)
         title = _("{name} carried on").format(name=self.title)
         self.made.append(results.makeTable(self.outcomes, self.names, title))
         if len(self.outcomes) > 1:

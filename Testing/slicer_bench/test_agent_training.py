@@ -220,3 +220,18 @@ def test_a_killed_worker_ends_a_training_with_a_sentence_and_keeps_its_episodes(
     again = logic.train("killed", volume, contours, "heart", count=3, settings={**QUICK, "training.episodes": told[-1]})
     assert again.ended[0] == "done"
     assert again.agent["training"]["images"] == 3
+
+
+def test_a_choice_is_kept_while_a_scene_is_being_loaded(opened: Callable[..., Any], planned: tuple[Any, Any]) -> None:
+    import slicer
+
+    from AutoPromptSAM import AutoPromptSAMWidget
+
+    panel = opened(AutoPromptSAMWidget, 480, 1400)
+    panel.parameterNode.trainSegment = "what comes later"
+    assert panel.parameterNode.trainSegment == "tumour"
+    scene = slicer.mrmlScene
+    scene.StartState(scene.ImportState)
+    panel.parameterNode.trainSegment = "what comes later"
+    assert panel.parameterNode.trainSegment == "what comes later"
+    scene.EndState(scene.ImportState)

@@ -267,6 +267,28 @@ def test_apply_cancel_review_correct_and_accept(
     assert panel.ui.statusLabel.text.startswith("Week 3 was removed from the scene or resampled")
 
 
+def test_the_slice_to_correct_is_that_of_the_view_which_looks_at_the_images_slices(panel: Any, scene: Any) -> None:
+    import slicer
+    from PersonalizedSAMLib.correction import Correction
+
+    sagittal = np.array([[0, 0, 4.0, -40], [2.0, 0, 0, -20], [0, 2.0, 0, -20], [0, 0, 0, 1]])
+    volume = slicer.util.addVolumeFromArray(np.zeros((20, 20, 20), np.int16), ijkToRAS=sagittal)
+    axial, across = np.diag([-1.0, 1, 1, 1]), sagittal / [2, 2, 4, 1]
+    axial[:3, 3], across[:3, 3] = (0, 0, 6), (-28, 0, 0)
+    for color, plane in (("Red", axial), ("Yellow", across)):
+        view = slicer.vtkMRMLSliceNode()
+        view.SetSingletonTag(color)
+        view.SetName(color)
+        view = scene.AddNode(view)
+        assert view.GetID() == f"vtkMRMLSliceNode{color}"
+        view.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(plane))
+    correction = Correction.__new__(Correction)
+    correction.axis, correction.outcome = 0, type("Outcome", (), {"target": type("Target", (), {"volumeNode": volume})})
+    panel.correction = correction
+    correction.hidePrompts = lambda: None
+    assert panel.currentSlice() == 3
+
+
 def test_closing_the_scene_during_a_run_ends_it_with_a_sentence_and_empties_the_panel(
     panel: Any, engine: Any, scene: Any, visits: Visits, until: Callable[..., None]
 ) -> None:

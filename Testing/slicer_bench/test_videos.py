@@ -134,3 +134,19 @@ def _nodes() -> list[Any]:
 
     nodes = [slicer.mrmlScene.GetNthNode(number) for number in range(slicer.mrmlScene.GetNumberOfNodes())]
     return [one for one in nodes if not one.GetSingletonTag()]
+
+
+def test_contours_are_not_taken_for_those_of_another_frame_that_is_shown_meanwhile(logic: Any, video: Video) -> None:
+    from AdaptSAMLib import images
+    from AdaptSAMLib.geometry import InputProblem
+    from PersonalizedSAMLib import inputs
+
+    prior, contours, sequence, browser, *_ = video
+    assert inputs.otherItem(prior, contours) == ""
+    inputs.remember(contours, images.shownFrom(prior))  # as a run does when it is done
+    assert inputs.otherItem(prior, contours) == ""
+    show(browser, 2)
+    with pytest.raises(InputProblem, match="contours of 0 in Clip the last time, and now 2 is shown"):
+        logic.propagate(prior, contours, [sequence])
+    inputs.remember(contours, images.shownFrom(prior))
+    assert inputs.otherItem(prior, contours) == ""
