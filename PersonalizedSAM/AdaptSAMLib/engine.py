@@ -12,6 +12,8 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from AdaptSAMLib.geometry import InputProblem
+
 #: Milliseconds between two looks for events.
 INTERVAL = 50
 
@@ -162,7 +164,13 @@ class Engine:
                 yield from handler({"id": number, "event": "error", "message": message}) or ()
 
     def wait(self, ended) -> None:
-        """Keep the window alive until ``ended()`` is true, or nothing is under way any more."""
+        """Keep the window alive until ``ended()`` is true, or nothing is under way any more.
+
+        Raises:
+            InputProblem: it was called in a callback, where nothing more can arrive.
+        """
+        if self._pumping:
+            raise InputProblem(_("Nothing can be waited for in a callback of AdaptSAM's; give wait=False there."))
         while not ended() and self.active:
             self.pump()
             slicer.app.processEvents()

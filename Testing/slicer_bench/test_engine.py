@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -92,3 +92,18 @@ def test_a_worker_elsewhere_is_started_by_its_command_and_needs_no_packages_here
     values.clear()
     assert engine.elsewhere() == []
     assert packages.lacking() == ["torch>=2.6"]
+
+
+def test_waiting_in_a_callback_is_refused_where_nothing_could_arrive(application: Any) -> None:
+    from AdaptSAMLib.engine import Engine
+
+    engine = Engine()
+    told: list[str] = []
+
+    def task() -> Iterator[None]:
+        engine.wait(lambda: bool(told))
+        yield
+
+    engine.spawn(task(), told.append)
+    engine.pump()
+    assert "give wait=False there" in told[0]

@@ -257,3 +257,24 @@ def test_patients_are_not_mixed_without_being_asked(logic: Any, visits: Visits) 
     assert patients.samePatient(contours, target) is None
     patients.putBeside(contours, target)
     assert patients.samePatient(contours, target) is True
+
+
+def test_a_run_that_is_cancelled_when_its_worker_is_done_already_leaves_the_scene_as_it_was(
+    application: Any, visits: Visits
+) -> None:
+    from PersonalizedSAMLib.run import Run
+
+    class Engine:
+        def cancel(self, number: int) -> None:
+            """The request is over, so that nothing comes of it."""
+
+    prior, contours, target = visits
+    before = ids()
+    run = Run(Engine(), prior, contours, ["id-heart"], [target])
+    run._number = 1
+    run._node(run.targets[0])
+    run.cancel()
+    assert run._handle({"event": "result", "target": target.GetID(), "structures": [], "warnings": []}) is None
+    run._handle({"event": "done"})
+    assert run.ended == ("cancelled", "Cancelled.")
+    assert ids() == before
