@@ -215,12 +215,7 @@ class AgentTraining:
                 after_episode=after,
             )
             scores, least = judge(store, trained.agent, held.shown, held.without, attention)
-        record = {
-            "data": dataset.kind,
-            "images": len(learnt.shown),
-            "held_back": len(held.shown) if held.shown is not learnt.shown else 0,
-            "history": [asdict(episode) for episode in trained.history],
-        }
+        record = _record(dataset.kind, learnt, held, trained)
         model = store.model
         picture = agent_picture([one.image for one in learnt.shown], [one.mask for one in learnt.shown])
         package = Package(
@@ -242,6 +237,16 @@ class AgentTraining:
 
         clip = load_clip(self.clip, device=self.device)
         return attention_of(clip, shown, self.text), clip_record(clip)
+
+
+def _record(kind: str, learnt: Pictures, held: Pictures, trained: Trained) -> dict[str, Any]:
+    """How an agent was trained; nothing that names a patient."""
+    return {
+        "data": kind,
+        "images": len(learnt.shown),
+        "held_back": len(held.shown) if held.shown is not learnt.shown else 0,
+        "history": [asdict(episode) for episode in trained.history],
+    }
 
 
 def read_parts(dataset: DataSet, images: int, seed: int, absence: bool = False) -> tuple[Pictures, Pictures]:
