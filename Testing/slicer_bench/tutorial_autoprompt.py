@@ -85,9 +85,6 @@ class AgentDriver(Driver):
 
         self.panel.ui.priorButton.click()
         node = PersonalizedSAMLogic().getParameterNode()
-        if not node.segments:
-            print(f"{self.name}: nothing was found that could be carried on")
-            return
         run = PersonalizedSAMLogic().propagate(
             node.priorVolume, node.priorSegmentation, [target], segments=node.segments
         )
@@ -276,8 +273,9 @@ def real(driver: AgentDriver, args: argparse.Namespace) -> None:
         outcome = driver.run().outcomes[0]
         [name] = outcome.reports
         driver.tell(outcome, {name: truth(structures, agent)} if agent in truths else {})
-        if outcome.reports[name]["volume_cm3"] > 0:
-            driver.slice(agent, outcome, middle(outcome, name))
+        if outcome.reports[name]["volume_cm3"] == 0:
+            continue
+        driver.slice(agent, outcome, middle(outcome, name))
         if agent in truths:
             driver.carry(outcome, week, {name: truth(later.structures, agent)})
 
