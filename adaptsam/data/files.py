@@ -183,9 +183,12 @@ def drawn_on(path: str | Path) -> list[str]:
 
 
 def series_drawn_on(folder: str | Path, structures: str | Path) -> str | None:
-    """The UID of the one image series in a folder that an RTSTRUCT or DICOM SEG names; None where that is not one."""
+    """The UID of the one image series among several in a folder that an RTSTRUCT or DICOM SEG names; None for others."""
+    series = list_series(folder)
+    if len(series) < 2:
+        return None
     named = drawn_on(structures)
-    found = [info.uid for info in list_series(folder) if info.uid in named]
+    found = [info.uid for info in series if info.uid in named]
     return found[0] if len(found) == 1 else None
 
 
