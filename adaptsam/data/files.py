@@ -183,7 +183,7 @@ def drawn_on(path: str | Path) -> list[str]:
 
 
 def series_drawn_on(folder: str | Path, structures: str | Path) -> str | None:
-    """The UID of the image series, of several in a folder, that an RTSTRUCT or DICOM SEG names; None where not one is."""
+    """The UID of the one series, of several in a folder, that an RTSTRUCT or DICOM SEG names; None where not one is."""
     series = list_series(folder)
     if len(series) < 2:
         return None
