@@ -142,6 +142,19 @@ def test_what_waits_behind_a_request_whose_worker_had_to_be_ended_is_done_by_the
     assert np.array_equal(wire.read_array(client.folder, event["image"]), np.arange(3))
 
 
+def test_what_waits_behind_a_request_that_ends_its_worker_is_done_by_the_next_one(clients: list[WorkerClient]) -> None:
+    dies_at_bad = ECHO.replace("for line in sys.stdin:", "for line in sys.stdin: 'bad' in line and sys.exit(3);")
+    client = scripted(dies_at_bad)
+    clients.append(client)
+    bad, worse, good = client.request("bad"), client.request("bad"), client.request("done")
+    ended = {}
+    deadline = time.monotonic() + 20
+    while len(ended) < 3 and time.monotonic() < deadline:
+        ended |= {event["id"]: event["event"] for event in client.events()}
+        time.sleep(0.01)
+    assert ended == {bad: "lost", worse: "lost", good: "done"}
+
+
 def test_a_worker_that_lacks_a_package_says_which(clients: list[WorkerClient]) -> None:
     client = scripted("import a_package_that_is_not_there")
     clients.append(client)

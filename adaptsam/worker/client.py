@@ -260,15 +260,20 @@ class WorkerClient:
             process.kill()
 
     def _lost(self, event: wire.Message) -> Iterator[wire.Message]:
-        """Every open request of a process that ended, told as what it is to the user."""
+        """The request that a process ended in the middle of, told as what it is; the next worker takes what waited."""
         if self._process is not None and self._process.pid == event["pid"]:
             self._process = None
-        for number in [number for number, request in self._waiting.items() if request.pid == event["pid"]]:
-            if self._waiting.pop(number).deadline is not None:
+        gone = [number for number, request in self._waiting.items() if request.pid == event["pid"]]
+        for number in gone:
+            request = self._waiting.pop(number)
+            if request.deadline is not None:
                 yield {"id": number, "event": "cancelled"}
-            else:
+            elif number == gone[0]:
                 message = event["reason"] or why_lost(event["code"], self.log)
                 yield {"id": number, "event": "lost", "message": message}
+            else:
+                self._waiting[number] = request  # at the end: behind what the next worker may have been asked already
+                self._send(request)
 
 
 def why_lost(code: int, log: Sequence[str]) -> str:
