@@ -471,6 +471,12 @@ def test_a_setting_is_changed_wherever_it_is_nested():
     assert change(settings, "acceptance", "off").acceptance == "off"
 
 
+def test_a_group_of_settings_that_may_be_left_out_is_left_out_by_none():
+    assert change(PropagationSettings(), "fusing.misfit", parse("None")).fusing.misfit is None
+    with pytest.raises(InputError, match="calibration is a group of settings"):
+        change(PropagationSettings(), "calibration", None)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [

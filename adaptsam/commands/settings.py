@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from adaptsam.errors import InputError
 
@@ -110,6 +110,8 @@ def change(settings: Any, name: str, value: object) -> Any:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(f"There is no setting {first!r}; known are {', '.join(sorted(known))}.{hint}")
     current = getattr(settings, first)
+    if value is None and not dot and _may_be_none(settings, first):
+        return replace(settings, **{first: None})
     if is_dataclass(current):
         if not dot:
             inner = ", ".join(f"{first}.{field.name}" for field in fields(current))
@@ -118,6 +120,10 @@ def change(settings: Any, name: str, value: object) -> Any:
     if dot:
         raise InputError(f"{first} is one setting and has no {rest!r} in it.")
     return replace(settings, **{first: _as_type_of(first, current, value)})
+
+
+def _may_be_none(settings: Any, name: str) -> bool:
+    return type(None) in get_args(get_type_hints(type(settings))[name])
 
 
 def _as_type_of(name: str, current: object, value: object) -> object:
