@@ -26,6 +26,25 @@ def test_fine_tuning_on_the_prior_learns_the_prior_and_leaves_the_model_alone(ma
     assert Counts.of(trained, prior.mask).dice > Counts.of(untrained, prior.mask).dice
 
 
+def test_fine_tuning_on_the_prior_never_sees_the_answer_that_is_outlined_for_another_picture(make_model, monkeypatch):
+    # As one-shot benchmarks ask: each of two pictures is shown for the other one, and one of them for a third.
+    learned = []
+
+    def watched(base, images, schedule):
+        learned.append(list(images))
+        return base
+
+    monkeypatch.setattr("adaptsam.evaluate.methods.finetuned.trained_on", watched)
+    bench = Workbench(EmbeddingStore(make_model(1)))
+    first, second = (Outlined(*Drawn(seed).read()) for seed in (3, 4))
+    shown = [(second, first.image), (first, second.image), (second, Drawn(5).read()[0])]
+    pairs = [Pair(str(number), *one) for number, one in enumerate(shown)]
+    masks = FineTunedOnPrior().pictures(bench, pairs)
+    assert learned == [[second], [first]]
+    for mask, untrained in zip(masks, make_methods(["direct-transfer"])[0].pictures(bench, pairs), strict=True):
+        np.testing.assert_array_equal(mask, untrained)
+
+
 @pytest.mark.parametrize("method", ["full", "samed", "adapter"])
 def test_every_tuning_gives_a_model_that_is_trained_and_the_same_when_trained_again(make_model, method):
     pytest.importorskip("peft")

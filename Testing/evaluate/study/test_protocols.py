@@ -158,6 +158,27 @@ def test_fss_1000_asks_for_every_picture_once_with_another_one_shown(tiny, tmp_p
         assert not np.array_equal(task.pair.prior.image, task.pair.image)
 
 
+def test_fss_1000_draws_the_picture_that_is_shown_by_its_number(tmp_path):
+    """The few-shot code goes through the files as they are sorted, and draws with np.random.choice(range(1, 11))."""
+    write_fss_1000(tmp_path, ("abacus", "zebra"), split=("abacus", "zebra"))
+    cases = open_protocol("fss-1000", tmp_path).cases
+    state = np.random.RandomState(0)
+    expected = []
+    for name in ("abacus", "zebra"):
+        for query in sorted(str(number) for number in range(1, 11)):
+            while (support := str(state.choice(range(1, 11), 1, replace=False)[0])) == query:
+                pass
+            expected.append((f"{name}/{query}", f"{name}/{support}"))
+    assert [(query.name, support.name) for case in cases for query, support in case.tasks.episodes] == expected
+
+
+def test_queries_that_are_shown_the_same_picture_share_what_is_learned_from_it(tmp_path):
+    write_voc(tmp_path / "data")
+    [car, _] = open_protocol("voc", tmp_path / "data", Options(structures=("car", "cat"))).cases
+    tasks = list(car.tasks())
+    assert len({id(task.pair.prior) for task in tasks}) == 1 < len(tasks)
+
+
 def test_episodes_are_those_that_numpy_s_choice_would_draw(tmp_path):
     """The few-shot code draws class, query and support with np.random.choice after np.random.seed(0)."""
     write_coco_20i(tmp_path, fold=2)

@@ -54,8 +54,15 @@ class FineTunedOnPrior(PictureMethod):
         return asdict(self.schedule)
 
     def pictures(self, bench: Workbench, pairs: Sequence[Pair]) -> list[np.ndarray]:
-        priors = list({id(pair.prior): pair.prior for pair in pairs}.values())
-        return self._asked(bench, priors, pairs)
+        """One training a prior: what is outlined for one picture may be the answer to another one."""
+        by_prior: dict[int, list[int]] = {}
+        for number, pair in enumerate(pairs):
+            by_prior.setdefault(id(pair.prior), []).append(number)
+        masks: dict[int, np.ndarray] = {}
+        for numbers in by_prior.values():
+            asked = [pairs[number] for number in numbers]
+            masks |= zip(numbers, self._asked(bench, [asked[0].prior], asked), strict=True)
+        return [masks[number] for number in range(len(pairs))]
 
     def volume(self, bench: Workbench, pair: VolumePair) -> dict[str, Found]:
         """One training a structure, on all slices of the prior that show it."""

@@ -41,17 +41,22 @@ _KINDS = {"cuhk": "cuhk-blur", "sbu": "sbu-shadow", "msd": "msd-glass", "duts": 
 
 @dataclass(frozen=True)
 class Episodes:
-    """Queries of one class, each with the picture it is shown; ``counted`` tells the pixels that are scored."""
+    """Queries of one class, each with the picture it is shown; ``counted`` tells the pixels that are scored.
+
+    Queries that are shown the same picture share it, so that methods learn from it once.
+    """
 
     episodes: tuple[tuple[Sample, Sample], ...]
     counted: Callable[[Sample], np.ndarray] | None = None
 
     def __call__(self) -> Iterator[PictureTask]:
+        priors: dict[str, Outlined] = {}
         for number, (query, support) in enumerate(self.episodes):
-            prior = Outlined(*support.read())
+            if support.name not in priors:
+                priors[support.name] = Outlined(*support.read())
             image, truth = query.read()
             counted = None if self.counted is None else self.counted(query)
-            yield PictureTask(Pair(f"{query.name}-{number}", prior, image), truth, counted=counted)
+            yield PictureTask(Pair(f"{query.name}-{number}", priors[support.name], image), truth, counted=counted)
 
 
 def open_perseg_study(data: Path | None, options: Options) -> Study:
@@ -71,7 +76,9 @@ def open_fss_study(data: Path | None, options: Options) -> Study:
     cases, skipped = [], _without_pairs(collection)
     for case in collection.cases:
         if case.name not in skipped:
-            pairs = [(query, _other(state, case.samples, query)) for query in case.samples]
+            # Queries come as the files are sorted, the others are drawn by their number.
+            numbered = sorted(case.samples, key=lambda sample: int(sample.name.rpartition("/")[2]))
+            pairs = [(query, _other(state, numbered, query)) for query in case.samples]
             cases.append(StudyCase(case.name, Episodes(tuple(pairs)), case.problems))
     return _one_shot("fss-1000", "FSS-1000, test split", collection, cases, skipped, options, ("p2sam-3",))
 
