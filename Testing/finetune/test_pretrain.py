@@ -64,6 +64,15 @@ def test_error_points_say_what_was_missed_and_what_was_too_much(mask: np.ndarray
     assert len(error_points(np.random.default_rng(0), mask, mask, 9)) == 0
 
 
+def test_error_points_are_drawn_evenly_from_all_that_is_wrong_and_none_twice() -> None:
+    mask, found = np.zeros((2, 40, 60), bool)
+    mask[5, 10:12], found[10:30, 20:40] = True, True
+    drawn = [error_points(np.random.default_rng(seed), mask, found, 1).kinds[0] for seed in range(200)]
+    assert np.mean(drawn) < 0.05  # 2 of 402 pixels were missed
+    few = error_points(np.random.default_rng(0), mask, np.zeros_like(mask), 9)
+    assert sorted(few.coordinates.tolist()) == [[10, 5], [11, 5]]
+
+
 def test_points_without_a_box_end_with_not_a_point(mask: np.ndarray) -> None:
     assert closed(draw_points(np.random.default_rng(0), mask, 2, 1)).kinds.tolist() == [1, 1, -1]
 

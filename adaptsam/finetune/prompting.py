@@ -53,9 +53,11 @@ def closed(points: PromptTokens) -> PromptTokens:
 
 
 def error_points(rng: np.random.Generator, mask: Mask, found: Mask, count: int) -> PromptTokens:
-    """``count`` points from the error region: foreground where it was missed, background where there is too much."""
-    missed = draw_points(rng, mask & ~found, count, 1)
-    excess = draw_points(rng, found & ~mask, count, 0)
-    both = joined(missed, excess)
-    order = rng.permutation(len(both))[:count]
-    return PromptTokens(both.coordinates[order], both.kinds[order])
+    """Up to ``count`` pixels of the error region, drawn evenly and none twice (SAM, App. A).
+
+    They are foreground where the mask was missed, and background where there is too much.
+    """
+    rows, columns = np.nonzero(mask != found)
+    chosen = rng.choice(len(rows), size=min(count, len(rows)), replace=False)
+    points = np.stack([columns[chosen], rows[chosen]], axis=1).astype(np.float32)
+    return PromptTokens(points, mask[rows[chosen], columns[chosen]].astype(np.int64))
