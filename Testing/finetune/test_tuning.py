@@ -83,6 +83,16 @@ def test_merged_lora_is_a_plain_sam_with_the_outputs_it_had(tiny: Sam, method: s
     assert (before - after).abs().max() < 1e-5
 
 
+def test_drop_path_is_the_papers_for_its_two_ways_and_off_for_the_others() -> None:
+    assert {method: Tuning(method).dropped for method in METHODS} == {
+        **dict.fromkeys(METHODS, 0.0),
+        "full": 0.1,
+        "lora": 0.1,
+    }
+    # What a state of a training is compared by says what was done, not what was asked for.
+    assert Tuning("lora").to_dict() == Tuning("lora", drop_path=0.1).to_dict()
+
+
 def test_adapters_cannot_be_merged(tiny: Sam) -> None:
     Tuning("adapter").apply(tiny)
     assert not merged(tiny)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -38,7 +38,7 @@ METHODS: dict[str, Callable[..., None]] = {
 """P²SAM's full fine-tuning and LoRA (Sec. 3.3); Medical SAM Adapter and SAMed, which AlignSAM compares with; and the
 prompt encoder and mask decoder alone."""
 
-_DROP_PATH = {"full": 0.1}
+_DROP_PATH = {"full": 0.1, "lora": 0.1}
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Tuning:
         method: a key of :data:`METHODS`.
         settings: of the method, such as ``{"rank": 4}``.
         drop_path: how often the last block's branches are left out for an image; the first block's never. By default
-            0.1 for full fine-tuning, as the paper has it, and 0 for the others.
+            0.1 for P²SAM's two, as the paper and its code have it, and 0 for the others.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown method, or a value of another kind.
     """
 
     method: str = "lora"
@@ -61,10 +61,12 @@ class Tuning:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            near = get_close_matches(self.method, METHODS, n=1)
+            near = get_close_matches(str(self.method), METHODS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise InputError(f"A tuning method is one of {', '.join(METHODS)}, not {self.method!r}.{hint}")
-        if not 0 <= self.dropped < 1:
+        if not isinstance(self.settings, Mapping):
+            raise InputError(f'tuning_settings are given as {{"rank": 4}}, not {self.settings!r}.')
+        if not isinstance(self.dropped, int | float) or not 0 <= self.dropped < 1:
             raise InputError(f"drop_path must be at least 0 and below 1, but is {self.drop_path}.")
 
     @property
@@ -88,7 +90,7 @@ class Tuning:
             raise InputError(f"The tuning method {self.method!r} cannot be set so: {error}.") from error
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "drop_path": self.dropped}
 
 
 def merged(sam: Sam) -> bool:
