@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.cli import main
+from adaptsam.commands.train_recipe import changes
 from adaptsam.errors import InputError, OutputError, TrainingError
 from adaptsam.finetune.adapter_file import load_adapter
 from adaptsam.finetune.direct import DirectTransfer
@@ -259,6 +261,9 @@ def test_the_order_is_another_in_each_epoch() -> None:
         (["kvasir_lora", "epochs=many"], "epochs is a whole number"),
         (["kvasir_lora", "epochs=0"], "too small"),
         (["kvasir_lora", "amp=3"], "amp is true or false"),
+        (["kvasir_lora", "tuning=5"], "tuning is a word, not 5"),
+        (["kvasir_lora", "warm_up=2"], "warm_up is a share, at most 1"),
+        (["kvasir_lora", "patience=0"], "too small"),
         (["kvasir_lora", "dataset_dir=x"], "output_dir=FOLDER"),
         (["kvasir_lora", "output_dir=out"], "dataset_dir=FOLDER"),
         (["kvasir_lora", "output_dir=out", "dataset_dir=nowhere"], "nowhere is not a folder"),
@@ -277,6 +282,40 @@ def test_what_cannot_be_used_is_told_in_one_sentence(
     assert sentence in told
     assert told.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("clip", -1, "above 0, or null for no limit, not -1"),
+        ("clip", "abc", "not 'abc'"),
+        ("drop_path", "abc", "drop_path must be at least 0 and below 1"),
+        ("tuning_settings", [4], 'given as {"rank": 4}'),
+        ("shares", [0.8, 0.1, "a"], "shares are three numbers"),
+        ("augmentation", {"rotation": 10}, "augmentation is a word"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_before_anything_is_trained(
+    key: str, value: object, sentence: str, inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        train(inputs, tmp_path / "out", **{key: value})
+    assert not (tmp_path / "out" / "state.pt").exists()
+
+
+def test_values_on_the_command_line_are_json_python_or_words() -> None:
+    given = ['tuning_settings={"encoder_ends": false}', "shares=(0.6, 0.2, 0.2)", "rate=1e-3", "amp=true", "clip=none"]
+    assert changes([*given, "tuning=full", "checkpoint=5", "dataset_dir=~/polyps", "augmentation=null"]) == {
+        "tuning_settings": {"encoder_ends": False},
+        "shares": (0.6, 0.2, 0.2),
+        "rate": 1e-3,
+        "amp": True,
+        "clip": None,
+        "tuning": "full",
+        "checkpoint": "5",
+        "dataset_dir": str(Path.home() / "polyps"),
+        "augmentation": None,
+    }
 
 
 def test_a_recipe_that_is_not_there_is_told_with_its_likeness() -> None:

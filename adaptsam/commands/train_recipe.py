@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ a training goes on.
 The recipe's files also run with `python -m monai.bundle run`; training/README.md says how.
 """
 
-_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+#: How the settings end that are paths, whatever these look like.
+_PATHS = ("_dir", "checkpoint")
+_NOTHING = ("none", "null")
 
 
 def add(methods: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -90,8 +94,17 @@ def changes(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise InputError(f"Settings are given as key=value, not {word!r}; --show lists them.")
-        changed[key] = value if key.endswith("_dir") else _WORDS.get(value, parse(value))
+        # A shell may leave the ~ of key=~/folder as it is.
+        changed[key] = os.path.expanduser(value) if key.endswith(_PATHS) and value not in _NOTHING else _read(value)
     return changed
+
+
+def _read(text: str) -> object:
+    """JSON, none, a Python literal such as (1, 4), or the word itself."""
+    try:
+        return None if text in _NOTHING else json.loads(text)
+    except ValueError:
+        return parse(text)
 
 
 def _say_what_happens(as_json: bool) -> None:

@@ -16,7 +16,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from torch import Tensor, distributed
 from torch.nn import functional
 
-from adaptsam.errors import TrainingError
+from adaptsam.errors import InputError, TrainingError
 from adaptsam.finetune.interactive import PROMPTS, Interaction, evaluation_prompt, interactive_rounds
 
 
@@ -32,6 +32,9 @@ class InteractiveUpdate:
         accumulate: parts in which a batch is computed, one after the other: less memory, the same gradients.
         clip: the largest norm of the gradients; None for no limit, as published.
 
+    Raises:
+        InputError: the limit is no number above 0.
+
     Example:
         >>> SupervisedTrainer(…, network=TrainableSam(sam), iteration_update=InteractiveUpdate(seed=1))
     """
@@ -39,6 +42,8 @@ class InteractiveUpdate:
     def __init__(
         self, how: Interaction | None = None, seed: int = 0, accumulate: int = 1, clip: float | None = None
     ) -> None:
+        if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
+            raise InputError(f"clip is the largest norm of the gradients, above 0, or null for no limit, not {clip!r}.")
         self.how, self.seed, self.accumulate, self.clip = how or Interaction(), seed, accumulate, clip
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def dataset_parts(
         raise InputError("A recipe needs a folder of images and masks; give it with dataset_dir=FOLDER.")
     dataset = open_dataset(path, kind)
     dataset.check_usable()
-    if not isinstance(shares, Sequence) or len(shares) != len(PARTS):
+    three = isinstance(shares, Sequence) and len(shares) == len(PARTS)
+    if not three or not all(isinstance(share, int | float) for share in shares):
         raise InputError(f"shares are three numbers, as [0.8, 0.1, 0.1], not {shares!r}.")
     train, validation, test = shares
     parts = dataset.split(seed, (train, validation, test))

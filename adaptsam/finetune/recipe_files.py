@@ -15,6 +15,8 @@ from adaptsam.errors import InputError
 COMMON = "common"
 #: A bundle of its own kind, which trains an agent and not a SAM.
 AGENT_BUNDLE = "alignsam"
+_FROM_ONE = ("epochs", "batch", "rounds", "val_interval", "accumulate", "patience")
+_UP_TO_ONE = ("warm_up", "cache")
 
 
 def recipes_folder() -> Path:
@@ -92,7 +94,11 @@ def _of_its_kind(key: str, before: Any, value: Any) -> Any:
         if not number or (isinstance(before, int) and value != int(value)):
             kind = "a whole number" if isinstance(before, int) else "a number"
             raise InputError(f"{key} is {kind}, not {value!r}.")
-        if value < 0 or (key in ("epochs", "batch", "rounds", "val_interval", "accumulate") and value < 1):
+        if value < 0 or (key in _FROM_ONE and value < 1):
             raise InputError(f"{key} is too small with {value}; the recipe has {before}.")
+        if key in _UP_TO_ONE and value > 1:
+            raise InputError(f"{key} is a share, at most 1, and not {value}; the recipe has {before}.")
         return type(before)(value)
+    if isinstance(before, str) and not isinstance(value, str | None):
+        raise InputError(f"{key} is a word, not {value!r}; the recipe has {before or 'none'}.")
     return value

@@ -18,7 +18,7 @@ from adaptsam.finetune.training_files import TrainingFiles
 
 #: What may be set: plain values of the common configuration, and what a recipe adds.
 _PARTS_OF_THE_BUNDLE = (
-    *("bundle_root", "imports", "settings", "parts", "base", "how"),
+    *("_meta_", "bundle_root", "imports", "settings", "parts", "base", "how"),
     *("processes", "torch_device", "network_def", "recipe"),
 )
 _BUILT = (

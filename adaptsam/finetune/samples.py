@@ -191,11 +191,10 @@ class AugmentSampled(RandomizableTransform):
 
     def __init__(self, augmentation: Augmentation | str, seed: int = 0) -> None:
         super().__init__()
-        if isinstance(augmentation, str):
-            if augmentation not in AUGMENTATIONS:
-                raise InputError(f"There is no augmentation {augmentation!r}; known are {', '.join(AUGMENTATIONS)}.")
-            augmentation = AUGMENTATIONS[augmentation]
-        self.ranges, self.seed = augmentation, seed
+        ranges = augmentation if isinstance(augmentation, Augmentation) else AUGMENTATIONS.get(str(augmentation))
+        if ranges is None:
+            raise InputError(f"There is no augmentation {augmentation!r}; known are {', '.join(AUGMENTATIONS)}.")
+        self.ranges, self.seed = ranges, seed
         # In shared memory, so that workers that outlive an epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
