@@ -140,8 +140,11 @@ class TrainingFiles:
             self._keep(trainer)
 
     def _epoch(self, trainer: SupervisedTrainer) -> None:
+        last = trainer.state.epoch == trainer.state.max_epochs
+        if last and self.evaluator.state.epoch != trainer.state.epoch:  # no multiple of the interval
+            self.evaluator.run(trainer.state.epoch)
         self._score(trainer)
-        self.finished = bool(trainer.should_terminate) or trainer.state.epoch == trainer.state.max_epochs
+        self.finished = last or bool(trainer.should_terminate)
         self._keep(trainer)
 
     def _score(self, trainer: SupervisedTrainer) -> None:
