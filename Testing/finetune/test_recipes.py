@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 from ignite.engine import Events
 from PIL import Image
+from safetensors import safe_open
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.cli import main
@@ -23,6 +25,7 @@ from adaptsam.errors import InputError, OutputError, TrainingError
 from adaptsam.finetune.adapter_file import load_adapter
 from adaptsam.finetune.direct import DirectTransfer
 from adaptsam.finetune.engine import InteractiveUpdate
+from adaptsam.finetune.recipe_data import dataset_parts
 from adaptsam.finetune.recipe_files import recipe_files, recipe_names, recipes_folder
 from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
 from adaptsam.finetune.training_files import TrainingFiles
@@ -132,6 +135,46 @@ def test_a_finished_training_is_not_trained_further(inputs: dict[str, Any], fini
     again = train(inputs, finished.folder)
     assert again.losses == finished.losses
     assert (finished.folder / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(("interval", "epochs"), [(2, [0, 2, 3]), (5, [0, 3])])
+def test_the_last_epoch_is_always_validated(
+    interval: int, epochs: list[int], inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    files = train(inputs, tmp_path, epochs=3, val_interval=interval, rounds=1)
+    assert [row["epoch"] for row in files.scores] == epochs
+    best = max(files.scores, key=lambda row: row["dice"])
+    with safe_open(tmp_path / "best.adapter.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["adaptsam_adapter"])["metadata"]["epoch"] == best["epoch"]
+
+
+def test_one_label_of_the_masks_is_trained_and_another_one_is_another_training(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    pairs = Path(shutil.copytree(inputs["dataset_dir"], tmp_path / "pairs"))
+    for path in (pairs / "masks").iterdir():
+        mask = np.array(Image.open(path)) // 255
+        mask[:4, :6] = 2
+        Image.fromarray(mask).save(path)
+    parts = dataset_parts(str(pairs), "folder", label=2)
+    assert all(sample.read()[1].sum() == 24 for sample in parts["train"])
+    given = {**inputs, "dataset_dir": str(pairs), "rounds": 1, "epochs": 1}
+    train(given, tmp_path / "out", label=2)
+    with pytest.raises(InputError, match=r"other settings \(label 2 → 1\)"):
+        train(given, tmp_path / "out", label=1)
+    with pytest.raises(InputError, match="A label is a whole number"):
+        train(given, tmp_path / "other", label="two")
+    with pytest.raises(InputError, match="no choice of a gate"):
+        train(given, tmp_path / "other", gate=1)
+
+
+def test_adapters_that_cannot_be_merged_are_not_offered_as_a_checkpoint(
+    inputs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {**inputs, **QUICK, "epochs": 1, "rounds": 1, "tuning": "adapter", "output_dir": tmp_path}
+    assert main(["train", "kvasir_lora", *(f"{key}={value}" for key, value in given.items())]) == 0
+    assert "--checkpoint" not in capsys.readouterr().out
+    assert not (tmp_path / "best.safetensors").exists()
 
 
 def test_other_settings_are_refused_and_the_difference_is_shown(

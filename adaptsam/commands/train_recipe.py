@@ -26,8 +26,8 @@ a training goes on.
 The recipe's files also run with `python -m monai.bundle run`; training/README.md says how.
 """
 
-#: How the settings end that are paths, whatever these look like.
-_PATHS = ("_dir", "checkpoint")
+#: How the settings end that are paths or names, whatever these look like.
+_TEXTS = ("_dir", "checkpoint", "structure")
 _NOTHING = ("none", "null")
 
 
@@ -80,7 +80,10 @@ def run(args: argparse.Namespace) -> None:
     print_table([{key: round(value, 4) for key, value in row.items()} for row in files.scores], "Dice in validation")
     if max(files.scores, key=lambda row: row["dice"])["epoch"] == 0:
         print("\nNo epoch was better than the model before the training: that one is the best.")
-    print(f"\nThe models are in {folder}; use one with --checkpoint {folder / 'best.safetensors'}.")
+    if (folder / "best.safetensors").is_file():
+        print(f"\nThe models are in {folder}; use one with --checkpoint {folder / 'best.safetensors'}.")
+    else:
+        print(f"\nWhat was trained is in {folder}: files of adapters that cannot be merged into a plain SAM.")
 
 
 def changes(words: list[str]) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def changes(words: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"Settings are given as key=value, not {word!r}; --show lists them.")
         # A shell may leave the ~ of key=~/folder as it is.
-        changed[key] = os.path.expanduser(value) if key.endswith(_PATHS) and value not in _NOTHING else _read(value)
+        changed[key] = os.path.expanduser(value) if key.endswith(_TEXTS) and value not in _NOTHING else _read(value)
     return changed
 
 

@@ -11,7 +11,13 @@ from adaptsam.errors import InputError
 
 
 def dataset_parts(
-    path: str | None, kind: str | None = None, seed: int = 0, shares: Sequence[float] = SHARES
+    path: str | None,
+    kind: str | None = None,
+    seed: int = 0,
+    shares: Sequence[float] = SHARES,
+    structure: str | None = None,
+    label: int | None = None,
+    gate: int | None = None,
 ) -> dict[str, tuple[Sample, ...]]:
     """The samples of a data set to train, to validate and to test with, patient by patient.
 
@@ -20,13 +26,17 @@ def dataset_parts(
         kind: of the data set; recognised by default.
         seed: of the split.
         shares: of patients, to train, to validate and to test with; their sum is 1.
+        structure: another than the published one, of DICOM.
+        label: the value of a folder's masks that counts; all above 0 by default.
+        gate: of 4D-Lung; the first by default.
 
     Raises:
-        InputError: no folder was given, it is no data set, or there is nothing to train or to validate with.
+        InputError: no folder was given, it is no data set or has no such choice, or there is nothing to train or to validate with.
     """
     if not path:
         raise InputError("A recipe needs a folder of images and masks; give it with dataset_dir=FOLDER.")
-    dataset = open_dataset(path, kind)
+    asked = {"structure": structure, "label": label, "gate": gate}
+    dataset = open_dataset(path, kind, **{name: value for name, value in asked.items() if value is not None})
     dataset.check_usable()
     three = isinstance(shares, Sequence) and len(shares) == len(PARTS)
     if not three or not all(isinstance(share, int | float) for share in shares):

@@ -86,8 +86,10 @@ def open_folder(
         progress: told "looking through volumes"; may cancel.
 
     Raises:
-        InputError: there is no such folder, or no image in it.
+        InputError: there is no such folder, no image in it, or the label is no number.
     """
+    if label is not None and not isinstance(label, int):
+        raise InputError(f"A label is a whole number, the masks' value that counts, and not {label!r}.")
     root = existing_folder(path)
     places = folders_of_pairs(root)
     if places:
