@@ -31,7 +31,8 @@ def dataset_parts(
         gate: of 4D-Lung; the first by default.
 
     Raises:
-        InputError: no folder was given, it is no data set or has no such choice, or there is nothing to train or to validate with.
+        InputError: no folder was given, it is no data set or has no such choice, or there is nothing to train or to
+            validate with.
     """
     if not path:
         raise InputError("A recipe needs a folder of images and masks; give it with dataset_dir=FOLDER.")
