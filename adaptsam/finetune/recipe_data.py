@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adaptsam.data.datasets import PARTS, Sample, open_dataset
 from adaptsam.data.datasets.sample import SHARES
@@ -36,7 +37,7 @@ def dataset_parts(
     """
     if not path:
         raise InputError("A recipe needs a folder of images and masks; give it with dataset_dir=FOLDER.")
-    asked = {"structure": structure, "label": label, "gate": gate}
+    asked: dict[str, Any] = {"structure": structure, "label": label, "gate": gate}
     dataset = open_dataset(path, kind, **{name: value for name, value in asked.items() if value is not None})
     dataset.check_usable()
     three = isinstance(shares, Sequence) and len(shares) == len(PARTS)
