@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from html import unescape
 
 import pytest
 from benchmark_folders import write_binary_task, write_perseg
@@ -48,6 +49,37 @@ def test_shadows_take_alignsam_s_explicit_branch_and_so_ask_for_a_clip(tmp_path,
     [record] = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cases").iterdir()]
     for name in ("alignsam", "alignsam-no-rl"):
         assert not record["methods"][name]["items"]
+
+
+def test_a_clip_may_be_given_later_and_changes_only_the_rows_that_look_at_a_text(tmp_path, capsys, monkeypatch):
+    root = write_binary_task(tmp_path / "SBU", "sbu", train=2, test=1)
+    given = ["evaluate", "sbu", "--data", str(root), "--output", str(tmp_path / "out"), "--quiet"]
+    assert main([*given, "--methods", "panet,alignsam"]) == 0
+    asked = []
+    monkeypatch.setattr("adaptsam.evaluate.study.run.run_here", lambda model, setting, jobs: asked.extend(jobs) or ())
+    assert main([*given, "--methods", "panet,alignsam", "--clip", "small", "--text", "a shadow"]) == 0
+    assert [names for _, names in asked] == [["alignsam"]]
+
+
+def test_the_report_tells_the_command_that_gives_it_again(perseg, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.chdir(perseg)
+    choices = ["--methods", "panet", "--limit", "1", "--seed", "2", "--epochs", "3", "--training", "7", "--text"]
+    assert main(["evaluate", "perseg", "--data", ".", "--output", str(out), "--quiet", *choices, "a cat"]) == 0
+    page = unescape((out / "report.html").read_text())
+    command = "adaptsam evaluate perseg --methods panet --data PerSeg --seed 2 --training 7 --limit 1 --epochs 3"
+    assert f"{command} --text 'a cat'" in page
+    assert json.loads((out / "study.json").read_text())["options"]["data"] == "PerSeg"
+
+
+def test_a_run_without_a_single_case_ends_with_2_and_leaves_its_report(tmp_path, capsys):
+    listed = tmp_path / "cases.json"
+    names = ("prior_image", "prior_mask", "target_image", "target_mask")
+    listed.write_text(json.dumps([{name: f"{name}.nrrd" for name in names}]))
+    given = ["evaluate", "own", "--data", str(listed), "--output", str(tmp_path / "out"), "--methods", "copied"]
+    assert main([*given, "--quiet"]) == 2
+    assert "No case could be evaluated" in capsys.readouterr().err
+    assert "Skipped case-1: " in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.slow  # a process that imports everything

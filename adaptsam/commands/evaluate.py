@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from adaptsam.evaluate.methods import Extras
     from adaptsam.evaluate.study.protocols import Options
     from adaptsam.evaluate.study.task import Study
+
+_CHOICES = (
+    *("patients", "visits", "size", "structures", "change", "tumour", "copies", "fold", "seed", "training", "limit"),
+    *("epochs", "episodes", "text", "checkpoint_kind", "precision"),
+)
 
 DESCRIPTION = """\
 Evaluate methods on a protocol, with the published figures beside the new ones.
@@ -104,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     extras = _extras(args, study)
     model = source.load()
     results = Results(args.output, identity_of(args.protocol, _identity(args, options), model))
-    setting = Setting(tuple(methods), extras, text=args.text or "", clip=args.clip)
+    setting = Setting(tuple(methods), extras)
     backend: Backend = run_here
     if args.workers is not None:
         from adaptsam.evaluate.study.cluster import on_cluster
@@ -114,6 +120,8 @@ def run(args: argparse.Namespace) -> None:
         run_study(study, model, setting, results, backend=backend, progress=progress)
     written = write_evaluation(study, results, methods, model, _command(args))
     _tell(args, written)
+    if not written.found.evaluated:
+        raise InputError(f"No case could be evaluated; {written.page.name} says why, case by case.")
 
 
 def _tell(args: argparse.Namespace, written: Any) -> None:
@@ -150,25 +158,25 @@ def _extras(args: argparse.Namespace, study: Study) -> Extras:
     settings = Settings(branch=study.branch)
     if args.episodes is not None:
         settings = replace(settings, training=replace(settings.training, episodes=args.episodes))
-    return Extras(seggpt=args.seggpt, epochs=args.epochs, alignsam=settings)
+    return Extras(seggpt=args.seggpt, epochs=args.epochs, alignsam=settings, text=args.text or "", clip=args.clip)
 
 
 def _identity(args: argparse.Namespace, options: Options) -> dict[str, Any]:
     """What results must share: not how many cases, which may grow."""
     chosen = {key: value for key, value in asdict(options).items() if key not in ("patients", "copies", "limit")}
-    return {**chosen, "data": args.data.name if args.data else None, "text": args.text, "clip": args.clip}
+    return {**chosen, "data": args.data.resolve().name if args.data else None}
 
 
 def _command(args: argparse.Namespace) -> str:
-    words = ["adaptsam evaluate", args.protocol, f"--methods {args.methods}"]
-    if args.data:
-        words.append(f"--data {args.data.name}")
-    if args.checkpoint:
-        words.append(f"--checkpoint {Path(args.checkpoint).name}")
-    for name in ("patients", "visits", "size", "structures", "change", "tumour", "copies", "fold", "seed", "limit"):
+    """All that the figures depend on, as it was given; of paths the last part, which names no folder of a person."""
+    words = ["adaptsam", "evaluate", args.protocol, "--methods", args.methods]
+    for name in ("data", "checkpoint", "seggpt", "clip"):
         if getattr(args, name) is not None:
-            words.append(f"--{name} {getattr(args, name)}")
-    return " ".join(words)
+            words += [f"--{name}", Path(getattr(args, name)).resolve().name]
+    for name in _CHOICES:
+        if getattr(args, name) not in (None, "auto"):
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return shlex.join([*words, *(["--reapply-lora"] if args.reapply_lora else [])])
 
 
 def _list() -> None:

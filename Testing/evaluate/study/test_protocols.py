@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from adaptsam.evaluate.study.protocols import PROTOCOLS, Options, open_protocol
 from adaptsam.evaluate.study.results import Results, identity_of
 from adaptsam.evaluate.study.run import run_study
 from adaptsam.evaluate.study.statistics import Collected
+from adaptsam.evaluate.study.tables import published_table
 from adaptsam.evaluate.study.task import Study
 from adaptsam.evaluate.study.worker import Setting
 
@@ -218,6 +221,10 @@ def test_alignsam_s_data_sets_have_the_columns_of_its_table(kind, tiny, tmp_path
     assert study.text
     assert study.branch == ("explicit" if kind == "sbu" else "implicit")  # Table 1
     assert "alignsam-2" in study.published
+    table = published_table("alignsam-2", study, found, {})
+    assert table.columns[-2:] == tuple(f"Ours, {measure.title}" for measure in study.measures)
+    [persam] = [row for row in table.rows if row[0] == "persam"]
+    assert "not run" not in persam
 
 
 def test_voc_is_scored_by_class_without_its_borders(tiny, tmp_path):
@@ -246,6 +253,10 @@ def own_list(tmp_path_factory) -> Path:
     for number, visit in enumerate(visits):
         write_volume(folder / f"ct{number}.nrrd", visit.volume)
         write_structures(folder / f"ct{number}.seg.nrrd", visit.structures, visit.volume)
+        for one in visit.structures.structures:
+            alone = replace(visit.structures, structures=(one,))
+            write_structures(folder / f"{one.name}-{number}.seg.nrrd", alone, visit.volume)
+            write_structures(folder / f"{one.name}-{number}.nii.gz", alone, visit.volume)
     case = {
         "prior_image": "ct0.nrrd",
         "prior_mask": "ct0.seg.nrrd",
@@ -268,6 +279,76 @@ def test_own_cases_are_read_from_a_list_and_what_is_wrong_is_named(own_list, tin
     run_study(study, tiny, Setting(("copied", "rigid")), results)
     assert results.read("patient-a")["methods"]["copied"]["items"][0]["structure"] == "GTV-1"
     assert "ct9.seg.nrrd" in results.read("gone")["error"]
+
+
+def own_study(own_list, structures, prior_mask, target_mask):
+    """One case of the list's scans with other files of structures, of one name whatever they are."""
+    case = {"name": "a", "prior_image": "ct0.nrrd", "target_image": "ct1.nrrd", "structures": structures}
+    path = own_list.with_name("other.json")
+    path.write_text(json.dumps([{**case, "prior_mask": prior_mask, "target_mask": target_mask}]))
+    return open_protocol("own", path)
+
+
+def own_record(study, model, folder, *methods):
+    results = Results(folder, identity_of("own", {}, model))
+    run_study(study, model, Setting(methods or ("copied",)), results)
+    return results.read("a")
+
+
+def test_a_structure_whose_truth_one_visit_lacks_is_named(own_list, tiny, tmp_path):
+    study = own_study(own_list, ["GTV-1", "Lung-Left"], "ct0.seg.nrrd", "GTV-1-1.seg.nrrd")
+    record = own_record(study, tiny, tmp_path)
+    assert record["problems"] == ["The truth of a lacks Lung-Left, which is not scored there."]
+    assert [item["structure"] for item in record["methods"]["copied"]["items"]] == ["GTV-1"]
+
+
+def test_a_structure_is_never_scored_by_another_one_s_truth(own_list, tiny, tmp_path):
+    wrong = own_study(own_list, ["GTV-1"], "GTV-1-0.seg.nrrd", "Lung-Left-1.seg.nrrd")
+    assert "has none of the structures GTV-1" in own_record(wrong, tiny, tmp_path / "wrong")["error"]
+    # A labelmap has a number alone, so that its only structure is the one that is meant.
+    number = own_study(own_list, ["GTV-1"], "GTV-1-0.seg.nrrd", "GTV-1-1.nii.gz")
+    [item] = own_record(number, tiny, tmp_path / "number")["methods"]["copied"]["items"]
+    assert item["structure"] == "GTV-1"
+
+
+def test_a_case_whose_files_became_others_is_computed_again(own_list, tiny, tmp_path):
+    gtv, lung = (own_study(own_list, None, f"{name}-0.seg.nrrd", "ct1.seg.nrrd") for name in ("GTV-1", "Lung-Left"))
+    assert own_record(gtv, tiny, tmp_path)["methods"]["copied"]["items"][0]["structure"] == "GTV-1"
+    known = own_record(lung, tiny, tmp_path)
+    assert [item["structure"] for item in known["methods"]["copied"]["items"]] == ["Lung-Left"]
+    assert own_record(lung, tiny, tmp_path) == known
+    # A disk that is not there just now costs no results.
+    gone = own_study(own_list, None, "gone-0.seg.nrrd", "ct1.seg.nrrd")
+    assert own_record(gone, tiny, tmp_path) == known
+
+
+def test_a_corrected_mask_of_a_frame_is_seen(tmp_path):
+    for number in range(2):
+        image, mask = drawn(number)
+        save(tmp_path / "video" / "images" / f"{number}.png", image)
+        save(tmp_path / "video" / "masks" / f"{number}.png", gray(mask))
+    before, again = (open_protocol("frames", tmp_path / "video").cases[0].version for _ in range(2))
+    save(tmp_path / "video" / "masks" / "1.png", gray(np.roll(mask, 5, axis=0)))
+    os.utime(tmp_path / "video" / "masks" / "1.png", (1, 1))
+    assert before == again != open_protocol("frames", tmp_path / "video").cases[0].version
+
+
+def test_a_method_that_fails_on_a_later_target_keeps_nothing_of_its_case(own_list, tiny, tmp_path, monkeypatch):
+    from adaptsam.evaluate.methods.registered import Copied
+
+    def fails_at_the_second(self, bench, pair, asked=[]):  # noqa: B006
+        asked.append(pair)
+        if len(asked) == 2:
+            raise InputError("the target has no contrast.")
+        return volume(self, bench, pair)
+
+    volume = Copied.volume
+    monkeypatch.setattr(Copied, "volume", fails_at_the_second)
+    [case] = own_study(own_list, ["GTV-1"], "ct0.seg.nrrd", "ct1.seg.nrrd").cases
+    study = replace(open_protocol("own", own_list), cases=(replace(case, tasks=lambda: 2 * list(case.tasks())),))
+    row = own_record(study, tiny, tmp_path)["methods"]["copied"]
+    assert (row["failed"], row["items"]) == ("the target has no contrast.", [])
+    assert not list((tmp_path / "worst").iterdir())
 
 
 def test_a_list_that_says_something_unknown_is_refused(tmp_path):

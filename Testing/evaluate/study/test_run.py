@@ -148,6 +148,21 @@ def test_the_worst_pictures_are_kept_and_no_others(make_study, tiny, tmp_path):
     assert len(list((tmp_path / "worst").glob("*.jpg"))) == WORST
 
 
+def test_a_run_that_is_killed_between_a_case_s_pictures_and_its_record_draws_them_again(make_study, tiny, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def killed(self, *given):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Results, "_keep", killed)
+        with pytest.raises(Killed):
+            evaluated(make_study(1), tiny, tmp_path, ["panet"])
+    results, _ = evaluated(make_study(1), tiny, tmp_path, ["panet"])
+    assert [one["case"] for one in results.worst("panet")] == ["case-0"]
+
+
 def test_names_that_make_no_file_names_get_distinct_ones():
     assert file_name("100_HM10395") == "100_HM10395"
     assert file_name("a/b") != file_name("a:b")
@@ -199,7 +214,7 @@ def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(mak
     settings = alignsam.Settings()
     settings = replace(settings, training=replace(settings.training, episodes=1, epochs=1, recalibration_updates=1))
     results = Results(tmp_path, identity_of("drawn", {}, tiny))
-    setting = Setting(("alignsam-explicit-branch",), Extras(alignsam=settings), text="heart", clip=BUNDLED_NAME)
+    setting = Setting(("alignsam-explicit-branch",), Extras(alignsam=settings, text="heart", clip=BUNDLED_NAME))
     run_study(make_study(1), tiny, setting, results)
     assert results.read("case-0")["methods"]["alignsam-explicit-branch"]["items"]
 
@@ -213,13 +228,14 @@ def test_a_text_is_put_into_sentences_on_such_images(
 ):
     from adaptsam.agents.text_maps import ensemble
     from adaptsam.alignsam.clip.sources import BUNDLED_NAME
+    from adaptsam.evaluate.methods import Extras
 
     pytest.importorskip("open_clip")
     asked = []
     monkeypatch.setattr("adaptsam.evaluate.study.worker.attention_of", lambda clip, shown, text: asked.append(shown))
     study = replace(make_study(1), domain=domain, modality=modality)
     results = Results(tmp_path, identity_of("drawn", {}, tiny))
-    run_study(study, tiny, Setting(("panet",), text="heart", clip=BUNDLED_NAME), results)
+    run_study(study, tiny, Setting(("panet",), Extras(text="heart", clip=BUNDLED_NAME)), results)
     assert [ensemble(shown) for shown in asked] == [sentences]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
@@ -116,7 +118,8 @@ def test_the_published_tables_have_as_many_figures_as_columns():
     assert {"p2sam-1", "p2sam-6", "alignsam-2", "alignsam-5"} <= set(tables)
     for table in tables.values():
         assert all(len(row) == len(table.columns) for row in table.rows.values())
-    assert tables["p2sam-1"].rows["p2sam"][0] == 28.52
+    assert tables["p2sam-1"].rows["p2sam"][0] == "28.52"
+    assert tables["p2sam-1"].rows["direct-transfer"][:2] == ("–", "56.10")
 
 
 def test_published_rows_are_called_as_the_methods_are():
@@ -134,6 +137,19 @@ def test_a_table_is_the_same_in_all_three_formats():
         "| P²SAM | **90.1 [88.0, 92.0]** |",
     ]
     assert table.csv().splitlines()[1] == 'P²SAM,"90.1 [88.0, 92.0]"'
+    for text in (r"50 % {a} b_c & d#1 $x$ ^ ~ \alpha", "<0.001 P²"):
+        plain = Table("t", "T", (text,), ()).latex().splitlines()[3]
+        assert _unescaped(plain) == text + r" \\"
     latex = table.latex()
     assert r"P\textsuperscript{2}SAM & \textbf{90.1 [88.0, 92.0]} \\" in latex
     assert r"a\_b & -- \\" in latex
+
+
+def _unescaped(latex):
+    """What LaTeX prints of a line, but for the end of a row."""
+    for printed, plain in ((r"\textsuperscript{2}", "²"), (r"\textbackslash{}", "\0"), ("$<$", "<")):
+        latex = latex.replace(printed, plain)
+    for name, plain in (("textasciicircum", "^"), ("textasciitilde", "~")):
+        latex = latex.replace(f"\\{name}{{}}", plain)
+    assert not re.search(r"(?<!\\)[&%_#${}]", latex)
+    return re.sub(r"\\([&%_#${}])", r"\1", latex).replace("\0", "\\")

@@ -20,17 +20,21 @@ class AlignSam(PictureMethod):
         name: of the row.
         title: in tables.
         alignsam: the settings; None for the paper's.
+        guide: the text prompt, and the CLIP that looks for it: what the explicit branch depends on, too.
     """
 
     trained = True
 
-    def __init__(self, name: str, title: str, alignsam: Settings | None = None) -> None:
-        self.name, self.title, self.alignsam = name, title, alignsam or Settings()
+    def __init__(
+        self, name: str, title: str, alignsam: Settings | None = None, guide: tuple[str, str | None] = ("", None)
+    ) -> None:
+        self.name, self.title, self.alignsam, self._guide = name, title, alignsam or Settings(), guide
         self._agent: Agent | None = None
 
     @property
     def settings(self) -> object:
-        return self.alignsam.to_dict()
+        settings = self.alignsam.to_dict()
+        return {**settings, "guide": self._guide} if self.alignsam.branch == "explicit" else settings
 
     def prepare(self, bench: Workbench) -> None:
         if not bench.training:

@@ -32,6 +32,8 @@ class Extras:
         seggpt: the folder of SegGPT's weights.
         epochs: of SAMed, Medical SAM Adapter and the fine-tuning on the prior; None for their own.
         alignsam: AlignSAM's settings, of which the ablations are made.
+        text: the text prompt of its explicit branch.
+        clip: the CLIP for it; None leaves the rows of that branch empty.
 
     Raises :class:`InputError` for a training of no epoch.
     """
@@ -40,6 +42,8 @@ class Extras:
     seggpt: Path | None = None
     epochs: int | None = None
     alignsam: alignsam.Settings = field(default_factory=alignsam.Settings)
+    text: str = ""
+    clip: str | None = None
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.epochs < 1:
@@ -82,7 +86,7 @@ def _alignsam_rows() -> dict[str, Maker]:
         title = "AlignSAM" if key[1] == "Ours" else f"AlignSAM, {key[1]}"
 
         def make(extras: Extras, n: str = name, t: str = title, k: tuple[int, str] = key) -> Method:
-            return AlignSam(n, t, alignsam.ablation_settings(extras.alignsam)[k])
+            return AlignSam(n, t, alignsam.ablation_settings(extras.alignsam)[k], (extras.text, extras.clip))
 
         rows[name] = make
     return rows

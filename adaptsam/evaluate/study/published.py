@@ -11,11 +11,11 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table: ``rows`` by method, with a figure or "–" for each column."""
+    """One table: ``rows`` by method, with a figure as it is printed, or "–", for each column."""
 
     title: str
     columns: tuple[str, ...]
-    rows: Mapping[str, tuple[float | str, ...]]
+    rows: Mapping[str, tuple[str, ...]]
 
 
 @cache
@@ -26,5 +26,5 @@ def published_tables() -> dict[str, PublishedTable]:
         name: PublishedTable(
             table["title"], tuple(table["columns"]), {row: tuple(values) for row, values in table["rows"].items()}
         )
-        for name, table in tomllib.loads(text).items()
+        for name, table in tomllib.loads(text, parse_float=str).items()
     }

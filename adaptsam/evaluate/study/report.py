@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptsam.data.provenance import NOTICE, software_version
+from adaptsam.evaluate.methods import make_methods, method_names
 from adaptsam.evaluate.report_page import page, picture
 from adaptsam.evaluate.study.plots import draw_calibration, draw_cases
 from adaptsam.evaluate.study.results import Results
@@ -68,7 +69,8 @@ def write_evaluation(
     found = Collected(results.records(names), study.measures, list(methods))
     titles = dict(methods)
     tables = [result_table(study, found, titles)]
-    tables += [published_table(name, study, found, titles) for name in study.published]
+    known = {method.name: method.title for method in make_methods(method_names())}
+    tables += [published_table(name, study, found, known) for name in study.published]
     compared = comparison_table(study, found, titles, found.shown[0]) if len(found.shown) > 1 else None
     sure = calibration_table(found, titles)
     tables += [table for table in (compared, sure) if table is not None]

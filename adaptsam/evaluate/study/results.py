@@ -56,13 +56,13 @@ class Results:
         """Where trained models are kept."""
         return self.folder / "models"
 
-    def missing(self, case: str, methods: Mapping[str, str]) -> list[str]:
-        """The methods (name → fingerprint of the settings) that a case still lacks.
+    def missing(self, case: str, methods: Mapping[str, str], version: str = "") -> list[str]:
+        """The methods (name → fingerprint of the settings) that a case still lacks in this version of its data.
 
         So is one that failed, or that a library was missing for: there may be more memory now, or the library.
         """
         known = (self.read(case) or {}).get("methods", {})
-        return [name for name, settings in methods.items() if _lacks(known.get(name, {}), settings)]
+        return [name for name, settings in methods.items() if _lacks(known.get(name, {}), settings, version)]
 
     def add(self, result: CaseResult) -> None:
         """Keep a result beside what is known of its case, and its pictures if they are among the worst.
@@ -76,9 +76,10 @@ class Results:
             record.pop("error", None)
         if "error" not in record:
             record["methods"] = {**known, **record["methods"]}
-        _write(self._path(record["case"]), record)
+        # Pictures first: a run that is killed between the two asks for the case again, and draws them.
         for method, (score, label, picture) in result.pictures.items():
             self._keep(method, record["case"], score, label, picture)
+        _write(self._path(record["case"]), record)
 
     def read(self, case: str) -> Record | None:
         """A case's record, or None where there is none that can be read."""
@@ -129,8 +130,9 @@ def file_name(case: str) -> str:
     return plain if plain == case else f"{plain}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
 
 
-def _lacks(row: Mapping[str, Any], settings: str) -> bool:
-    return row.get("settings") != settings or "failed" in row or "not_installed" in row
+def _lacks(row: Mapping[str, Any], settings: str, version: str) -> bool:
+    of_other_data = bool(version) and row.get("version", version) != version
+    return row.get("settings") != settings or of_other_data or "failed" in row or "not_installed" in row
 
 
 def _check_same(known: Mapping[str, Any], identity: Mapping[str, Any], folder: Path) -> None:

@@ -48,7 +48,7 @@ def run_study(
     Args:
         study: of a protocol.
         model: for all methods.
-        setting: which methods; domain, modality, training images and text are the study's.
+        setting: which methods; domain, modality and training images are the study's, and its text where none is given.
         results: where records are looked for and kept.
         backend: where the work is done.
         progress: told the cases that are done; may cancel, what is there stays.
@@ -59,10 +59,10 @@ def run_study(
         modality=study.modality,
         training=study.training,
         folder=results.models,
-        text=setting.text or study.text,
+        extras=replace(setting.extras, text=setting.extras.text or study.text),
     )
     wanted = {method.name: fingerprint(method) for method in make_methods(whole.methods, whole.extras)}
-    lacking = [(case, results.missing(case.name, wanted)) for case in study.cases]
+    lacking = [(case, results.missing(case.name, wanted, case.version)) for case in study.cases]
     jobs: list[Job] = [(case, names) for case, names in lacking if names]
     known = len(lacking) - len(jobs)
     progress("cases", known, len(lacking))

@@ -44,7 +44,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a method's confidence sorts its slices by their Dice.
+    """Whether a method's confidence sorts the slices on which it draws something by their Dice.
 
     Attributes:
         slices: how many.

@@ -12,6 +12,12 @@ from adaptsam.evaluate.study.published import published_tables
 from adaptsam.evaluate.study.statistics import Collected, Figure
 from adaptsam.evaluate.study.task import Measure, Study
 
+_LATEX = str.maketrans(
+    {plain: f"\\{plain}" for plain in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+    | {"²": r"\textsuperscript{2}", "³": r"\textsuperscript{3}", "–": "--"}
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -74,16 +80,17 @@ def result_table(study: Study, found: Collected, titles: dict[str, str]) -> Tabl
 
 
 def published_table(name: str, study: Study, found: Collected, titles: dict[str, str]) -> Table:
-    """A table of a paper with our first column beside it."""
+    """A table of a paper with our columns beside it."""
     table = published_tables()[name]
-    measure = study.measures[0]
-    ours = {method: _cell(found.figure(method, measure), measure) for method in found.methods}
     names = [*table.rows, *(method for method in found.shown if method not in table.rows)]
     rows = []
     for row in names:
-        values = [str(value) for value in table.rows.get(row, ("",) * len(table.columns))]
-        rows.append((titles.get(row, row), *values, ours.get(row, "not run")))
-    return Table(f"published-{name}", table.title, ("Method", *table.columns, f"Ours, {measure.title}"), tuple(rows))
+        values = table.rows.get(row, ("",) * len(table.columns))
+        known = row in found.methods
+        ours = [_cell(found.figure(row, one), one) if known else "not run" for one in study.measures]
+        rows.append((titles.get(row, row), *values, *ours))
+    columns = ("Method", *table.columns, *(f"Ours, {measure.title}" for measure in study.measures))
+    return Table(f"published-{name}", table.title, columns, tuple(rows))
 
 
 def comparison_table(study: Study, found: Collected, titles: dict[str, str], first: str) -> Table | None:
@@ -169,8 +176,4 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    for plain, escaped in (("\\", r"\textbackslash{}"), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#")):
-        text = text.replace(plain, escaped)
-    for plain, escaped in (("²", r"\textsuperscript{2}"), ("³", r"\textsuperscript{3}"), ("<", r"$<$"), ("–", "--")):
-        text = text.replace(plain, escaped)
-    return text
+    return text.translate(_LATEX)

@@ -50,11 +50,13 @@ class StudyCase:
         name: unique in its study; of folders, and never of a person.
         tasks: reads the case when it is called; raises InputError for what is missing or damaged.
         problems: what is known to be missing from the case already.
+        version: of its data, as far as that can change between two runs; results of another one are computed again.
     """
 
     name: str
     tasks: Callable[[], Iterator[Task]] = field(repr=False)
     problems: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)

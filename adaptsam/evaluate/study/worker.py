@@ -56,8 +56,6 @@ class Setting:
     modality: str = ""
     training: tuple[Any, ...] = ()
     folder: Path | None = None
-    text: str = ""
-    clip: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ class Worker:
             # What no method can be asked need not be read.
             tasks = case.tasks() if set(names) - set(self.unable) else ()
             with tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True) as folder:
-                return self._run(record, tasks, names, folder)
+                return self._run(record, tasks, names, folder, case.version)
         except Cancelled:
             raise
         except AdaptSAMError as error:
@@ -111,14 +109,15 @@ class Worker:
             _log.exception("The case %s failed.", case.name)
             return lost_case(case, names, f"It failed ({type(error).__name__}).")
 
-    def _run(self, record: Record, tasks: Any, names: Sequence[str], folder: str) -> CaseResult:
+    def _run(self, record: Record, tasks: Any, names: Sequence[str], folder: str, version: str) -> CaseResult:
         bench = self._bench(folder)
-        rows = {name: _Row(self.methods[name], self.unable.get(name)) for name in names}
+        rows = {name: _Row(self.methods[name], self.unable.get(name), version) for name in names}
         pictures: list[PictureTask] = []
         for task in tasks:
             if isinstance(task, PictureTask):
                 pictures.append(task)
                 continue
+            record["problems"] += unscored(task)
             for row in rows.values():
                 row.volume(bench, task)
             del task
@@ -139,7 +138,7 @@ class Worker:
             domain=given.domain,
             training=given.training,
             folder=given.folder,
-            text=given.text,
+            text=given.extras.text,
             attention=self._attention,
             clip_name=self._clip_name,
         )
@@ -148,9 +147,9 @@ class Worker:
 class _Row:
     """One method on one case."""
 
-    def __init__(self, method: Method, unable: AdaptSAMError | None) -> None:
+    def __init__(self, method: Method, unable: AdaptSAMError | None, version: str) -> None:
         self.method = method
-        self.record: Record = {"settings": fingerprint(method), "items": [], "seconds": 0.0}
+        self.record: Record = {"settings": fingerprint(method), "version": version, "items": [], "seconds": 0.0}
         if unable is not None:
             self._leave_empty(unable)
         self.worst: tuple[float, str, Callable[[], bytes]] | None = None
@@ -180,13 +179,18 @@ class _Row:
         except (NotApplicable, NotInstalledError) as reason:
             self._leave_empty(reason)
         except AdaptSAMError as error:
-            self.record["failed"] = str(error)
+            self._fail(str(error))
         except Exception as error:
             _log.exception("%s failed.", self.method.title)
-            self.record["failed"] = f"It failed ({type(error).__name__})."
+            self._fail(f"It failed ({type(error).__name__}).")
         finally:
             self.record["seconds"] = round(self.record["seconds"] + time.perf_counter() - started, 3)
         return None
+
+    def _fail(self, why: str) -> None:
+        """What it found of earlier targets is dropped: a case counts whole or not at all."""
+        self.record |= {"failed": why, "items": []}
+        self.worst = None
 
     def _leave_empty(self, reason: AdaptSAMError) -> None:
         self.record["not_installed" if isinstance(reason, NotInstalledError) else "not_applicable"] = str(reason)
@@ -243,16 +247,23 @@ def volume_item(task: VolumeTask, name: str, found: Found) -> Record | None:
     return record
 
 
+def unscored(task: VolumeTask) -> list[str]:
+    """Sentences on the structures whose truth is not known in this target."""
+    lacking = (name for name in task.pair.structures.names if name not in task.truth.names)
+    return [f"The truth of {task.pair.name} lacks {name}, which is not scored there." for name in lacking]
+
+
 def _axis(task: VolumeTask) -> int:
     return task.pair.target_slices.orientation.order[0]
 
 
 def _attention(setting: Setting, model: SamModel) -> tuple[Any, str]:
     """M_c of images by the given CLIP and the protocol's text, and how an agent's package names that CLIP."""
-    if setting.clip is None or not setting.text:
+    given = setting.extras
+    if given.clip is None or not given.text:
         return None, ""
     from adaptsam.alignsam.clip import load_clip
 
-    clip = load_clip(setting.clip, device=model.device)
+    clip = load_clip(given.clip, device=model.device)
     shown = Shown(modality=setting.modality, color=setting.domain == "natural")
-    return attention_of(clip, shown, setting.text), clip_record(clip)
+    return attention_of(clip, shown, given.text), clip_record(clip)

@@ -9,11 +9,12 @@ from pathlib import Path
 from adaptsam.data.datasets import Case, DataSet, Sample, open_cvc_clinicdb, open_kvasir_seg, open_nsclc_radiomics
 from adaptsam.data.datasets.cvc_clinicdb import STARTS
 from adaptsam.data.datasets.folders import existing_folder, subfolders
-from adaptsam.data.datasets.image_mask_folder import holds_pairs, open_folder
+from adaptsam.data.datasets.image_mask_folder import folders_of_pairs, holds_pairs, open_folder
 from adaptsam.errors import InputError
 from adaptsam.evaluate.methods.method import Outlined, Pair
 from adaptsam.evaluate.study.measures import IOU, SLICE_DICE
 from adaptsam.evaluate.study.protocols.options import Options
+from adaptsam.evaluate.study.protocols.version import version_of
 from adaptsam.evaluate.study.task import Measure, PictureTask, Study, StudyCase, unique
 
 #: The frame of a sequence, from 1, that is outlined; it and those before it are not scored.
@@ -76,7 +77,9 @@ def open_frames(data: Path | None, options: Options) -> Study:
         if len(samples) < 2:
             skipped[folder.name] = " ".join(["It has fewer than two pictures with a mask.", *problems])
         else:
-            cases.append(StudyCase(folder.name, PictureTasks(samples[0], samples[1:], may_be_empty=True), problems))
+            tasks = PictureTasks(samples[0], samples[1:], may_be_empty=True)
+            places = folders_of_pairs(folder) or (folder,)
+            cases.append(StudyCase(folder.name, tasks, problems, version_of(*places)))
     return Study(
         "frames",
         "Folders of pictures",

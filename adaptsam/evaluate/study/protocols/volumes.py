@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from adaptsam.errors import InputError
 from adaptsam.evaluate.methods.method import VolumePair
 from adaptsam.evaluate.study.measures import SLICE_DICE, VOLUMES, by_structure
 from adaptsam.evaluate.study.protocols.options import Options
+from adaptsam.evaluate.study.protocols.version import version_of
 from adaptsam.evaluate.study.task import Study, StudyCase, VolumeTask, unique
 
 #: Seeds of patients that no training of this repository used.
@@ -27,6 +29,8 @@ _GRIDS: dict[str, dict[str, Any]] = {
     "plain": {"shape": (64, 224, 224), "spacing": (1.95, 1.95, 4.5)},
     "quick": {"shape": (40, 112, 112), "spacing": (3.9, 3.9, 7.2)},
 }
+#: What a labelmap's values are called.
+_NUMBER_ALONE = re.compile(r"label-\d+")
 _VOLUMETRIC = (
     "Nobody tells the methods which slices of the target hold the structure. P²SAM runs with its volume workflow; "
     "methods for single pictures are asked on the slices that the rigidly registered contour reaches, each with the "
@@ -110,7 +114,9 @@ def open_followups(data: Path | None, options: Options) -> Study:
                 options.tumour,
                 seed,
             )
-            cases.append(StudyCase(f"{entry.name}-{options.change}-{options.tumour}-{seed}", tasks))
+            name = f"{entry.name}-{options.change}-{options.tumour}-{seed}"
+            version = version_of(entry.prior_image, entry.prior_mask, said=(entry.target_structure, tasks.structures))
+            cases.append(StudyCase(name, tasks, version=version))
     kept, doubles = unique(cases)
     return Study(
         "followups",
@@ -152,12 +158,19 @@ class OwnTasks:
         assert entry.target_mask is not None
         target = read_volume(entry.target_image)
         truth = read_structures(entry.target_mask, target)
-        if not set(chosen.names) & set(truth.names) and len(chosen.names) == len(truth.names) == 1:
-            truth = replace(truth, structures=(replace(truth.structures[0], name=chosen.names[0]),))
+        truth = _called_alike(truth, chosen)
         lacking = [name for name in chosen.names if name not in truth.names]
         if len(lacking) == len(chosen.names):
             raise InputError(f"{entry.target_mask.name} has none of the structures {', '.join(chosen.names)}.")
         yield VolumeTask(VolumePair(entry.name, prior, chosen, target), truth)
+
+
+def _called_alike(truth: StructureSet, chosen: StructureSet) -> StructureSet:
+    """The only structure of one file is the only one of the other where a labelmap gives one of them a number alone."""
+    both = {*chosen.names, *truth.names}
+    if len(chosen.names) == len(truth.names) == 1 < len(both) and any(map(_NUMBER_ALONE.fullmatch, both)):
+        return replace(truth, structures=(replace(truth.structures[0], name=chosen.names[0]),))
+    return truth
 
 
 def open_own(data: Path | None, options: Options) -> Study:
@@ -167,7 +180,9 @@ def open_own(data: Path | None, options: Options) -> Study:
     for entry in _entries(path):
         if entry.target_image is None or entry.target_mask is None:
             raise InputError(f"{path.name}: the case {entry.name} has no target_image and target_mask; give both.")
-        cases.append(StudyCase(entry.name, OwnTasks(entry, options.structures)))
+        files = (entry.prior_image, entry.prior_mask, entry.target_image, entry.target_mask)
+        version = version_of(*files, said=entry.structures)
+        cases.append(StudyCase(entry.name, OwnTasks(entry, options.structures), version=version))
     kept, doubles = unique(cases)
     return Study("own", "Own cases", kept[: options.limit], VOLUMES, _VOLUMETRIC, skipped=doubles, unit="case")
 
