@@ -75,7 +75,8 @@ class SliceWork:
     def outlined(self, prior_k: int) -> Outlined:
         if prior_k not in self._outlined:
             image = self._prior.image(prior_k, self._views[0], self._windows[0])
-            self._outlined[prior_k] = Outlined(image, self._views[0].mask(self._mask[prior_k]))
+            mask = np.ascontiguousarray(self._views[0].mask(self._mask[prior_k]))  # PyTorch takes no backward rows
+            self._outlined[prior_k] = Outlined(image, mask)
         return self._outlined[prior_k]
 
     def restored(self, answer: np.ndarray) -> np.ndarray:
