@@ -108,6 +108,28 @@ def test_images_and_masks_are_matched_by_their_names(tmp_path, image, mask):
     assert int(found[0][15, 20, 0]) > int(found[0][2, 2, 0]) + 50
 
 
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/img_{}.png", "masks/img_{}.png"),
+        ("images/image_{}.png", "masks/image_{}_mask.png"),
+        ("images/label-{}.png", "masks/label-{}.png"),
+        ("images/frame_000{}.png", "masks/frame_000{}.png"),
+        ("images/case_{}_0000.png", "labels/case_{}.png"),
+        ("image_{}.png", "image_{}_mask.png"),
+        ("patient-{}/image.png", "patient-{}/mask.png"),
+    ],
+)
+def test_of_many_files_each_image_finds_its_own_mask(tmp_path, image, mask):
+    drawn = [np.roll(disc(), 4 * number, axis=1) for number in range(3)]
+    for number, one in enumerate(drawn):
+        save_pair(tmp_path / image.format(number), tmp_path / mask.format(number), one)
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.samples) == len(dataset.cases) == 3
+    for sample, one in zip(dataset.samples, drawn, strict=True):
+        assert (sample.read()[1] == one).all()
+
+
 def test_one_label_of_several_can_be_asked_for(tmp_path):
     drawn = disc()
     labels = np.where(drawn, 2, 0)

@@ -25,11 +25,13 @@ from adaptsam.progress import Progress, silent
 KIND = "folder"
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "imagestr", "original")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations", "gt", "ground truth")
-_IMAGE_WORDS = re.compile(r"^(image|img)[_-]|[_-](image|img|0000)$", re.IGNORECASE)
+_IMAGE_WORDS = re.compile(r"^(image|img)([_-]|$)|[_-](image|img|0000)$", re.IGNORECASE)
 _MASK_WORDS = re.compile(
-    r"^(mask|label|seg|gt)[_-]|[_-](mask|masks|seg|segmentation|label|labels|gt|groundtruth)$|\.seg$",
+    r"^(mask|label|seg|gt)([_-]|$)|[_-](mask|masks|seg|segmentation|label|labels|gt|groundtruth)$|\.seg$",
     re.IGNORECASE,
 )
+#: In which ways names are compared, in this order: as they are, without a mask's words, without those of both.
+_WAYS = ((None, None), (None, _MASK_WORDS), (_IMAGE_WORDS, _MASK_WORDS))
 _AXIAL = 2
 
 
@@ -74,8 +76,8 @@ def open_folder(
 ) -> DataSet:
     """Images and masks in two folders (``images``, ``masks``, …), or side by side (``a.png``, ``a_mask.png``).
 
-    Files belong together by their names, without words like "image_" and "_mask"; in folders of patients, by those too.
-    One image and one mask in a folder each belong together whatever their names.
+    Files belong together by their names, with or without words like "image_" and "_mask"; in folders of patients, by
+    those too. One image and one mask in a folder each belong together whatever their names.
     Volumes give their axial slices that show the structure; a split keeps folders together, and volumes.
 
     Args:
@@ -94,15 +96,14 @@ def open_folder(
     places = folders_of_pairs(root)
     if places:
         images, masks = _files(places[0]), _files(places[1])
-        keys = {file: _key(file, places[0], _IMAGE_WORDS) for file in images}
-        keys |= {file: _key(file, places[1], _MASK_WORDS) for file in masks}
+        keys = _keys(images, masks, places)
         if len(images) == len(masks) == 1:
             keys[masks[0]] = keys[images[0]]
     else:
         files = _files(root)
         masks = [file for file in files if _MASK_WORDS.search(_stem(file))]
-        images = [file for file in files if file not in set(masks)]
-        keys = {file: _key(file, root, _MASK_WORDS if file in set(masks) else _IMAGE_WORDS) for file in files}
+        images = [file for file in files if not _MASK_WORDS.search(_stem(file))]
+        keys = _keys(images, masks, (root, root))
     if not images and not masks:
         raise InputError(f"{root.name} holds no images; give a folder of images and masks (PNG, JPEG, NIfTI or NRRD).")
     cases = picture_cases(images, masks, lambda file: keys[file], patient=_patient, label=label)
@@ -141,10 +142,21 @@ def _stem(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix)]
 
 
-def _key(path: Path, root: Path, words: re.Pattern[str]) -> str:
-    place = path.parent.relative_to(root).as_posix()
-    stem = words.sub("", _stem(path)) or _stem(path)
-    return stem if place == "." else f"{place}/{stem}"
+def _keys(images: list[Path], masks: list[Path], places: tuple[Path, Path]) -> dict[Path, str]:
+    """What an image and its mask have in common, of each file; the first way in which two fit counts."""
+    keys: dict[Path, str] = {}
+    for image_words, mask_words in _WAYS:
+        some = {file: _key(file, places[0], image_words) for file in images if file not in keys}
+        drawn = {file: _key(file, places[1], mask_words) for file in masks if file not in keys}
+        shared = {*some.values()} & {*drawn.values()}
+        keys |= {file: key for file, key in (some | drawn).items() if key in shared}
+    return some | drawn | keys
+
+
+def _key(path: Path, root: Path, words: re.Pattern[str] | None) -> str:
+    place, stem = path.parent.relative_to(root).as_posix(), _stem(path)
+    left = words.sub("", stem) if words else stem
+    return "/".join(part for part in (place, left) if part not in ("", ".")) or stem
 
 
 def _patient(key: str) -> str:
