@@ -368,11 +368,13 @@ def test_a_list_that_says_something_unknown_is_refused(tmp_path):
 
 
 def test_follow_ups_are_made_of_any_scan_with_contours(own_list, tiny, tmp_path):
-    study = open_protocol("followups", own_list, Options(copies=1, change="small", tumour="vanish"))
+    study = open_protocol("followups", own_list, Options(copies=2, change="small", tumour="vanish"))
     found = found_in(study, tiny, tmp_path, "copied")
-    assert study.cases[0].name == "patient-a-small-vanish-0"
-    # The contour is copied, and what it was drawn around is gone.
-    assert found.figure("copied", study.measures[0]).value == 0
+    assert [case.name for case in study.cases] == ["patient-a-small-vanish", "gone-small-vanish"]
+    assert [task.pair.name for task in study.cases[0].tasks()] == ["follow-up-0", "follow-up-1"]
+    # The contour is copied, and what it was drawn around is gone; four follow-ups are two patients for the statistics.
+    figure = found.figure("copied", study.measures[0])
+    assert (figure.value, figure.cases) == (0, 2)
 
 
 def test_unknown_protocols_and_missing_data_are_told():

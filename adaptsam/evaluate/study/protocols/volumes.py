@@ -76,7 +76,7 @@ def open_phantom(data: Path | None, options: Options) -> Study:
 
 @dataclass(frozen=True)
 class FollowUpTasks:
-    """A digital follow-up of a real scan, made anew from its seed."""
+    """Digital follow-ups of a real scan, each made anew from its seed: of one patient, and so one case."""
 
     image: Path
     mask: Path
@@ -84,16 +84,16 @@ class FollowUpTasks:
     structures: tuple[str, ...] | None
     change: str
     tumour: str
-    seed: int
+    seeds: range
 
     def __call__(self) -> Iterator[VolumeTask]:
         prior = read_volume(self.image)
         structures = select_structures(read_structures(self.mask, prior))
-        later = digital_followup(
-            prior, structures, self.target, seed=self.seed, settings=settings_for(self.change, self.tumour)
-        )
         chosen = select_structures(structures, self.structures)
-        yield VolumeTask(VolumePair(f"follow-up-{self.seed}", prior, chosen, later.volume), later.structures)
+        settings = settings_for(self.change, self.tumour)
+        for seed in self.seeds:
+            later = digital_followup(prior, structures, self.target, seed=seed, settings=settings)
+            yield VolumeTask(VolumePair(f"follow-up-{seed}", prior, chosen, later.volume), later.structures)
 
 
 def open_followups(data: Path | None, options: Options) -> Study:
@@ -102,21 +102,22 @@ def open_followups(data: Path | None, options: Options) -> Study:
     ``data`` is a JSON file as :func:`open_own` takes, of which the priors are used, with "target_structure".
     """
     entries = _entries(_given(data, "followups"))
+    seeds = range(options.seed, options.seed + options.copies)
     cases = []
     for entry in entries:
-        for seed in range(options.seed, options.seed + options.copies):
-            tasks = FollowUpTasks(
-                entry.prior_image,
-                entry.prior_mask,
-                entry.target_structure,
-                options.structures or entry.structures,
-                options.change,
-                options.tumour,
-                seed,
-            )
-            name = f"{entry.name}-{options.change}-{options.tumour}-{seed}"
-            version = version_of(entry.prior_image, entry.prior_mask, said=(entry.target_structure, tasks.structures))
-            cases.append(StudyCase(name, tasks, version=version))
+        tasks = FollowUpTasks(
+            entry.prior_image,
+            entry.prior_mask,
+            entry.target_structure,
+            options.structures or entry.structures,
+            options.change,
+            options.tumour,
+            seeds,
+        )
+        name = f"{entry.name}-{options.change}-{options.tumour}"
+        said = (entry.target_structure, tasks.structures, options.copies)
+        version = version_of(entry.prior_image, entry.prior_mask, said=said)
+        cases.append(StudyCase(name, tasks, version=version))
     kept, doubles = unique(cases)
     return Study(
         "followups",
@@ -124,9 +125,9 @@ def open_followups(data: Path | None, options: Options) -> Study:
         kept[: options.limit],
         VOLUMES,
         f"Later visits made from real scans, whose true contours are known ({options.change} change, tumours that "
-        f"{options.tumour}). {_VOLUMETRIC}",
+        f"{options.tumour}), {options.copies} of each scan. {_VOLUMETRIC}",
         skipped=doubles,
-        unit="follow-up",
+        unit="scan",
     )
 
 
