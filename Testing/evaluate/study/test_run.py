@@ -163,6 +163,41 @@ def test_a_run_that_is_killed_between_a_case_s_pictures_and_its_record_draws_the
     assert [one["case"] for one in results.worst("panet")] == ["case-0"]
 
 
+def test_the_report_of_fewer_cases_shows_no_picture_of_the_others(make_study, tiny, tmp_path):
+    results, _ = evaluated(make_study(3), tiny, tmp_path, ["panet"])
+    page = write_evaluation(make_study(1), results, titles(["panet"]), tiny).page.read_text()
+    assert "case-0/" in page
+    assert "case-1/" not in page
+
+
+def test_whatever_a_case_is_called_its_line_stays_a_line_of_words(make_study, tiny, tmp_path):
+    name = "a_b *c* <b>d</b> `e` \\ | f\ng"
+    study = make_study(0, broken=1)
+    study = replace(study, cases=(replace(study.cases[0], name=name),), skipped={})
+    results, _ = evaluated(study, tiny, tmp_path, ["panet"])
+    write_evaluation(study, results, titles(["panet"]), tiny)
+    line = "- Skipped a\\_b \\*c\\* \\<b>d\\</b> \\`e\\` \\\\ \\| f g: frame-3.png is damaged; copy it again."
+    assert line in (tmp_path / "tables.md").read_text().splitlines()
+    assert "<b>" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_method_that_failed_on_all_cases_is_not_said_to_be_scored(make_study, tiny, tmp_path, monkeypatch):
+    def fails(self, bench, pairs):
+        raise InputError("no.")
+
+    monkeypatch.setattr(PaNet, "pictures", fails)
+    results, _ = evaluated(make_study(2), tiny, tmp_path)
+    note = write_evaluation(make_study(2), results, titles(), tiny).tables["results"].note
+    assert "PANet failed on 2 cases." in note
+
+
+@pytest.mark.parametrize("taken", ["report.html", "cases.csv", "results.tex", "worst/panet@case-0.jpg"])
+def test_a_file_that_cannot_be_written_ends_in_one_sentence(make_study, tiny, tmp_path, taken):
+    (tmp_path / taken).mkdir(parents=True)
+    with pytest.raises(OutputError, match=f"{Path(taken).name} cannot be written"):
+        write_evaluation(make_study(1), evaluated(make_study(1), tiny, tmp_path, ["panet"])[0], titles(["panet"]), tiny)
+
+
 def test_names_that_make_no_file_names_get_distinct_ones():
     assert file_name("100_HM10395") == "100_HM10395"
     assert file_name("a/b") != file_name("a:b")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,7 +19,7 @@ from adaptsam.data.provenance import NOTICE, software_version
 from adaptsam.evaluate.methods import make_methods, method_names
 from adaptsam.evaluate.report_page import page, picture
 from adaptsam.evaluate.study.plots import draw_calibration, draw_cases
-from adaptsam.evaluate.study.results import Results
+from adaptsam.evaluate.study.results import Results, write_file
 from adaptsam.evaluate.study.statistics import Collected
 from adaptsam.evaluate.study.tables import (
     Table,
@@ -29,7 +30,6 @@ from adaptsam.evaluate.study.tables import (
 )
 from adaptsam.evaluate.study.task import Study
 from adaptsam.sam import SamModel
-from adaptsam.sam.files import replacing
 
 _MORE_STYLE = """
 td.best { font-weight: 650; } td { white-space: normal; } figure.worst { margin: 0 0 14px; }
@@ -37,6 +37,7 @@ small { color: var(--soft); font-weight: 400; white-space: nowrap; font-size: 11
 .worst-grid { display: grid; grid-template-columns: repeat(2, 1fr); gap: 14px; }
 """
 _FEW = 3
+_SPECIAL, _ESCAPED = re.compile(r"[\\`*_<|]"), r"\\\g<0>"
 _CASE_COLUMNS = (
     *("case", "method", "item", "group", "structure", "dice", "iou", "f_beta", "e_measure", "mae", "ber"),
     *("hausdorff_95", "mean_surface_distance", "surface_dice", "volume", "reference_volume", "centroid_error"),
@@ -76,13 +77,14 @@ def write_evaluation(
     tables += [table for table in (compared, sure) if table is not None]
     folder = results.folder
     for table in tables:
-        _write(folder / f"{table.name}.csv", table.csv())
-        _write(folder / f"{table.name}.tex", table.latex())
+        write_file(folder / f"{table.name}.csv", table.csv())
+        write_file(folder / f"{table.name}.tex", table.latex())
     left = _left_out(study, found, titles)
-    _write(folder / "tables.md", "\n".join([f"# {study.title}\n", *_markdown(left), *(t.markdown() for t in tables)]))
-    _write(folder / "cases.csv", _cases_csv(study, results, names, titles))
-    _write(folder / "summary.json", json.dumps(_summary(study, found, model), indent=2) + "\n")
-    _write(folder / "report.html", _page(study, found, results, titles, tables, left, model, command))
+    lines = [f"# {study.title}\n", *_markdown(left), *(table.markdown() for table in tables)]
+    write_file(folder / "tables.md", "\n".join(lines))
+    write_file(folder / "cases.csv", _cases_csv(study, results, names, titles))
+    write_file(folder / "summary.json", json.dumps(_summary(study, found, model), indent=2) + "\n")
+    write_file(folder / "report.html", _page(study, found, results, titles, tables, left, model, command))
     return Evaluated(folder / "report.html", {table.name: table for table in tables}, found)
 
 
@@ -139,7 +141,8 @@ def _number(value: float) -> float | None:
 
 
 def _markdown(lines: Sequence[str]) -> list[str]:
-    return [*(f"- {line}" for line in lines), ""]
+    """Lines as a list; names in them may hold anything."""
+    return [*(f"- {_SPECIAL.sub(_ESCAPED, ' '.join(line.split()))}" for line in lines), ""]
 
 
 def _page(
@@ -211,9 +214,10 @@ def _worst_section(found: Collected, results: Results, titles: Mapping[str, str]
     blocks = []
     for method in found.shown:
         figures = []
+        scored = found.values(method, found.measures[0])
         for one in results.worst(method):
             path = results.folder / str(one["file"])
-            if path.is_file():
+            if one["case"] in scored and path.is_file():
                 image = picture(path.read_bytes(), str(one["item"]), "jpeg")
                 caption = f"{one['item']}: Dice {one['score']:.3f}"
                 figures.append(f'<figure class="worst">{image}<figcaption>{escape(caption)}</figcaption></figure>')
@@ -224,8 +228,3 @@ def _worst_section(found: Collected, results: Results, titles: Mapping[str, str]
         "truth in white. Of volumes, the slice on which most is wrong.</p>"
     )
     return _section("Worst cases", legend + "".join(blocks)) if blocks else ""
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

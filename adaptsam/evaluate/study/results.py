@@ -99,7 +99,7 @@ class Results:
 
     def _keep(self, method: str, case: str, score: float, label: str, picture: bytes) -> None:
         stem = f"{method}@{file_name(case)}"
-        (self.folder / "worst" / f"{stem}.jpg").write_bytes(picture)
+        write_file(self.folder / "worst" / f"{stem}.jpg", picture)
         described = {"score": score, "case": case, "item": label, "file": f"worst/{stem}.jpg"}
         _write(self.folder / "worst" / f"{stem}.json", described)
         for one in self.worst(method)[WORST:]:
@@ -159,8 +159,17 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: object) -> None:
+    write_file(path, json.dumps(value, allow_nan=False))
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise OutputError(f"{path.name} cannot be written ({error.strerror}); free some space.") from None

@@ -72,8 +72,9 @@ def result_table(study: Study, found: Collected, titles: dict[str, str]) -> Tabl
         for row in _best([figures[n][column] for n in range(len(rows))], measure)
     }
     notes = [f"{titles[m]}: {why}" for m, why in found.not_applicable.items() if m not in found.shown]
-    partial = {titles[m]: len(cases) for m, cases in found.failed.items() if cases}
-    notes += [f"{title} failed on {count} cases and is scored on the others." for title, count in partial.items()]
+    partial = {m: len(cases) for m, cases in found.failed.items() if cases}
+    others = {m: " and is scored on the others" if m in found.shown else "" for m in partial}
+    notes += [f"{titles[m]} failed on {count} cases{others[m]}." for m, count in partial.items()]
     notes.append("Embeddings and registrations are shared: their time counts for the method that asked first.")
     columns = ("Method", *(measure.title for measure in study.measures), "Cases", "s a case")
     return Table("results", study.title, columns, tuple(rows), frozenset(best), " ".join(notes))
