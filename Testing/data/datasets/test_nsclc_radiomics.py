@@ -142,6 +142,23 @@ def test_a_seg_of_another_series_is_told(nsclc_folder, copy_of):
     assert "another frame of reference" in " ".join(other_frame.problems)
 
 
+def test_a_second_rtstruct_with_the_structure_is_told_and_a_dose_is_no_image(nsclc_folder, copy_of):
+    patient = copy_of(nsclc_folder) / "LUNG1-001"
+    shutil.rmtree(series(patient, "SEG"))
+    second = pydicom.dcmread(next(series(patient, "RTSTRUCT").iterdir()))
+    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dose = pydicom.dcmread(next(series(patient, "CT").iterdir()))
+    dose.Modality, dose.SeriesInstanceUID, dose.NumberOfFrames = "RTDOSE", pydicom.uid.generate_uid(), 3
+    for name, dataset in (("replanned", second), ("dose", dose)):
+        (patient / name).mkdir()
+        dataset.save_as(patient / name / "1-1.dcm")
+    told = case(open_dataset(patient.parent), "LUNG1-001")
+    assert told.samples
+    assert told.problems == ()
+    [remark] = told.remarks
+    assert remark.startswith("There is more than one RTSTRUCT with 'GTV-1'; ")
+
+
 def test_patients_without_contours_or_images_are_told(nsclc_folder, copy_of):
     root = copy_of(nsclc_folder)
     shutil.rmtree(series(root / "LUNG1-001", "SEG"))

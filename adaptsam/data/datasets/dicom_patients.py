@@ -175,7 +175,7 @@ def read_patient(folders: Sequence[Path]) -> PatientFiles:
             with quiet_pydicom():
                 if header.get("Modality") in _DRAWN:
                     drawings.append(_drawing(path, header))
-                elif "ImagePositionPatient" in header and "Rows" in header:
+                elif "ImagePositionPatient" in header and "Rows" in header and header.get("Modality") != "RTDOSE":
                     files = slices.setdefault(str(header.get("SeriesInstanceUID", "")), {})
                     copies += str(header.get("SOPInstanceUID", path)) in files
                     files.setdefault(str(header.get("SOPInstanceUID", path)), (path, header))

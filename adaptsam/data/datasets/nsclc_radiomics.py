@@ -76,12 +76,22 @@ def _case(name: str, folders: list[Path], structure: str, window: Window) -> Cas
     for drawing in sorted(files.drawings, key=lambda drawing: drawing.modality != "SEG"):
         found, doubts = _from_drawing(name, files, drawing, structure, window)
         if found is not None:
-            remarks = (*case.remarks, *(f"The {drawing.modality} is used instead: {reason}" for reason in tried))
-            return replace(found, images=files.slices, problems=(*case.problems, *doubts), remarks=remarks)
+            kind, place = drawing.modality, f"{drawing.path.parent.name}/{drawing.path.name}"
+            remarks = [*case.remarks, *(f"The {kind} is used instead: {reason}" for reason in tried)]
+            if any(_shows(one, structure) for one in files.drawings if one.modality == kind and one is not drawing):
+                remarks.append(f"There is more than one {kind} with {structure!r}; {place} is taken.")
+            return replace(found, images=files.slices, problems=(*case.problems, *doubts), remarks=tuple(remarks))
         tried += doubts
     if name == WITHOUT_TUMOUR:
         tried.append("This patient is published without a contour of the tumour.")
     return replace(case, problems=(*case.problems, *tried))
+
+
+def _shows(drawing: Drawing, structure: str) -> bool:
+    try:
+        return find_structure(drawing, lambda names: by_name(names, structure))[0] is not None
+    except InputError:
+        return False
 
 
 def _from_drawing(
