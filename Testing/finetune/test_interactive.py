@@ -6,7 +6,7 @@ import torch
 from segment_anything.modeling import Sam
 
 from adaptsam.errors import InputError
-from adaptsam.finetune import interactive
+from adaptsam.finetune import decoding, interactive
 from adaptsam.finetune.interactive import Interaction, TrainableSam, evaluation_prompt, interactive_rounds
 
 SIZE = 64
@@ -50,6 +50,17 @@ def test_the_image_is_encoded_once_for_all_rounds(tiny: Sam, batch, monkeypatch:
     with torch.no_grad():
         list(interactive_rounds(TrainableSam(tiny), images, masks, seeds))
     assert len(calls) == 1
+
+
+def test_mixed_precision_leaves_prompts_where_they_are(tiny: Sam, batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, masks, seeds = batch
+    embedded = []
+    real = decoding._decoded
+    monkeypatch.setattr(decoding, "_decoded", lambda *args: embedded.append(args[2]) or real(*args))
+    for amp in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            list(interactive_rounds(TrainableSam(tiny), images, masks, seeds, Interaction(rounds=1, first="box")))
+    assert torch.equal(*embedded)
 
 
 def test_only_round_zero_trains_the_encoder(tiny: Sam, batch) -> None:

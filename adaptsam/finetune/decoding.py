@@ -24,7 +24,8 @@ def decode_prompts(
         previous: for each prompt the logits (4h, 4w) of an earlier mask, or None.
         multimask: the three masks of an ambiguous prompt instead of the single one.
     """
-    sparse, real = embed_tokens(sam.prompt_encoder, tokens)
+    with _exact(features):
+        sparse, real = embed_tokens(sam.prompt_encoder, tokens)
     return _decoded(sam, features, sparse, real, embed_mask_inputs(sam.prompt_encoder, previous), multimask)
 
 
@@ -43,7 +44,6 @@ def decode_batch(
     Returns:
         float32 logits (B, M, 4h, 4w) and predicted IoU (B, M).
     """
-    # Places are embedded in float32: bfloat16 has no digits for a pixel.
     sparse, real = embed_kinds(sam.prompt_encoder, coordinates, kinds)
     with torch.autocast(features.device.type, torch.bfloat16, enabled=features.device.type == "cuda"):
         if previous is None:
@@ -54,10 +54,15 @@ def decode_batch(
     return logits.float(), iou.float()
 
 
+def _exact(features: Tensor) -> torch.autocast:
+    """Places are embedded in float32, also within mixed precision: bfloat16 has no digits for a pixel."""
+    return torch.autocast(features.device.type, enabled=False)
+
+
 def _decoded(
     sam: Sam, features: Tensor, sparse: Tensor, real: Tensor, dense: Tensor, multimask: bool
 ) -> tuple[Tensor, Tensor]:
     image = features.flatten(2).transpose(1, 2)
-    with torch.autocast(features.device.type, enabled=False):
+    with _exact(features):
         position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
     return run_decoder(sam.mask_decoder, image + dense, position, sparse, real, None, multimask)
