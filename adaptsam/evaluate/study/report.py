@@ -32,7 +32,7 @@ from adaptsam.evaluate.study.task import Study
 from adaptsam.sam import SamModel
 
 _MORE_STYLE = """
-td.best { font-weight: 650; } td { white-space: normal; } figure.worst { margin: 0 0 14px; }
+body { max-width: 1180px; } td.best { font-weight: 650; } td { white-space: normal; } figure.worst { margin: 0 0 14px; }
 small { color: var(--soft); font-weight: 400; white-space: nowrap; font-size: 11px; }
 .worst-grid { display: grid; grid-template-columns: repeat(2, 1fr); gap: 14px; }
 """
