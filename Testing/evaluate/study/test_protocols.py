@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from benchmark_folders import (
     drawn,
@@ -74,6 +75,26 @@ def test_a_patient_of_4d_lung_with_one_usable_visit_is_skipped_by_name(four_d_lu
         path.unlink()
     with pytest.raises(InputError, match="100_HM10395"):
         open_protocol("4d-lung", folder)
+
+
+@pytest.mark.parametrize("spoiled", [0, 1])
+def test_a_visit_of_4d_lung_that_cannot_be_used_costs_no_other_one(training_folders, tiny, tmp_path, spoiled):
+    grid = training_folders.Grid((20, 40, 40), (10.0, 10.0, 14.0))
+    [patient] = training_folders.write_four_d_lung(tmp_path, visits=3, seed=3, grid=grid)
+    studies = sorted(patient.iterdir(), key=lambda study: study.name[6:10] + study.name[:5])
+    for path in studies[spoiled].rglob("1-1.dcm"):
+        dataset = pydicom.dcmread(path)
+        if dataset.Modality == "RTSTRUCT":
+            for contours in dataset.ROIContourSequence:
+                contours.ContourSequence = pydicom.Sequence()
+            dataset.save_as(path)
+    [case] = open_protocol("4d-lung", tmp_path / "4D-Lung").cases
+    assert f"visit-{spoiled + 1}: 1-1.dcm" in " ".join(case.problems)
+    [task] = list(case.tasks())
+    assert task.pair.name == "100_HM10395/visit-3"
+    assert task.pair.structures.structures[0].mask.any()
+    found = found_in(open_protocol("4d-lung", tmp_path / "4D-Lung"), tiny, tmp_path / "out", "panet")
+    assert found.figure("panet", found.measures[0]).cases == 1
 
 
 def test_nsclc_radiomics_is_tested_on_the_patients_of_its_test_part(nsclc_folder, tiny, tmp_path):

@@ -190,14 +190,19 @@ def open_own(data: Path | None, options: Options) -> Study:
 
 @dataclass(frozen=True)
 class LungTasks:
-    """A patient of 4D-Lung: one gate of the first visit is the prior of that gate of the others."""
+    """A patient of 4D-Lung: one gate of the first visit is the prior of that gate of the others.
+
+    ``visits`` are those that can be used, by name.
+    """
 
     folders: tuple[Path, ...]
+    visits: frozenset[str]
     structure: str
     known: bool
 
     def __call__(self) -> Iterator[VolumeTask]:
-        first, *others = four_d_lung.visits(*self.folders, structure=self.structure)
+        scans = four_d_lung.visits(*self.folders, structure=self.structure)
+        first, *others = (scan for scan in scans if scan.name in self.visits)
         prior, drawn = _renamed(*first.read())
         for scan in others:
             target, truth = _renamed(*scan.read())
@@ -222,18 +227,18 @@ def _four_d_lung(data: Path, options: Options, known: bool) -> Study:
     places = four_d_lung.patients(data)
     cases, skipped = [], {}
     for case in collection.cases:
-        visits = {sample.name.split("/")[1] for sample in case.samples}
+        visits = frozenset(sample.name.rpartition("/")[0] for sample in case.samples)
         if len(visits) < 2:
             skipped[case.name] = " ".join([*case.problems, *case.remarks]) or "There is one usable visit only."
         else:
-            tasks = LungTasks(tuple(places[case.name]), structure, known)
+            tasks = LungTasks(tuple(places[case.name]), visits, structure, known)
             cases.append(StudyCase(case.name, tasks, case.problems))
     description = (
-        "The first gate of every visit; the first visit is the prior. The published protocol tells the methods which "
-        "slices of the follow-up hold the tumour, and pairs them by their offset from the middle of the stack. Dice of "
-        "each such slice, then the mean over slices, visits and patients."
+        "The first gate of every visit; the first visit that can be used is the prior. The published protocol tells "
+        "the methods which slices of the follow-up hold the tumour, and pairs them by their offset from the middle of "
+        "the stack. Dice of each such slice, then the mean over slices, visits and patients."
         if known
-        else f"The first gate of every visit; the first visit is the prior. {_VOLUMETRIC}"
+        else f"The first gate of every visit; the first visit that can be used is the prior. {_VOLUMETRIC}"
     )
     return Study(
         "4d-lung" if known else "4d-lung-volumes",
