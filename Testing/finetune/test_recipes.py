@@ -346,6 +346,10 @@ def test_a_value_of_another_kind_is_refused_before_anything_is_trained(
     assert not (tmp_path / "out" / "state.pt").exists()
 
 
+def test_the_bundled_models_warm_up_is_a_number_of_steps() -> None:
+    assert read_recipe("bundled_small_sam", {"warm_up": 300})["warm_up"] == 300
+
+
 def test_values_on_the_command_line_are_json_python_or_words() -> None:
     given = ['tuning_settings={"encoder_ends": false}', "shares=(0.6, 0.2, 0.2)", "rate=1e-3", "amp=true", "clip=none"]
     assert changes([*given, "tuning=full", "checkpoint=5", "dataset_dir=~/polyps", "augmentation=null"]) == {

@@ -96,7 +96,7 @@ def _of_its_kind(key: str, before: Any, value: Any) -> Any:
             raise InputError(f"{key} is {kind}, not {value!r}.")
         if value < 0 or (key in _FROM_ONE and value < 1):
             raise InputError(f"{key} is too small with {value}; the recipe has {before}.")
-        if key in _UP_TO_ONE and value > 1:
+        if key in _UP_TO_ONE and isinstance(before, float) and value > 1:
             raise InputError(f"{key} is a share, at most 1, and not {value}; the recipe has {before}.")
         return type(before)(value)
     if isinstance(before, str) and not isinstance(value, str | None):
