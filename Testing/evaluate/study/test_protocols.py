@@ -398,6 +398,14 @@ def test_follow_ups_are_made_of_any_scan_with_contours(own_list, tiny, tmp_path)
     assert (figure.value, figure.cases) == (0, 2)
 
 
+def test_phantom_cohorts_of_two_seeds_share_no_patient():
+    names = [
+        {case.name for case in open_protocol("phantom", None, Options(patients=50, seed=seed)).cases} for seed in (0, 1)
+    ]
+    assert all(len(of_seed) == 50 for of_seed in names)
+    assert not names[0] & names[1]
+
+
 def test_unknown_protocols_and_missing_data_are_told():
     with pytest.raises(InputError, match="Did you mean '4d-lung'"):
         open_protocol("4d_lung", None)

@@ -25,6 +25,8 @@ from adaptsam.evaluate.study.task import Study, StudyCase, VolumeTask, unique
 
 #: Seeds of patients that no training of this repository used.
 PHANTOM_SEED = 100_000
+#: As many patients of one ``--seed`` are none of the next one's.
+_PATIENTS_A_SEED = 1_000
 _GRIDS: dict[str, dict[str, Any]] = {
     "plain": {"shape": (64, 224, 224), "spacing": (1.95, 1.95, 4.5)},
     "quick": {"shape": (40, 112, 112), "spacing": (3.9, 3.9, 7.2)},
@@ -59,7 +61,7 @@ class PhantomTasks:
 def open_phantom(data: Path | None, options: Options) -> Study:
     """Synthetic patients with exact contours; needs no data."""
     names = options.structures or ("GTV-1", "Heart")
-    first = PHANTOM_SEED + options.seed
+    first = PHANTOM_SEED + _PATIENTS_A_SEED * options.seed
     cases = tuple(
         StudyCase(f"phantom-{seed}", PhantomTasks(seed, options.visits, options.size, names))
         for seed in range(first, first + options.patients)
