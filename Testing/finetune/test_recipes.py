@@ -387,7 +387,12 @@ def test_the_command_shows_and_trains(
     assert json.loads(capsys.readouterr().out)["epochs"] == 7
     given = {**inputs, **QUICK, "epochs": 1, "output_dir": tmp_path, "amp": "true"}
     assert main(["train", "kvasir_lora", *(f"{key}={value}" for key, value in given.items()), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["losses"]) == 3
+    streams = capsys.readouterr()
+    assert len(json.loads(streams.out)["losses"]) == 3
+    assert "Epoch[" not in streams.err
+    words = [f"{key}={value}" for key, value in {**given, "output_dir": tmp_path / "told"}.items()]
+    assert main(["train", "kvasir_lora", *words]) == 0
+    assert "Epoch[1] Metrics" in capsys.readouterr().err
 
 
 def bundle(recipe: str, config: str) -> dict[str, Any]:

@@ -115,10 +115,9 @@ def _say_what_happens(as_json: bool) -> None:
     import logging
     import sys
 
-    logger = logging.getLogger("adaptsam.train")
-    logger.setLevel(logging.WARNING if as_json else logging.INFO)
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler(sys.stderr))
-        logger.addFilter(lambda record: record.levelno < logging.ERROR)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.WARNING if as_json else logging.INFO)  # MONAI sets the logger's own level
+    shown.addFilter(lambda record: record.levelno < logging.ERROR)
+    logging.getLogger("adaptsam.train").handlers = [shown]
     for quiet in ("ignite", "ignite.engine.engine.SupervisedTrainer", "monai"):
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
