@@ -26,6 +26,7 @@ a training goes on.
 The recipe's files also run with `python -m monai.bundle run`; training/README.md says how.
 """
 
+_GOES_ON = "; where it was stopped before its end, the same command goes on."
 #: How the settings end that are paths or names, whatever these look like.
 _TEXTS = ("_dir", "checkpoint", "structure")
 _NOTHING = ("none", "null")
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         raise Cancelled("stopped; the same command goes on from what was kept last.") from None
     if files is None:
-        print_json({"output": folder.resolve()}) if args.json else print(f"What came out is in {folder}.")
+        print_json({"output": folder.resolve()}) if args.json else print(f"What came out is in {folder}{_GOES_ON}")
         return
     if not files.writes:
         return

@@ -117,7 +117,13 @@ class Training:
         self.average = AveragedModel(sam, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
 
     def run(self, minutes: float | None = None) -> bool:
-        """Train, at most for that long; True if the model is finished and was written to ``output``."""
+        """Train, at most for that long; True if the model is finished and was written to ``output``.
+
+        Raises:
+            InputError: the time is none.
+        """
+        if minutes is not None and (not isinstance(minutes, int | float) or minutes < 0):
+            raise InputError(f"A training lasts for so many minutes, at least 0, not {minutes!r}.")
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self._end = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         self._kept = time.monotonic()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adaptsam.errors import InputError
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -19,6 +21,9 @@ class Recipe:
         rounds: how often each of them is asked for; first with a box in a share ``boxes``.
         encoder_rate, decoder_rate, joint_rate: the highest learning rates, after ``warm_up`` steps.
         average: what is written is a moving average of the weights, taken every ten steps; this much of it stays.
+
+    Raises:
+        InputError: a share is none, or there is nothing to draw from.
     """
 
     encoder_steps: int = 350
@@ -43,6 +48,14 @@ class Recipe:
     temperature: float = 0.07
     contrast_weight: float = 0.3
     seed: int = 2026
+
+    def __post_init__(self) -> None:
+        for name in ("boxes", "phantoms", "average"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}.")
+        for name in ("pool", "batch", "prompts", "prompts_an_image", "rounds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, but is {getattr(self, name)}.")
 
 
 #: For half an hour of one H100: three runs of eight and a half minutes, of which 24 minutes are training.
