@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from segment_anything.modeling import Sam
+from torch.nn import functional
 
 from adaptsam.errors import InputError
 from adaptsam.finetune import decoding, interactive
 from adaptsam.finetune.interactive import Interaction, TrainableSam, evaluation_prompt, interactive_rounds
+from adaptsam.finetune.losses import mask_loss, sam_loss
 
 SIZE = 64
 
@@ -70,6 +72,16 @@ def test_only_round_zero_trains_the_encoder(tiny: Sam, batch) -> None:
         tiny.zero_grad()
         one.loss.mean().backward()
         assert (weight.grad is not None) == (one.number == 0)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("sam", sam_loss), ("cross-entropy", mask_loss)])
+def test_answers_are_held_to_the_loss_that_was_chosen(tiny: Sam, batch, name: str, loss) -> None:
+    images, masks, seeds = batch
+    with torch.no_grad():
+        [one] = interactive_rounds(TrainableSam(tiny), images, masks, seeds, Interaction(rounds=1, loss=name))
+        logits, iou, _ = TrainableSam(tiny)(images, one.prompts)
+        upscaled = functional.interpolate(logits, masks.shape[-2:], mode="bilinear")
+    assert torch.allclose(one.loss, loss(upscaled, masks[:, None].float(), iou)[:, 0])
 
 
 def test_what_is_drawn_does_not_depend_on_the_batch(tiny: Sam, batch) -> None:
@@ -144,7 +156,7 @@ def test_an_evaluation_asks_with_nothing_a_point_or_the_exact_box(batch) -> None
     assert point.coordinates.tolist() == evaluation_prompt(mask, "point", (0, 0)).coordinates.tolist()
 
 
-@pytest.mark.parametrize("how", [{"rounds": 0}, {"most_points": 0}, {"first": "circle"}])
+@pytest.mark.parametrize("how", [{"rounds": 0}, {"most_points": 0}, {"first": "circle"}, {"loss": "dice"}])
 def test_an_interaction_that_cannot_be_is_refused(how: dict) -> None:
     with pytest.raises(InputError):
         Interaction(**how)

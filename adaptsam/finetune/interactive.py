@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from adaptsam.errors import InputError
 from adaptsam.finetune.decoding import decode_prompts
-from adaptsam.finetune.losses import sam_loss
+from adaptsam.finetune.losses import LOSSES
 from adaptsam.finetune.prompting import Mask, box_around, closed, draw_points, error_points, noisy_box
 from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import SamModel, encode
@@ -35,23 +35,27 @@ PROMPTS = ("none", "point", "box")
 
 @dataclass(frozen=True)
 class Interaction:
-    """How a batch is prompted.
+    """How a batch is prompted, and what its answers are held to.
 
     Args:
         rounds: of decoding; the published 11. One is training without interaction, as SAMed does with ``first="none"``.
         most_points: in one later round.
         first: "any" draws round 0's prompt evenly from :data:`PROMPTS`; one of them gives always that.
+        loss: a key of :data:`~adaptsam.finetune.losses.LOSSES`: "sam", as published, or "cross-entropy".
     """
 
     rounds: int = 11
     most_points: int = 9
     first: str = "any"
+    loss: str = "sam"
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.most_points < 1:
             raise InputError("An interaction needs at least one round, and one point in a round.")
         if self.first not in ("any", *PROMPTS):
             raise InputError(f"The first prompt is any, {', '.join(PROMPTS)}, not {self.first!r}.")
+        if self.loss not in LOSSES:
+            raise InputError(f"The loss is {' or '.join(LOSSES)}, not {self.loss!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +153,7 @@ def interactive_rounds(
         ]
         logits, iou, features = model(given, tokens, previous, seeds if number == 0 else None)
         upscaled = functional.interpolate(logits, masks.shape[-2:], mode="bilinear", align_corners=False)
-        yield Round(number, sam_loss(upscaled, target, iou)[:, 0], logits.detach(), tokens)
+        yield Round(number, LOSSES[how.loss](upscaled, target, iou)[:, 0], logits.detach(), tokens)
         given, previous = features.detach(), logits.detach()[:, 0]
         guesses = (upscaled.detach()[:, 0] > 0).cpu().numpy()
 

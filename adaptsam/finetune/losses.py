@@ -1,8 +1,8 @@
-"""The losses of masks: SAM's own for fine-tuning, and one for training from nothing.
+"""The losses of masks: SAM's own for fine-tuning, and one for a model that is trained from nothing, or knows little.
 
 SAM's 20 · focal belongs to a decoder that already answers prompts: from nothing it holds the masks empty (no pixel
 above zero after 200 steps here), because an empty mask is already a small focal loss. There, Dice with cross-entropy is
-used.
+used; and so it can be where a weak model is fine-tuned.
 
 Dice is MONAI's, written out: a GPU machine that trains the bundled model has no MONAI, and a step there calls it often.
 """
@@ -39,6 +39,10 @@ def mask_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
     target = truth.expand_as(logits)
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((-2, -1))
     return _dice_of(logits, target) + entropy + (predicted_iou - _iou(logits, target)) ** 2
+
+
+#: By what a recipe calls them.
+LOSSES = {"sam": sam_loss, "cross-entropy": mask_loss}
 
 
 def _dice_of(logits: Tensor, target: Tensor) -> Tensor:
