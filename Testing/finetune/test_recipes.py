@@ -255,6 +255,26 @@ def test_what_the_machine_lacks_is_told_in_one_sentence(
     assert "Traceback" not in told
 
 
+def test_a_second_training_in_the_folder_of_one_that_runs_stops_and_leaves_its_files(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach = TrainingFiles.attach
+
+    def attach_and_be_overtaken(self: TrainingFiles, trainer: Any) -> None:
+        attach(self, trainer)
+
+        @trainer.on(Events.ITERATION_COMPLETED(once=2))
+        def overtake() -> None:
+            monkeypatch.undo()
+            train(inputs, tmp_path, epochs=1)
+
+    monkeypatch.setattr(TrainingFiles, "attach", attach_and_be_overtaken)
+    with pytest.raises(OutputError, match=r"Another training has written to .* another output_dir"):
+        train(inputs, tmp_path, seed=1)
+    assert json.loads((tmp_path / "curves.json").read_text())["settings"]["seed"] == 0
+    assert train(inputs, tmp_path, epochs=1).finished
+
+
 def test_what_a_killed_process_left_half_written_is_taken_away(inputs: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / ".0123.part").write_bytes(b"half")
     train(inputs, tmp_path, epochs=1)

@@ -78,6 +78,7 @@ class TrainingFiles:
         self.losses: list[float] = []
         self.scores: list[dict[str, float]] = []
         self.finished = False
+        self._curves: str | None = None
 
     def attach(self, trainer: SupervisedTrainer) -> None:
         trainer.add_event_handler(Events.STARTED, self._resume)
@@ -89,6 +90,7 @@ class TrainingFiles:
         if self.writes:
             for left in self.folder.glob(".*.part"):  # of a process that was killed while it wrote
                 left.unlink()
+        self._curves = self._curves_there()
         path = self.folder / STATE
         if not path.is_file():
             self._measure_before(trainer)
@@ -137,9 +139,11 @@ class TrainingFiles:
         output: Any = trainer.state.output
         self.losses.append(output["loss"])
         if self.every and _inside_epoch(trainer) and trainer.state.iteration % self.every == 0:
+            self._check_alone()
             self._keep(trainer)
 
     def _epoch(self, trainer: SupervisedTrainer) -> None:
+        self._check_alone()
         last = trainer.state.epoch == trainer.state.max_epochs
         if last and self.evaluator.state.epoch != trainer.state.epoch:  # no multiple of the interval
             self.evaluator.run(trainer.state.epoch)
@@ -173,12 +177,13 @@ class TrainingFiles:
             "finished": self.finished,
         }
         curves = {"settings": self.settings, "losses": self.losses, "scores": self.scores}
+        self._curves = json.dumps(curves, indent=1) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self.folder / STATE) as temporary:
                 torch.save(state, temporary)
             with replacing(self.folder / CURVES) as temporary:
-                temporary.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(self._curves, encoding="utf-8")
         except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError on a full disk
             raise OutputError(
                 f"The state of the training cannot be written to {self.folder} ({_reason(error)}); what was kept "
@@ -201,6 +206,18 @@ class TrainingFiles:
                 file = self.folder / f"{name}.safetensors"
                 about = {"trained": self.settings, "scores": self.scores}
                 save_checkpoint(file, model.sam, model.config, kind=model.kind, dtype=torch.float32, metadata=about)
+
+    def _curves_there(self) -> str | None:
+        path = self.folder / CURVES
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+    def _check_alone(self) -> None:
+        """Two trainings in one folder would take each other's files; who comes second stops."""
+        if self.writes and self._curves_there() not in (None, self._curves):
+            raise OutputError(
+                f"Another training has written to {self.folder} meanwhile, and its files are left as they are; give "
+                "this one another output_dir."
+            )
 
     def _check_finite(self, trainer: SupervisedTrainer) -> None:
         """A finite loss can have gradients that are not; what they leave must not replace the last good state."""
