@@ -177,6 +177,11 @@ def test_adapters_that_cannot_be_merged_are_not_offered_as_a_checkpoint(
     assert not (tmp_path / "best.safetensors").exists()
 
 
+def test_the_least_rate_is_never_above_the_rate(inputs: dict[str, Any], tmp_path: Path) -> None:
+    files = train(inputs, tmp_path, rate=1e-7, epochs=1, rounds=1)
+    assert files.optimizer.param_groups[0]["lr"] <= 1e-7
+
+
 def test_other_settings_are_refused_and_the_difference_is_shown(
     inputs: dict[str, Any], finished: TrainingFiles
 ) -> None:
