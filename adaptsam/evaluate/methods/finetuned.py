@@ -9,7 +9,16 @@ import numpy as np
 import torch
 
 from adaptsam.errors import InputError, TrainingError
-from adaptsam.evaluate.methods.method import Found, NotApplicable, Outlined, Pair, VolumePair, Workbench, fingerprint
+from adaptsam.evaluate.methods.method import (
+    Found,
+    NotApplicable,
+    Outlined,
+    Pair,
+    PriorKey,
+    VolumePair,
+    Workbench,
+    fingerprint,
+)
 from adaptsam.evaluate.methods.prompted import unprompted
 from adaptsam.evaluate.methods.slices import PictureMethod, SliceWork
 from adaptsam.finetune.adapter_file import load_adapter, save_adapter
@@ -48,6 +57,7 @@ class FineTunedOnPrior(PictureMethod):
 
     def __init__(self, schedule: Schedule | None = None) -> None:
         self.schedule = schedule or Schedule()
+        self._last: tuple[tuple[PriorKey, ...], Workbench] | None = None
 
     @property
     def settings(self) -> object:
@@ -80,8 +90,12 @@ class FineTunedOnPrior(PictureMethod):
         return found
 
     def _asked(self, bench: Workbench, priors: Sequence[Outlined], pairs: Sequence[Pair]) -> list[np.ndarray]:
-        model = trained_on(bench.model, priors, self.schedule)
-        return unprompted(Workbench(EmbeddingStore(model)), pairs)
+        """Trained anew unless it was just trained on the same priors, as where all pictures are shown one."""
+        keys = tuple(bench.key(prior) for prior in priors)
+        if self._last is None or self._last[0] != keys:
+            self._last = None  # its memory goes before the next one takes it
+            self._last = keys, Workbench(EmbeddingStore(trained_on(bench.model, priors, self.schedule)))
+        return unprompted(self._last[1], pairs)
 
 
 class TrainedModel(PictureMethod):

@@ -35,7 +35,9 @@ Domain = Literal["medical", "natural"]
 
 #: Images that are encoded, decoded and held together.
 BATCH = 8
-_KEPT_PRIORS = 96
+#: Outlined images of which is kept what was learned from them.
+KEPT_PRIORS = 96
+PriorKey = tuple[str, bytes]
 
 
 class NotApplicable(AdaptSAMError):
@@ -116,7 +118,7 @@ class Workbench:
     """What the methods of one evaluation share.
 
     Args:
-        store: encodes every image once, whichever method asks for it.
+        store: encodes every image once, whichever method asks for it, and what later cases share as long as it is kept.
         domain: of P²SAM's prompts, where a method does not choose itself.
         training: images with masks that methods with training may learn from; none of them is tested.
         folder: where trained models are kept between runs; None where none is trained.
@@ -137,7 +139,7 @@ class Workbench:
     ) -> None:
         self.store, self.domain, self.training, self.folder = store, domain, training, folder
         self.text, self.attention, self.clip_name = text, attention, clip_name
-        self._priors: OrderedDict[tuple[str, bytes], Prior] = OrderedDict()
+        self._priors: OrderedDict[PriorKey, Prior] = OrderedDict()
 
     @property
     def model(self) -> SamModel:
@@ -148,14 +150,18 @@ class Workbench:
 
     def prior(self, outlined: Outlined) -> Prior:
         """What P²SAM and its like learn from an outlined image; the last ones are kept with their part features."""
-        key = (self.store.key(outlined.image), hashlib.sha256(np.packbits(outlined.mask).tobytes()).digest())
+        key = self.key(outlined)
         if key not in self._priors:
             [embedding] = self.embed([outlined.image])
             self._priors[key] = Prior.from_mask(self.model, embedding, outlined.mask)
-            if len(self._priors) > _KEPT_PRIORS:
+            if len(self._priors) > KEPT_PRIORS:
                 self._priors.popitem(last=False)
         self._priors.move_to_end(key)
         return self._priors[key]
+
+    def key(self, outlined: Outlined) -> PriorKey:
+        """By what it is known that two outlined images are the same: the model, the pixels, the mask."""
+        return self.store.key(outlined.image), hashlib.sha256(np.packbits(outlined.mask).tobytes()).digest()
 
     def usable(self, mask: np.ndarray) -> bool:
         """Whether a patch of the model's grid lies mostly inside a mask (H, W); nothing is encoded for it."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from adaptsam.evaluate.methods.method import Outlined, Pair, Workbench
+from adaptsam.evaluate.methods.method import KEPT_PRIORS, Outlined, Pair, PriorKey, Workbench
 from adaptsam.evaluate.methods.slices import PictureMethod
 from adaptsam.p2sam.cascade import bounding_box
 from adaptsam.p2sam.parts import Prior
@@ -43,7 +43,7 @@ class PerSamF(PictureMethod):
 
     def __init__(self, scale: ScaleSettings | None = None) -> None:
         self.scale = scale or ScaleSettings()
-        self._learned: OrderedDict[int, tuple[Outlined, Learned | None]] = OrderedDict()
+        self._learned: OrderedDict[PriorKey, Learned | None] = OrderedDict()
 
     @property
     def settings(self) -> object:
@@ -60,14 +60,14 @@ class PerSamF(PictureMethod):
         return masks
 
     def _of(self, bench: Workbench, outlined: Outlined) -> Learned | None:
-        key = id(outlined)
+        key = bench.key(outlined)
         if key not in self._learned:
             [embedding] = bench.embed([outlined.image])
-            learned = learn_scale(bench.model, bench.prior(outlined), embedding, outlined.mask, self.scale)
-            self._learned[key] = (outlined, learned)  # held, so that its id is not given to another
-            if len(self._learned) > 96:
+            self._learned[key] = learn_scale(bench.model, bench.prior(outlined), embedding, outlined.mask, self.scale)
+            if len(self._learned) > KEPT_PRIORS:
                 self._learned.popitem(last=False)
-        return self._learned[key][1]
+        self._learned.move_to_end(key)
+        return self._learned[key]
 
 
 def learn_scale(

@@ -6,7 +6,8 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from adaptsam.evaluate.picture_metrics import Counts
 from adaptsam.evaluate.study.task import PictureTask, StudyCase, VolumeTask
 from adaptsam.evaluate.study.worst import draw_picture, draw_volume
 from adaptsam.sam import EmbeddingStore, Precision, SamModel, load_sam
+from adaptsam.sam.kept_folder import KeptFolder
 
 _log = logging.getLogger(__name__)
 
@@ -85,11 +87,11 @@ class Worker:
         self._attention, self._clip_name = _attention(setting, model)
         self.methods: dict[str, Method] = {one.name: one for one in make_methods(setting.methods, setting.extras)}
         self.unable: dict[str, NotApplicable | NotInstalledError] = {}
-        with tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
-            bench = self._bench(folder)
+        self._bench = self._make_bench()  # one, so that a picture which all cases are shown is encoded once
+        with self._images_on_disk():
             for method in self.methods.values():
                 try:
-                    method.prepare(bench)
+                    method.prepare(self._bench)
                 except (NotApplicable, NotInstalledError) as reason:
                     self.unable[method.name] = reason
 
@@ -99,8 +101,8 @@ class Worker:
         try:
             # What no method can be asked need not be read.
             tasks = case.tasks() if set(names) - set(self.unable) else ()
-            with tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True) as folder:
-                return self._run(record, tasks, names, folder, case.version)
+            with self._images_on_disk():
+                return self._run(record, tasks, names, case.version)
         except Cancelled:
             raise
         except AdaptSAMError as error:
@@ -109,8 +111,7 @@ class Worker:
             _log.exception("The case %s failed.", case.name)
             return lost_case(case, names, f"It failed ({type(error).__name__}).")
 
-    def _run(self, record: Record, tasks: Any, names: Sequence[str], folder: str, version: str) -> CaseResult:
-        bench = self._bench(folder)
+    def _run(self, record: Record, tasks: Any, names: Sequence[str], version: str) -> CaseResult:
         rows = {name: _Row(self.methods[name], self.unable.get(name), version) for name in names}
         pictures: list[PictureTask] = []
         for task in tasks:
@@ -119,22 +120,31 @@ class Worker:
                 continue
             record["problems"] += unscored(task)
             for row in rows.values():
-                row.volume(bench, task)
+                row.volume(self._bench, task)
             del task
         if pictures:
             for row in rows.values():
-                row.pictures(bench, pictures)
+                row.pictures(self._bench, pictures)
         record["methods"] = {name: row.record for name, row in rows.items()}
         worst = {name: row.worst for name, row in rows.items() if row.worst is not None}
         drawn = {name: (score, label, draw()) for name, (score, label, draw) in worst.items()}
         return CaseResult(record, drawn)
 
-    def _bench(self, folder: str) -> Workbench:
-        # On disk as well, so that no image of a case is encoded twice however many there are.
-        store = EmbeddingStore(self.model, folder=folder)
+    @contextmanager
+    def _images_on_disk(self) -> Iterator[None]:
+        """As long as a case lasts, its images are kept on disk as well: none is encoded twice, however many they are."""
+        store = self._bench.store
+        with tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True) as folder:
+            store.folder = KeptFolder(folder, None)
+            try:
+                yield
+            finally:
+                store.folder = None
+
+    def _make_bench(self) -> Workbench:
         given = self._setting
         return Workbench(
-            store,
+            EmbeddingStore(self.model),
             domain=given.domain,
             training=given.training,
             folder=given.folder,
