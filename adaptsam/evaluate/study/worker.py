@@ -132,7 +132,7 @@ class Worker:
 
     @contextmanager
     def _images_on_disk(self) -> Iterator[None]:
-        """As long as a case lasts, its images are kept on disk as well: none is encoded twice, however many they are."""
+        """While a case lasts, its images are kept on disk as well: none is encoded twice, however many there are."""
         store = self._bench.store
         with tempfile.TemporaryDirectory(prefix="adaptsam-", ignore_cleanup_errors=True) as folder:
             store.folder = KeptFolder(folder, None)
