@@ -301,7 +301,10 @@ def test_results_that_are_there_are_kept_unless_overwriting_is_asked_for(argumen
     assert cli.main(arguments) == 2
     assert "report.html exists already" in sentence_of(capsys)
     assert (result / "report.html").read_text() == "mine"
+    for name in ("target-1.nii.gz", "target-2.seg.nrrd"):
+        (result / name).write_text("of three visits, in another format")
     assert cli.main([*arguments, "--overwrite"]) == 0
+    assert "! target-1.nii.gz, target-2.seg.nrrd in" in capsys.readouterr().out
     assert (result / "report.html").read_text() != "mine"
     assert (result / "notes.txt").read_text() == "mine"
 

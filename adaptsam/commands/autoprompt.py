@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
             results.summary | {"agents": [package.describe() for package in agents], "output": args.output.resolve()}
         )
     else:
-        tell(results.told, args.output)
+        tell(results.told, args.output, planned)
 
 
 def settings_from(args: argparse.Namespace) -> AutoPromptSettings:

@@ -77,6 +77,12 @@ def planned_files(formats: Sequence[Sequence[str]]) -> list[str]:
     return [*structures, "report.html", "summary.json"]
 
 
+def left_over(folder: Path, planned: Sequence[str]) -> list[str]:
+    """Contours in the output that are not this run's: an earlier one had more targets, or other formats."""
+    there = {path.name for suffix in SUFFIXES.values() for path in folder.glob(f"target-*{suffix}")}
+    return sorted(there - set(planned))
+
+
 def write_results(
     folder: Path,
     prior: Volume | None,
@@ -219,11 +225,14 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
     return rows
 
 
-def tell(told: Sequence[Told], output: Path, course: Course | None = None) -> None:
-    """The tables and warnings of a run on the terminal."""
+def tell(told: Sequence[Told], output: Path, planned: Sequence[str], course: Course | None = None) -> None:
+    """The tables and warnings of a run on the terminal; ``planned`` are the files that it wrote."""
     for one in told:
         print_table(one.rows, one.title)
         print("".join(f"  ! {printable(warning)}\n" for warning in one.warnings), end="")
     if course is not None and course.moving:
         print_table(course.rows(), "Motion, relative to the contoured phase")
+    left = left_over(output, planned)
+    if left:
+        print(f"\n  ! {', '.join(left)} in {output} {'is' if len(left) == 1 else 'are'} of an earlier run.")
     print(f"\nLook at {output / 'report.html'} before you use anything. For research use only.")

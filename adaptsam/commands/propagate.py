@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print_json(results.summary | {"output": args.output.resolve()})
     else:
-        tell(results.told, args.output, course)
+        tell(results.told, args.output, planned, course)
 
 
 def check_references(references: Sequence[Path] | None, targets: Sequence[ImageSource]) -> None:
