@@ -260,6 +260,19 @@ def test_what_the_machine_lacks_is_told_in_one_sentence(
     assert "Traceback" not in told
 
 
+def test_where_not_even_the_best_model_can_be_merged_for_want_of_memory_that_is_told_all_the_same(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*given: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(InteractiveUpdate, "__call__", fail)
+    monkeypatch.setattr(TrainingFiles, "save_models", fail)
+    given = {**inputs, **QUICK, "output_dir": tmp_path / "out"}
+    assert main(["train", "kvasir_lora", *(f"{key}={value}" for key, value in given.items()), "--json"]) == 2
+    assert "raise accumulate, or set checkpointed=true" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_second_training_in_the_folder_of_one_that_runs_stops_and_leaves_its_files(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

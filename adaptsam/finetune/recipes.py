@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -81,7 +83,10 @@ def run_recipe(parser: ConfigParser) -> TrainingFiles | None:
         if said is None:
             raise
         if isinstance(said, TrainingError) and files is not None:
-            files.save_models()
+            for cause in _causes(error):
+                clear_frames(cause.__traceback__)  # where memory lacks, the step that failed still holds it
+            with suppress(MemoryError):
+                files.save_models()
         raise said from error
     return files
 
