@@ -38,6 +38,8 @@ class Schedule:
         batch: images in a step.
         learning_rate: of AdamW, constant.
         weight_decay: of AdamW.
+        loss: Dice and cross-entropy, as SAMed and Medical SAM Adapter have it. P²SAM does not say what the prior alone
+            is learned with; SAM's own, 20 · focal, can leave a mask empty where the model does not know it yet.
     """
 
     method: str = "full"
@@ -45,6 +47,7 @@ class Schedule:
     batch: int = 4
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
+    loss: str = "cross-entropy"
 
 
 class FineTunedOnPrior(PictureMethod):
@@ -163,6 +166,7 @@ def _trained(base: SamModel, images: Iterable[Outlined], schedule: Schedule) -> 
     parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     tuned.train()
+    how = Interaction(rounds=1, first="none", loss=schedule.loss)
     for epoch in range(schedule.epochs):
         order = np.random.default_rng([epoch, len(items)]).permutation(len(items))
         for start in range(0, len(order), schedule.batch):
@@ -170,7 +174,7 @@ def _trained(base: SamModel, images: Iterable[Outlined], schedule: Schedule) -> 
             pixels = torch.stack([items[n][0] for n in chosen]).float().to(base.device)
             truth = torch.stack([items[n][1] for n in chosen]).to(base.device)
             seeds = [(0, epoch, n) for n in chosen]
-            for one in interactive_rounds(tuned, pixels, truth, seeds, Interaction(rounds=1, first="none")):
+            for one in interactive_rounds(tuned, pixels, truth, seeds, how):
                 _step(optimiser, one.loss.mean())
     return tuned.eval()
 
