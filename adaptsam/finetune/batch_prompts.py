@@ -102,7 +102,7 @@ def first_prompts(rng: torch.Generator, masks: Tensor, boxes: float) -> BatchPro
 
 
 def error_points(rng: torch.Generator, masks: Tensor, found: Tensor, count: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Points where masks ``found`` bool (B, H, W) are wrong: foreground where missed, background where too much.
+    """Points drawn evenly from where masks ``found`` are wrong: foreground where missed, background where too much.
 
     Args:
         rng: on the masks' device.
@@ -112,16 +112,13 @@ def error_points(rng: torch.Generator, masks: Tensor, found: Tensor, count: Tens
         most: places for points.
 
     Returns:
-        points float32 (B, most, 2) and labels int64 (B, most); padding where a mask has fewer.
+        points float32 (B, most, 2) and labels int64 (B, most); padding where fewer are asked for, or nothing is wrong.
+        Unlike those of :func:`.prompting.error_points`, two may fall on one pixel.
     """
-    missed = _up_to(rng, masks & ~found, most, count, 1)
-    excess = _up_to(rng, found & ~masks, most, count, 0)
-    points, labels = (torch.cat(parts, 1) for parts in zip(missed, excess, strict=True))
-    # Of as many points of both kinds the first ones in a random order.
-    order = (uniform(rng, labels.shape, labels.device) + (labels == PADDING)).argsort(1)[:, :most]
-    labels = labels.gather(1, order)
-    used = torch.arange(most, device=labels.device) < count[:, None]
-    return points.gather(1, order[..., None].expand(-1, -1, 2)), torch.where(used, labels, PADDING)
+    points, labels = _up_to(rng, masks ^ found, most, count, 1)
+    x, y = points.long().unbind(-1)
+    true = masks.flatten(1).gather(1, y * masks.shape[-1] + x)
+    return points, torch.where(labels == PADDING, labels, true.long())
 
 
 def _up_to(rng: torch.Generator, masks: Tensor, most: int, count: Tensor, label: int) -> tuple[Tensor, Tensor]:
