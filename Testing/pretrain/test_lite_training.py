@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from adaptsam.finetune.pairs import VisitPairs
 from adaptsam.pretrain.image_pool import write_pool
 from adaptsam.pretrain.lite_training import LiteRecipe, LiteTraining, frozen_start, resized
 from adaptsam.pretrain.training_mix import TrainingMix
 from adaptsam.sam import LITE, build_sam, load_sam
+from adaptsam.synthetic.visit_pairs import VisitPairs
 
 RECIPE = LiteRecipe(size=64, batch=1, phantoms=0.0, scenes=0.0, prompts_an_image=1, warm_up=1)
 

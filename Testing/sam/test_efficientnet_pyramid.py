@@ -16,7 +16,7 @@ from adaptsam.finetune.lora import add_lora, merge_lora
 from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import LITE, DecodeRequest, SamModel, build_sam, load_sam, save_checkpoint
 from adaptsam.sam.efficientnet_pyramid import EfficientNetPyramid, PyramidConfig
-from adaptsam.sam.imagenet import fold_imagenet_weights
+from adaptsam.sam.imagenet_weights import fold_imagenet_weights
 
 
 @pytest.fixture(scope="module")
