@@ -1,11 +1,11 @@
 """AlignSAM: an agent learns where to put points on an image so that SAM segments one target, with nobody clicking.
 
 Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
-The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game (``environment``,
-``gym_env``), actor and critic (``agent``, Eq. 5), their training (``ppo``, Eq. 6 to 10; ``training``, Algorithm 1), the
-labels of the points (``recalibration``, Eq. 11 to 13), the use on new images (``prompting``), and the
-file of an agent (``package``). ``clip`` makes the text attention maps of the explicit branch; nothing here imports it:
-maps, or a function that makes them, are handed in.
+The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game
+(``environment``, ``gymnasium_env``), actor and critic (``agent_network``, Eq. 5), their training (``ppo``, Eq. 6 to 10;
+``policy_training``, Algorithm 1), the labels of the points (``recalibration``, Eq. 11 to 13), the use on new images
+(``agent_inference``), and the file of an agent (``agent_file``). ``clip`` makes the text attention maps of the explicit
+branch; no module here imports it: maps, or a function that makes them, are passed in.
 
     store = EmbeddingStore(load_sam())
     agent = train(store, [TrainingImage(image, mask), ...]).agent
