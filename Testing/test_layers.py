@@ -13,7 +13,7 @@ import adaptsam
 
 PACKAGE = Path(adaptsam.__file__).parent
 ORDER = (
-    {"errors", "lazy_imports", "library_warnings", "progress", "provenance"},
+    {"deprecated_names", "errors", "lazy_imports", "library_warnings", "progress", "provenance"},
     {"storage", "image"},
     {"io", "sam"},
     {"datasets", "registration", "synthetic"},

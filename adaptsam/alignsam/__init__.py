@@ -15,8 +15,7 @@ branch; no module here imports it: maps, or a function that makes them, are pass
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adaptsam.alignsam.agent_file import Package, Shown, Target, load_agent, save_agent
 from adaptsam.alignsam.agent_inference import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
@@ -24,6 +23,7 @@ from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.agent_scoring import Scores, score
 from adaptsam.alignsam.alignsam_settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.lazy_imports import names_on_demand
 
 if TYPE_CHECKING:
     from adaptsam.alignsam.gymnasium_env import AlignEnv, AlignVectorEnv
@@ -62,21 +62,10 @@ __all__ = [
 
 # These need the extra "align", which using an agent does not.
 _HOMES = {
-    "AlignEnv": "gymnasium_env",
-    "AlignVectorEnv": "gymnasium_env",
-    "Episode": "policy_training",
-    "Trained": "policy_training",
-    "TrainingImage": "policy_training",
-    "train": "policy_training",
+    "gymnasium_env": ("AlignEnv", "AlignVectorEnv"),
+    "policy_training": ("Episode", "Trained", "TrainingImage", "train"),
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_demand(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

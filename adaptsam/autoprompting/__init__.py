@@ -9,3 +9,34 @@ In training: from a data set to an agent's file (``agent_training``), the same f
 (``training_bundle``), from volumes in memory (``training_volumes``), the thumbnail of an agent (``agent_thumbnail``),
 and drawings of its prompts (``prompt_drawing``).
 """
+
+from typing import TYPE_CHECKING
+
+from adaptsam.lazy_imports import names_on_demand
+
+if TYPE_CHECKING:
+    from adaptsam.autoprompting.agent_training import AgentTraining
+    from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
+    from adaptsam.autoprompting.video_autoprompting import autoprompt_frames
+    from adaptsam.autoprompting.volume_autoprompting import AutoPrompt, autoprompt
+
+__all__ = [
+    "AgentTraining",
+    "AutoPrompt",
+    "AutoPromptSettings",
+    "autoprompt",
+    "autoprompt_frames",
+]
+
+# On demand: no part needs the libraries of another.
+_HOMES = {
+    "agent_training": ("AgentTraining",),
+    "autoprompt_settings": ("AutoPromptSettings",),
+    "video_autoprompting": ("autoprompt_frames",),
+    "volume_autoprompting": (
+        "AutoPrompt",
+        "autoprompt",
+    ),
+}
+
+__getattr__ = names_on_demand(__name__, _HOMES)
