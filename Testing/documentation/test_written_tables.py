@@ -14,7 +14,9 @@ README = (TOP / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def tables():
-    spec = importlib.util.spec_from_file_location("write_tables", TOP / "Testing" / "tools" / "docs" / "write_tables.py")
+    spec = importlib.util.spec_from_file_location(
+        "write_tables", TOP / "Testing" / "tools" / "docs" / "write_tables.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,6 +1,6 @@
 """Draw the two methods as SVG: boxes, arrows and words of our own, after Figure 2 of each paper.
 
-    python Testing/tools/docs/draw_methods.py        # writes docs/images/p2sam.svg and docs/images/alignsam.svg
+python Testing/tools/docs/draw_methods.py        # writes docs/images/p2sam.svg and docs/images/alignsam.svg
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def arrow(points: Sequence[tuple[float, float]], label: str = "", at: tuple[floa
     line = f'<path d="{path}" fill="none" stroke="{INK}" stroke-width="1.4" marker-end="url(#head)"/>'
     if not label or at is None:
         return line
-    return f'{line}<text x="{at[0]}" y="{at[1]}" text-anchor="middle" font-size="12" fill="#4a5763">{escape(label)}</text>'
+    return (
+        f'{line}<text x="{at[0]}" y="{at[1]}" text-anchor="middle" font-size="12" fill="#4a5763">{escape(label)}</text>'
+    )
 
 
 def drawing(width: int, height: int, title: str, parts: Sequence[str]) -> str:
@@ -58,7 +60,9 @@ def drawing(width: int, height: int, title: str, parts: Sequence[str]) -> str:
     legend = "".join(
         f'<rect x="{20 + 190 * n}" y="{height - 30}" width="16" height="16" rx="3" fill="{fill}" stroke="{INK}"/>'
         f'<text x="{42 + 190 * n}" y="{height - 17}" font-size="12.5" fill="{INK}">{words}</text>'
-        for n, (fill, words) in enumerate(((DATA, "images and masks"), (FROZEN, "computed, not trained"), (LEARNT, "learnt or chosen")))
+        for n, (fill, words) in enumerate(
+            ((DATA, "images and masks"), (FROZEN, "computed, not trained"), (LEARNT, "learnt or chosen"))
+        )
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

@@ -134,7 +134,9 @@ def settings_page() -> str:
                 for field in fields(group)
                 if not is_dataclass(getattr(group, field.name))
             )
-            parts.append(f"### {prefix.rstrip('.') or name} {{ #{name.lower()}-{prefix.rstrip('.').replace('.', '-')} }}\n")
+            parts.append(
+                f"### {prefix.rstrip('.') or name} {{ #{name.lower()}-{prefix.rstrip('.').replace('.', '-')} }}\n"
+            )
             parts.append(f"| name | default |\n|---|---|\n{rows}\n")
             parts.append(_prose(type(group)))
     return "\n".join(parts)
@@ -181,7 +183,9 @@ def api_index() -> str:
         path = TOP / "adaptsam" / room / "__init__.py"
         path = path if path.is_file() else TOP / "adaptsam" / f"{room}.py"
         found = re.search(r'"""(.+?)(?:\n\n|""")', path.read_text(encoding="utf-8"), re.DOTALL)
-        lines.append(f"| [adaptsam.{room}](api/{room}.md) | {' '.join(found[1].split()) if found else ''} |".replace("``", "`"))
+        lines.append(
+            f"| [adaptsam.{room}](api/{room}.md) | {' '.join(found[1].split()) if found else ''} |".replace("``", "`")
+        )
     return (
         "# Reference\n\n- [Commands](commands.md), each with its help\n- [Settings](settings.md), each with its default\n"
         "- [Recipes](recipes.md) of training\n- [Bundled models](models.md) and [agents](agents.md)\n\n"

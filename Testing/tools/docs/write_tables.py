@@ -30,8 +30,7 @@ def followup(figures: dict[str, Any]) -> str:
     lines = [f"| Dice | {' | '.join(facts['columns'])} |", "|---" * (1 + len(facts["columns"])) + "|"]
     for row in facts["rows"]:
         cells = [
-            f"**{value:.3f}**" if value == top else f"{value:.3f}"
-            for value, top in zip(row["dice"], best, strict=True)
+            f"**{value:.3f}**" if value == top else f"{value:.3f}" for value, top in zip(row["dice"], best, strict=True)
         ]
         lines.append(f"| {row['method']} | {' | '.join(cells)} |")
     note = f"{facts['scan']}; {facts['change']}. Better on {facts['better']}; not on {facts['worse']}."
