@@ -107,7 +107,7 @@ def p2sam() -> str:
 
 def alignsam() -> str:
     boxes = [
-        Box(20, 120, 130, 64, ("Image", ""), DATA),
+        Box(20, 120, 130, 64, ("Image",), DATA),
         Box(190, 120, 130, 64, ("Image encoder", "of SAM")),
         Box(370, 30, 190, 84, ("State", "features × the mask", "of the last step (Eq. 4)")),
         Box(610, 30, 170, 84, ("Actor", "which of the patches", "to click (Eq. 3, 5)"), LEARNT),
@@ -130,8 +130,8 @@ def alignsam() -> str:
         arrow([(560, 340), (695, 340), (695, 276)]),
     ]
     title = (
-        "AlignSAM: an agent sees SAM's features under the last mask, chooses a patch, a recalibration module labels it as "
-        "target or not, SAM decodes all points so far, and the new mask is the next state"
+        "AlignSAM: an agent sees SAM's features under the last mask, chooses a patch, a recalibration module labels it "
+        "as target or not, SAM decodes all points so far, and the new mask is the next state"
     )
     return drawing(1000, 420, title, [*(box.svg() for box in boxes), *arrows])
 

@@ -1,8 +1,8 @@
 """MkDocs hook: pages made from the repository itself, and links that leave ``docs/``.
 
 Made at every build: the help of every command, the settings with their defaults, one page of the API for each room of
-the package, and the pages that lie elsewhere in the repository (recipes, model cards, changes). Links to such files lead
-to their pages; links to any other file of the repository lead to the repository.
+the package, and the pages that lie elsewhere in the repository (recipes, model cards, changes). Links to such files
+lead to their pages; links to any other file of the repository lead to the repository.
 """
 
 from __future__ import annotations
@@ -121,10 +121,11 @@ def _parsers(
 
 def settings_page() -> str:
     """Every setting with its default, under the name that ``--set`` takes."""
-    parts = [
-        "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. What each one does "
-        "stands under its group.\n"
-    ]
+    head = (
+        "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. "
+        "What each one does stands under its group.\n"
+    )
+    parts = [head]
     for title, module, name, use in SETTINGS:
         kind = getattr(importlib.import_module(module), name)
         parts.append(f"## {title}\n\n{use}; in Python `adaptsam.{name}`.\n")
@@ -187,7 +188,8 @@ def api_index() -> str:
             f"| [adaptsam.{room}](api/{room}.md) | {' '.join(found[1].split()) if found else ''} |".replace("``", "`")
         )
     return (
-        "# Reference\n\n- [Commands](commands.md), each with its help\n- [Settings](settings.md), each with its default\n"
+        "# Reference\n\n- [Commands](commands.md), each with its help\n"
+        "- [Settings](settings.md), each with its default\n"
         "- [Recipes](recipes.md) of training\n- [Bundled models](models.md) and [agents](agents.md)\n\n"
         "## What `import adaptsam` gives\n\nThese names stay; the rooms below may move between versions.\n\n"
         f"{names}\n\n## Rooms\n\n| room | what is in it |\n|---|---|\n" + "\n".join(lines) + "\n"

@@ -51,8 +51,8 @@ def models(figures: dict[str, Any]) -> str:
             lines.append(f"| `{name}` | {_size(facts)} | {facts['licence']} | {facts['purpose']} |")
     authors = [name for name in known if name.startswith("p2sam_")]
     lines.append(
-        f"| `{authors[0]}` and {len(authors) - 1} more | – | {known[authors[0]]['licence']} | P²SAM's authors: SAM tuned "
-        "on lung tumours in CT, or on polyps |"
+        f"| `{authors[0]}` and {len(authors) - 1} more | – | {known[authors[0]]['licence']} | P²SAM's authors: SAM "
+        "tuned on lung tumours in CT, or on polyps |"
     )
     return "\n".join(lines)
 
