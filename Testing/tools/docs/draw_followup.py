@@ -16,11 +16,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import adaptsam
 from adaptsam.image import Structure, StructureSet, Volume
@@ -32,7 +30,7 @@ WINDOW = (-1000.0, 350.0)
 
 def draw(
     prior: tuple[Volume, StructureSet], target: tuple[Volume, StructureSet], slices: list[dict[str, Any]], credit: str
-) -> plt.Figure:
+) -> Figure:
     """The picture.
 
     Args:
@@ -42,7 +40,7 @@ def draw(
     """
     mask = target[1].structures[0].mask
     chosen = max(slices, key=lambda one: (mask[one["index"]].sum(), one["confidence"]))
-    figure = plt.figure(figsize=(12, 4.5), dpi=110, facecolor=PAPER)
+    figure = Figure(figsize=(12, 4.5), dpi=110, facecolor=PAPER)
     panes = ((prior, chosen["prior_index"], PRIOR, "Planning scan: contoured by hand"),)
     panes += ((target, chosen["index"], FOUND, "Later scan: contour found"),)
     for number, ((volume, structures), index, color, title) in enumerate(panes):
@@ -56,7 +54,7 @@ def draw(
     return figure
 
 
-def _slice(axes: plt.Axes, volume: Volume, structure: Structure, index: int, color: str) -> None:
+def _slice(axes: Axes, volume: Volume, structure: Structure, index: int, color: str) -> None:
     dx, dy = volume.geometry.spacing[:2]
     image, mask = volume.array[index], structure.mask[index]
     rows, columns = np.nonzero(mask)
@@ -73,7 +71,7 @@ def _slice(axes: plt.Axes, volume: Volume, structure: Structure, index: int, col
     axes.set_yticks([])
 
 
-def _confidence(axes: plt.Axes, slices: list[dict[str, Any]]) -> None:
+def _confidence(axes: Axes, slices: list[dict[str, Any]]) -> None:
     values = [one["confidence"] for one in slices]
     worst = int(np.argmin(values))
     axes.barh(range(len(values)), values, color=[LOW if value < 0.5 else FOUND for value in values], height=0.8)
