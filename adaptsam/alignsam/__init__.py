@@ -1,11 +1,11 @@
 """AlignSAM: an agent learns where to put points on an image so that SAM segments one target, with nobody clicking.
 
-Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
-The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game (``environment``,
-``gym_env``), actor and critic (``agent``, Eq. 5), their training (``ppo``, Eq. 6 to 10; ``training``, Algorithm 1), the
-labels of the points (``recalibration``, Eq. 11 to 13), the use on new images (``prompting``), and the
-file of an agent (``package``). ``clip`` makes the text attention maps of the explicit branch; nothing here imports it:
-maps, or a function that makes them, are handed in.
+Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024). The
+parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game (``environment``,
+``gym_env``), the segmenter that is prompted (``segmenter``), actor and critic (``agent``, Eq. 5), their training
+(``ppo``, Eq. 6 to 10; ``training``, Algorithm 1), the labels of the points (``recalibration``, Eq. 11 to 13), the use
+on new images (``prompting``), and the file of an agent (``package``). ``clip`` makes the text attention maps of the
+explicit branch; nothing here imports it: maps, or a function that makes them, are handed in.
 
     store = EmbeddingStore(load_sam())
     agent = train(store, [TrainingImage(image, mask), ...]).agent
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from adaptsam.alignsam.agent import Agent
 from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.alignsam.novelty import Novelty
 from adaptsam.alignsam.package import Package, Shown, Target, load_agent, save_agent
 from adaptsam.alignsam.prompting import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
 from adaptsam.alignsam.scoring import Scores, score
+from adaptsam.alignsam.segmenter import Segmenter, Session
 from adaptsam.alignsam.settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 
 if TYPE_CHECKING:
@@ -39,10 +41,13 @@ __all__ = [
     "EnvironmentSettings",
     "Episode",
     "Evidence",
+    "Novelty",
     "Package",
     "Prompted",
     "Scorer",
     "Scores",
+    "Segmenter",
+    "Session",
     "Settings",
     "Shown",
     "Target",
