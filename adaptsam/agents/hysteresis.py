@@ -1,0 +1,73 @@
+"""Hysteresis along a volume: much evidence is asked where a target is first found, less of the slices beside it.
+
+Yes or no for each slice by itself throws away slices in the middle of an organ. Here the search starts at the slice
+with the most evidence, which must be enough, and goes outwards on both sides: a slice is accepted with a share of that
+evidence where its mask is like the last accepted one. It ends on a side where too many millimetres were not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptsam.errors import InputError
+
+
+@dataclass(frozen=True)
+class HysteresisSettings:
+    """How neighbours are followed.
+
+    Attributes:
+        share: of the least evidence that a neighbour needs.
+        alike: the Dice of its mask and the last accepted one that it needs.
+        gap_mm: the search ends where so much was not accepted.
+    """
+
+    share: float = 0.6
+    alike: float = 0.5
+    gap_mm: float = 12.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.share <= 1 and 0 <= self.alike <= 1 and self.gap_mm >= 0):
+            raise InputError("Hysteresis takes shares between 0 and 1, and a gap in mm that is not negative.")
+
+
+def outward(
+    evidence: Mapping[int, float],
+    mask: Callable[[int], NDArray[np.bool_]],
+    least: float,
+    pitch_mm: float,
+    settings: HysteresisSettings,
+) -> list[int]:
+    """The accepted slices, ascending.
+
+    Args:
+        evidence: 0 to 1, of the slices that have a mask and may be accepted at all.
+        mask: bool (H, W), not empty, of one of them.
+        least: the evidence that the first one needs.
+        pitch_mm: between slices.
+        settings: for the others.
+    """
+    if not evidence:
+        return []
+    first = max(evidence, key=lambda k: (evidence[k], -k))
+    if evidence[first] < least:
+        return []
+    found = [first]
+    for direction in (-1, 1):
+        k, last, shape = first + direction, first, mask(first)
+        while (abs(k - last) - 1) * pitch_mm <= settings.gap_mm and min(evidence) <= k <= max(evidence):
+            if evidence.get(k, 0.0) >= settings.share * least and k in evidence:
+                other = mask(k)
+                if _dice(shape, other) >= settings.alike:
+                    found.append(k)
+                    last, shape = k, other
+            k += direction
+    return sorted(found)
+
+
+def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    return 2.0 * np.count_nonzero(first & second) / max(1, np.count_nonzero(first) + np.count_nonzero(second))
