@@ -31,7 +31,9 @@ from adaptsam.sam.prompts import PromptTokens
 
 RANDOM, FIRST_PAIR, MAP, DECODER = "random actions", "first pair", "module's own map", "decoder fine-tuned"
 
-_STEPS, _BATCH, _RATE = 40, 10, 3e-4
+#: Steps of the decoder's fine-tuning.
+STEPS = 100
+_BATCH, _RATE = 10, 3e-4
 _NO_PROMPT = PromptTokens(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
 
 #: Air and lung are below, in Hounsfield units; parts smaller than this share of the largest are none of the lungs.
@@ -47,7 +49,7 @@ def comparator_masks(
     images: Sequence[NDArray[np.uint8]],
     attention: Attention | None = None,
     *,
-    steps: int = _STEPS,
+    steps: int = STEPS,
     seed: int = 0,
 ) -> dict[str, list[Mask]]:
     """The masks of every comparator, bool (H, W), one for each image.
@@ -84,7 +86,7 @@ def compare(
     images: Sequence[TrainingImage],
     attention: Attention | None = None,
     *,
-    steps: int = _STEPS,
+    steps: int = STEPS,
     seed: int = 0,
 ) -> dict[str, float]:
     """The mean intersection over union of every comparator, on images whose truth is known; see
@@ -110,7 +112,9 @@ def module_maps(
     return masks
 
 
-def fine_tuned_decoder(store: EmbeddingStore, learnt: Sequence[TrainingImage], steps: int, seed: int = 0) -> SamModel:
+def fine_tuned_decoder(
+    store: EmbeddingStore, learnt: Sequence[TrainingImage], steps: int, seed: int = 0, rate: float = _RATE
+) -> SamModel:
     """The model with its decoder trained to give the target without any prompt; encoder and prompt encoder as before.
 
     The loss is Dice and cross-entropy, as the recalibration module's.
@@ -121,7 +125,7 @@ def fine_tuned_decoder(store: EmbeddingStore, learnt: Sequence[TrainingImage], s
     parameters = list(sam.mask_decoder.parameters())
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimiser = torch.optim.AdamW(parameters, lr=_RATE)
+    optimiser = torch.optim.AdamW(parameters, lr=rate)
     embeddings = store.get([one.image for one in learnt])
     truths = torch.cat([model.resize_mask(one.mask) for one in learnt])
     side = 4 * model.grid_size

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptsam.agents.calibration import separating
-from adaptsam.agents.comparators import compare
+from adaptsam.agents.comparators import STEPS, compare
 from adaptsam.agents.pictures import agent_picture
 from adaptsam.agents.prompt_pictures import as_pixels, draw_prompts
 from adaptsam.alignsam import (
@@ -227,7 +227,9 @@ class AgentTraining:
                 after_episode=after,
             )
             scores, least = judge(store, trained.agent, held.shown, held.without, attention)
-            scores["comparators"] = compare(store, trained.agent, learnt.shown, held.shown, attention)
+            plan = self.settings.training
+            steps = min(STEPS, plan.episodes * plan.epochs)
+            scores["comparators"] = compare(store, trained.agent, learnt.shown, held.shown, attention, steps=steps)
             scores["scored_on"] = HELD_BACK_IMAGES if held.shown is not learnt.shown else TRAINING_IMAGES
         record = _record(dataset.kind, learnt, held, trained)
         model = store.model
