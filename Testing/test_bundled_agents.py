@@ -9,7 +9,7 @@ import pytest
 
 import adaptsam
 from adaptsam.alignsam import load_agent
-from adaptsam.alignsam.shelf import FOLDER_VARIABLE, agents_in
+from adaptsam.alignsam.agent_folders import FOLDER_VARIABLE, agents_in
 from adaptsam.cli import main
 from adaptsam.sam import load_sam
 

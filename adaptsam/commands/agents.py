@@ -85,7 +85,7 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
 
 
 def run_list(args: argparse.Namespace) -> None:
-    from adaptsam.alignsam.shelf import agent_files, agent_name, agents_in, own_folder
+    from adaptsam.alignsam.agent_folders import agent_files, agent_name, agents_in, own_folder
 
     if args.folder is not None and not args.folder.is_dir():
         raise CheckpointError(f"{args.folder} is not a folder; check the path.")
@@ -104,7 +104,7 @@ def run_list(args: argparse.Namespace) -> None:
 
 def run_inspect(args: argparse.Namespace) -> None:
     from adaptsam.alignsam import load_agent
-    from adaptsam.alignsam.shelf import find_agent
+    from adaptsam.alignsam.agent_folders import find_agent
 
     path = find_agent(args.agent)
     described = load_agent(path).describe()
@@ -117,11 +117,11 @@ def run_inspect(args: argparse.Namespace) -> None:
 def run_calibrate(args: argparse.Namespace) -> None:
     import numpy as np
 
-    from adaptsam.agents.calibration import OwnCase, calibrate
-    from adaptsam.agents.text_maps import text_maps
     from adaptsam.alignsam import load_agent, save_agent
-    from adaptsam.alignsam.shelf import find_agent
-    from adaptsam.data import find_image, read_structures
+    from adaptsam.alignsam.agent_folders import find_agent
+    from adaptsam.autoprompting.calibration import OwnCase, calibrate
+    from adaptsam.autoprompting.text_maps import text_maps
+    from adaptsam.io import find_image, read_structures
     from adaptsam.sam import EmbeddingStore
 
     if len(args.image) != len(args.contours):
@@ -158,8 +158,8 @@ def run_calibrate(args: argparse.Namespace) -> None:
 
 
 def run_fetch(args: argparse.Namespace) -> None:
-    from adaptsam.alignsam.fetching import fetch_agent, is_address, offered, read_catalogue
-    from adaptsam.alignsam.shelf import agent_name
+    from adaptsam.alignsam.agent_download import fetch_agent, is_address, offered, read_catalogue
+    from adaptsam.alignsam.agent_folders import agent_name
 
     if is_address(args.agent) or Path(args.agent).is_file():
         offer = offered(args.agent, args.sha256)
