@@ -46,7 +46,7 @@ class Step:
 
     Attributes:
         state: the next one.
-        rewards: float32 (B,), see :class:`~adaptsam.alignsam.alignsam_settings.EnvironmentSettings`; None without truth.
+        rewards: float32 (B,), as ``EnvironmentSettings.reward`` says; None without truth.
         truncated: T steps were made. Nothing ever ends by itself.
         hits: bool (B,), on the CPU, whether the point is on the target; None without truth.
     """
