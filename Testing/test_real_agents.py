@@ -34,7 +34,7 @@ def draw(folder: Path, count: int, first: int = 0) -> None:
         (folder / part).mkdir(parents=True)
     for number in range(first, first + count):
         rows, columns = np.mgrid[:60, :80]
-        mask = (rows - 30) ** 2 + (columns - 20 - 3 * number) ** 2 < 150
+        mask = (rows - 30) ** 2 + (columns - 20 - 4 * (number % 10)) ** 2 < 150
         pixels = np.random.default_rng(number).integers(0, 60, (60, 80, 3)) + 120 * mask[..., None]
         Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{number:03d}.png")
         Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(folder / "masks" / f"{number:03d}.png")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaptsam.alignsam import Novelty
-from adaptsam.alignsam.novelty import LEAST_IMAGES, MARGIN, SHARE, description
+from adaptsam.alignsam.novelty import LEAST_IMAGES, MARGIN, MARGIN_ALONE, SHARE, description
 from adaptsam.errors import InputError
 from adaptsam.sam import Embedding
 
@@ -30,6 +30,13 @@ def test_the_limit_lies_beyond_what_was_held_back() -> None:
     kind = Novelty.of([image(seed) for seed in range(30)], held, 64)
     assert kind is not None
     assert kind.limit == pytest.approx(MARGIN * np.quantile([kind.of_image(one, 64) for one in held], SHARE))
+
+
+def test_without_images_of_other_patients_the_limit_is_wider() -> None:
+    learnt = [image(seed) for seed in range(30)]
+    kind = Novelty.of(learnt, [], 64)
+    assert kind is not None
+    assert kind.limit == pytest.approx(MARGIN_ALONE * np.quantile([kind.of_image(one, 64) for one in learnt], SHARE))
 
 
 def test_the_empty_part_of_sams_square_does_not_count() -> None:

@@ -45,7 +45,7 @@ def images() -> list[TrainingImage]:
     made = []
     for seed in range(6):
         rows, columns = np.mgrid[:48, :64]
-        mask = (rows - 24) ** 2 + (columns - 20 - 4 * seed) ** 2 < 120
+        mask = (rows - 24) ** 2 + (columns - 20 - 4 * seed) ** 2 < 400
         noise = np.random.default_rng(seed).integers(0, 60, mask.shape)
         made.append(TrainingImage((noise + 150 * mask).astype(np.uint8), mask))
     return made
@@ -71,7 +71,7 @@ def test_a_fine_tuned_decoder_learns_the_target_and_leaves_the_model_alone(model
         masks = unprompted(tuned, store, [one.image for one in images])
         return float(np.mean([overlap(mask, one.mask) for mask, one in zip(masks, images, strict=True)]))
 
-    assert mean(fine_tuned_decoder(store, images, 40, rate=1e-2)) > mean(model) + 0.1
+    assert mean(fine_tuned_decoder(store, images, 100, rate=3e-3)) > mean(model) + 0.2
     assert all((tensor == before[name]).all() for name, tensor in model.sam.state_dict().items())
     assert not any(parameter.grad is not None for parameter in model.sam.parameters())
 

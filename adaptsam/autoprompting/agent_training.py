@@ -365,7 +365,8 @@ def judge(
 
 def novelty_of(store: EmbeddingStore, learnt: Sequence[TrainingImage], held: Sequence[TrainingImage]) -> Novelty | None:
     """The kind of images that an agent knows after its training; see :meth:`adaptsam.alignsam.Novelty.of`."""
-    parts = [store.get([one.image for one in images]) for images in (learnt, held)]
+    others = [] if held is learnt else held
+    parts = [store.get([one.image for one in images]) for images in (learnt, others)]
     return Novelty.of(parts[0], parts[1], store.model.image_size)
 
 

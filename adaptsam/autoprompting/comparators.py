@@ -32,8 +32,8 @@ from adaptsam.sam.prompt_encoder import PromptTokens
 RANDOM, FIRST_PAIR, MAP, DECODER = "random actions", "first pair", "module's own map", "decoder fine-tuned"
 
 #: Steps of the decoder's fine-tuning.
-STEPS = 100
-_BATCH, _RATE = 10, 3e-4
+STEPS = 150
+_BATCH, _RATE = 10, 1e-3
 _NO_PROMPT = PromptTokens(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
 
 #: Air and lung are below, in Hounsfield units; parts smaller than this share of the largest are none of the lungs.

@@ -70,4 +70,5 @@ def outward(
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return 2.0 * np.count_nonzero(first & second) / max(1, np.count_nonzero(first) + np.count_nonzero(second))
+    total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
+    return 2 * int(np.count_nonzero(first & second)) / max(1, total)

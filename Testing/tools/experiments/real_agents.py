@@ -479,7 +479,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
         agent_picture(pictures, [one.mask for one in learnt]),
         novelty_of(store, learnt, held),
     )
-    steps = 2 if args.small else 150
+    steps = 2 if args.small else args.decoder_steps
     told: dict[str, object] = {"branch": branch, "seed": seed, "least evidence": round(least, 4), "cases": {}}
     maps = (lambda text, images: attention(images)) if callable(attention) else None
     count = 2 if args.small else args.each
@@ -530,6 +530,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument(
+        "--decoder-steps", type=int, default=150, help="of the decoder fine-tuned beside it; default: 150"
+    )
     parser.add_argument("--reward", choices=("point", "overlap", "coverage"), default="point")
     parser.add_argument("--each", type=int, default=0, help="test images of each case; 0 for all")
     parser.add_argument("--small", action="store_true", help="a few images and one episode, to see that it runs")
