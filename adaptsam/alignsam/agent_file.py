@@ -156,7 +156,7 @@ class Package:
         Empty where it beat all of them, and where its file does not tell; see ``adaptsam.autoprompting.comparators``.
         """
         known, own = self.scores.get("comparators"), self.scores.get("iou")
-        if not isinstance(known, Mapping) or not _is_number(own):
+        if not isinstance(known, Mapping) or own is None or not _is_number(own):
             return {}
         figures = {str(name): float(value) for name, value in known.items() if _is_number(value)}
         return {name: value for name, value in sorted(figures.items(), key=lambda one: -one[1]) if value >= own}

@@ -113,6 +113,7 @@ class Environment:
         self._low_truth: Tensor | None = None
         self._mask: Tensor
         self._available: Tensor
+        self._chosen: Tensor
         self.points: NDArray[np.float64]
         self.labels: NDArray[np.int64]
         self.logits: Tensor | None

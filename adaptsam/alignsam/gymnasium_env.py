@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -125,7 +124,9 @@ class AlignVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], NDArray[np.
             options: as there. Gymnasium's "reset_mask" must be true for all, since all episodes end together.
         """
         if seed is not None:
-            seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, Integral) else list(seed)
+            seeds = (
+                [int(seed) + row for row in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
+            )
             if len(seeds) != self.num_envs:
                 raise InputError(f"{len(seeds)} seeds were given for {self.num_envs} images; give one to each.")
             pairs = zip(seeds, self._randoms, strict=True)

@@ -26,7 +26,7 @@ class HysteresisSettings:
         gap_mm: the search ends where so much was not accepted.
     """
 
-    share: float = 0.6
+    share: float = 0.4
     alike: float = 0.5
     gap_mm: float = 12.0
 
