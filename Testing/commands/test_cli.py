@@ -22,10 +22,10 @@ from tiny_sam import TINY
 from adaptsam import cli
 from adaptsam.commands import bench
 from adaptsam.commands.image_sources import find_sources, target_sources
-from adaptsam.commands.settings_options import change, parse
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.image import DicomSource, Geometry, Structure, StructureSet, Volume, same_patient
 from adaptsam.io import read_structures, read_volume, write_dicom_series, write_structures, write_volume
+from adaptsam.nested_settings import change, parse
 from adaptsam.propagation.volume_propagation import PropagationSettings
 from adaptsam.sam import build_sam, save_checkpoint
 from adaptsam.synthetic.thorax_phantom import PhantomVisit
@@ -461,6 +461,14 @@ def test_a_setting_is_changed_wherever_it_is_nested():
     assert settings.calibration.factor == 3.0
     assert change(settings, "p2sam.weighted", "yes").p2sam.weighted
     assert change(settings, "acceptance", "off").acceptance == "off"
+
+
+def test_one_word_reaches_a_choice_and_the_numbers_of_its_group() -> None:
+    settings = change(PropagationSettings(), "acceptance", "off")
+    settings = change(settings, "acceptance.factor", 3)
+    settings = change(change(settings, "registration", "rigid"), "cleanup.joined_gap", 1)
+    assert (settings.acceptance, settings.calibration.factor) == ("off", 3)
+    assert (settings.register, settings.cleaning.joined_gap) == ("rigid", 1)
 
 
 def test_a_group_of_settings_that_may_be_left_out_is_left_out_by_none():
