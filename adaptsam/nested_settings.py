@@ -16,6 +16,12 @@ from adaptsam.errors import InputError
 TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
+def word_of(settings: Any, field: str) -> str:
+    """The word by which a user reaches a field: that of its thing where there is one, or else its name."""
+    words = getattr(settings, "WORDS", {})
+    return next((word for word, pair in words.items() if field in pair), field)
+
+
 def parse(text: str) -> object:
     """A Python literal ("8", "1,4", "None"), or the word itself."""
     try:

@@ -463,14 +463,6 @@ def test_a_setting_is_changed_wherever_it_is_nested():
     assert change(settings, "acceptance", "off").acceptance == "off"
 
 
-def test_one_word_reaches_a_choice_and_the_numbers_of_its_group() -> None:
-    settings = change(PropagationSettings(), "acceptance", "off")
-    settings = change(settings, "acceptance.factor", 3)
-    settings = change(change(settings, "registration", "rigid"), "cleanup.joined_gap", 1)
-    assert (settings.acceptance, settings.calibration.factor) == ("off", 3)
-    assert (settings.register, settings.cleaning.joined_gap) == ("rigid", 1)
-
-
 def test_a_group_of_settings_that_may_be_left_out_is_left_out_by_none():
     assert change(PropagationSettings(), "fusing.misfit", parse("None")).fusing.misfit is None
     with pytest.raises(InputError, match="calibration is a group of settings"):
