@@ -133,17 +133,16 @@ def settings_page() -> str:
     from adaptsam.nested_settings import word_of
 
     head = (
-        "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. What can be "
-        "switched has one word for its choice and its numbers: `acceptance=off`, `acceptance.factor=3`. "
+        "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. What can "
+        "be switched has one word for its choice and its numbers: `acceptance=off`, `acceptance.factor=3`. "
         "What each one does stands under its group.\n"
     )
     parts = [head]
     for title, module, name, use in SETTINGS:
         kind = getattr(importlib.import_module(module), name)
         parts.append(f"## {title}\n\n{use}; in Python `adaptsam.{name}`.\n")
-        parts.append(
-            f"What people change: {', '.join(f'`{one}`' for one in CHANGED[name])}. The rest is for experts.\n"
-        )
+        often = ", ".join(f"`{one}`" for one in CHANGED[name])
+        parts.append(f"What people change: {often}. The rest is for experts.\n")
         for prefix, group in _groups(kind(), ""):
             rows = "\n".join(
                 f"| `{prefix}{word_of(group, field.name)}` | `{_plain(getattr(group, field.name))}` |"
