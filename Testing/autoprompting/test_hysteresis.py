@@ -44,6 +44,12 @@ def test_slices_far_from_the_best_one_are_not_reached() -> None:
     assert outward(evidence, lambda k: disc(10), 0.6, 5.0, RULES) == [3, 4]
 
 
+def test_a_run_of_good_slices_outweighs_the_best_one_alone() -> None:
+    masks = {2: disc(4, centre=4), 5: disc(10), 6: disc(10), 7: disc(9)}
+    evidence = {2: 0.95, 5: 0.7, 6: 0.8, 7: 0.4}
+    assert outward(evidence, masks.__getitem__, 0.6, 5.0, RULES) == [5, 6, 7]
+
+
 def test_settings_that_mean_nothing_are_refused() -> None:
     for wrong in ({"share": 1.5}, {"alike": -0.1}, {"gap_mm": -1.0}):
         with pytest.raises(InputError, match="Hysteresis"):

@@ -32,7 +32,7 @@ _ALIKE = {"CBCT": "CT"}
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """What came of one slice; ``points`` (n, 2) are x, y in canonical slice pixels, ``packed`` is the mask in bits."""
+    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical slice pixels, ``packed`` is the mask in bits."""
 
     accepted: bool
     known: bool
@@ -80,7 +80,7 @@ class AgentTrack:
         self._refused = self._foreign and options.novelty and options.acceptance != "off"
 
     def doubts(self, target: Volume) -> list[str]:
-        """What speaks against using this agent here."""
+        """Warnings against using this agent on this image."""
         name, said = self.package.target.name, []
         if self._foreign:
             then = ": nothing is accepted on it." if self._refused else "."

@@ -1,8 +1,9 @@
 """Hysteresis along a volume: much evidence is asked where a target is first found, less of the slices beside it.
 
-Yes or no for each slice by itself throws away slices in the middle of an organ. Here the search starts at the slice
-with the most evidence, which must be enough, and goes outwards on both sides: a slice is accepted with a share of that
-evidence where its mask is like the last accepted one. It ends on a side where too many millimetres were not.
+Yes or no for each slice by itself throws away slices in the middle of an organ. Here the search starts at a slice with
+enough evidence and goes outwards on both sides: a slice is accepted with a share of that evidence where its mask is like
+the last accepted one. It ends on a side where too many millimetres were not. Of the runs that start at different slices
+the one with the most evidence in all is the target: the best slice alone may be a mistake that no neighbour shares.
 """
 
 from __future__ import annotations
@@ -42,31 +43,47 @@ def outward(
     pitch_mm: float,
     settings: HysteresisSettings,
 ) -> list[int]:
-    """The accepted slices, ascending.
+    """The accepted slices, ascending; one run of neighbours.
 
     Args:
         evidence: 0 to 1, of the slices that have a mask and may be accepted at all.
         mask: bool (H, W), not empty, of one of them.
-        least: the evidence that the first one needs.
+        least: the evidence that the first one of a run needs.
         pitch_mm: between slices.
         settings: for the others.
     """
-    if not evidence:
-        return []
-    first = max(evidence, key=lambda k: (evidence[k], -k))
-    if evidence[first] < least:
-        return []
-    found = [first]
+    best: list[int] = []
+    tried: set[int] = set()
+    for start in sorted(evidence, key=lambda k: (-evidence[k], k)):
+        if evidence[start] < least:
+            break
+        if start not in tried:
+            run = _run(start, evidence, mask, settings.share * least, pitch_mm, settings)
+            tried.update(run)
+            best = max(best, run, key=lambda slices: sum(evidence[k] for k in slices))
+    return sorted(best)
+
+
+def _run(
+    start: int,
+    evidence: Mapping[int, float],
+    mask: Callable[[int], NDArray[np.bool_]],
+    least: float,
+    pitch_mm: float,
+    settings: HysteresisSettings,
+) -> list[int]:
+    """The slices that are reached from one, itself first."""
+    found = [start]
     for direction in (-1, 1):
-        k, last, shape = first + direction, first, mask(first)
+        k, last, shape = start + direction, start, mask(start)
         while (abs(k - last) - 1) * pitch_mm <= settings.gap_mm and min(evidence) <= k <= max(evidence):
-            if evidence.get(k, 0.0) >= settings.share * least and k in evidence:
+            if k in evidence and evidence[k] >= least:
                 other = mask(k)
                 if _dice(shape, other) >= settings.alike:
                     found.append(k)
                     last, shape = k, other
             k += direction
-    return sorted(found)
+    return found
 
 
 def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
