@@ -1,9 +1,10 @@
 """Hysteresis along a volume: much evidence is asked where a target is first found, less of the slices beside it.
 
 Yes or no for each slice by itself throws away slices in the middle of an organ. Here the search starts at a slice with
-enough evidence and goes outwards on both sides: a slice is accepted with a share of that evidence where its mask is like
-the last accepted one. It ends on a side where too many millimetres were not. Of the runs that start at different slices
-the one with the most evidence in all is the target: the best slice alone may be a mistake that no neighbour shares.
+enough evidence and goes outwards on both sides: a slice is accepted with a share of that evidence where its mask is
+like the last accepted one. It ends on a side where too many millimetres were not. Of the runs that start at different
+slices the one with the most evidence in all is the target: the best slice alone may be a mistake that no neighbour
+shares.
 """
 
 from __future__ import annotations
