@@ -73,14 +73,17 @@ class Engine:
         return self._client.pid if self._client is not None else None
 
     @property
+    def workerPid(self):
+        """The process that does the work, behind its launcher, as it said itself; None before it did."""
+        return self._client.worker_pid if self._client is not None else None
+
+    @property
     def busy(self) -> bool:
         return bool(self._handlers)
 
     def array(self, name: str):
-        """An array that an event names, mapped from its file."""
-        from adaptsam.worker import wire
-
-        return wire.read_array(self._client.folder, name)
+        """An array that an event names; it can be asked for once."""
+        return self._client.array(name)
 
     def request(self, do: str, handler, **content) -> int:
         """Ask the worker; ``handler`` is called with each event, the last of which is one of an end.

@@ -24,11 +24,12 @@ def test_the_entry_has_what_the_schema_wants_and_nothing_else() -> None:
     known = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory"}
     assert {"$schema", "category", "scm_url"} <= set(ENTRY) <= known | {"dicom_support_rule", "enabled", "tier"}
     assert ENTRY["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
-    assert ENTRY["tier"] in range(1, 6)
+    assert ENTRY["tier"] == 1, "what is new begins there"
+    assert "dicom_support_rule" not in ENTRY, "SlicerRT's own covers RTSTRUCT"
 
 
 def test_entry_and_cmake_say_the_same() -> None:
-    assert extension("DEPENDS").split() == ENTRY["build_dependencies"] == ["PyTorch", "SlicerRT"]
+    assert extension("DEPENDS").split() == ENTRY["build_dependencies"] == ["PyTorch"]
     assert ENTRY["scm_url"] == extension("HOMEPAGE") + ".git"
     home = extension("HOMEPAGE").removeprefix("https://github.com/")
     pictures = [extension("ICONURL"), *extension("SCREENSHOTURLS").split()]
