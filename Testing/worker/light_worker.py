@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptsam.worker import __main__ as process
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 
 _held = ctypes.PyDLL(None)
 
@@ -45,7 +45,7 @@ class Session:
 
 
 if __name__ == "__main__":
-    made: Any = types.ModuleType("adaptsam.worker.session")
+    made: Any = types.ModuleType("adaptsam.worker.worker_session")
     made.Session = Session
-    sys.modules["adaptsam.worker.session"] = made
+    sys.modules["adaptsam.worker.worker_session"] = made
     process.main()

@@ -17,7 +17,7 @@ import pytest
 from worker.launchers import write_launcher
 
 from adaptsam.worker import client as client_module
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient, launch_here, why_lost
 from adaptsam.worker.exchange import ExchangeFolder, remove_leftovers
 

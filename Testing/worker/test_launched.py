@@ -15,7 +15,7 @@ import pytest
 from worker.launchers import hold, write_launcher
 
 from adaptsam.worker import client as client_module
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient
 from adaptsam.worker.process_tree import launch_here
 

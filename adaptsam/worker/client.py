@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from adaptsam.errors import AdaptSAMError
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 from adaptsam.worker.exchange import ExchangeFolder, LastWords, remove_leftovers
 from adaptsam.worker.process_tree import PIPE, end_tree, launch_here
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from adaptsam.errors import AdaptSAMError, Cancelled, OutputError
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 
 if TYPE_CHECKING:
-    from adaptsam.worker.session import Session
+    from adaptsam.worker.worker_session import Session
 
 #: Seconds without a request after which models leave their GPU, and after which the worker ends.
 REST, END = 300.0, 3600.0
@@ -43,7 +43,7 @@ class Server:
     def run(self) -> None:
         """Until the other end closes the pipe."""
         threading.Thread(target=self._listen, daemon=True).start()
-        from adaptsam.worker.session import Session  # imports torch, which takes seconds
+        from adaptsam.worker.worker_session import Session  # imports torch, which takes seconds
 
         session = Session(self._folder)
         while (request := self._next(session)) is not None:
