@@ -5,7 +5,7 @@ import pytest
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from adaptsam.io import snomed
+from adaptsam.image import snomed
 
 NAMES = [name for name, one in vars(snomed).items() if isinstance(one, Code)]
 
