@@ -58,6 +58,10 @@ class Panel(TrainingPanel):
 
     # -- agents
 
+    def needsWorker(self) -> bool:
+        """Always: which agents there are."""
+        return True
+
     def askWorker(self) -> None:
         """The agents of this machine as well; an agent that was trained meanwhile appears."""
         super().askWorker()
@@ -65,6 +69,8 @@ class Panel(TrainingPanel):
             Engine.shared().request("agents", self.onAgents)
 
     def onAgents(self, event: dict) -> None:
+        if event["event"] in ("error", "lost"):
+            self.tell(event["message"])
         if event["event"] != "agents":
             return
         self.knownAgents, self.unfinished = event["agents"], event["unfinished"]

@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from AdaptSAMLib import sentences
 from AdaptSAMLib.geometry import InputProblem
 
 #: Milliseconds between two looks for events.
@@ -132,7 +133,7 @@ class Engine:
         self._pumping = True
         try:
             self._stepTasks()
-            self._pending += self._client.events() if self._client is not None else []
+            self._pending += map(sentences.toldIn, self._client.events()) if self._client is not None else []
             until = time.monotonic() + SLICE
             while (self._steps or self._pending) and time.monotonic() < until:
                 if self._steps is None:

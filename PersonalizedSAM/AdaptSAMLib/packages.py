@@ -127,7 +127,10 @@ def _installMissing(wheels: str, path: str) -> None:
         if managed:
             from slicer import packaging
 
-            packaging.pip_ensure(packaging.load_requirements(path), constraints=kept, requester="AdaptSAM")
+            try:
+                packaging.pip_ensure(packaging.load_requirements(path), constraints=kept, requester="AdaptSAM")
+            except RuntimeError as error:  # the user declined
+                raise InputProblem(str(error)) from error
         else:  # wheels, or Slicer 5.10
             where = ["--no-index", "--find-links", wheels] if wheels else []
             slicer.util.pip_install([*where, "-c", kept, *rest])

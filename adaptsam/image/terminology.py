@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
-from adaptsam.image.volume import Structure
 from adaptsam.image import snomed
+from adaptsam.image.volume import Structure
 
 #: Keys of ``Structure.tags`` that hold the code of what a structure is, as RTSTRUCT and SEG give it.
 CODE_KEYS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -261,7 +261,8 @@ class WorkerClient:
         """The thread that reads, and at the end removes what was exchanged."""
         arriving, reason = wire.ArrivingFiles(worker.folder.path), ""
         try:
-            for line in self._lines(worker.process):
+            assert worker.process.stdout is not None
+            for line in self._lines(worker.process.stdout):
                 message = wire.from_line(line)
                 if message["event"] == "file":
                     arriving.take(message)
@@ -276,11 +277,10 @@ class WorkerClient:
         self._events.put({"event": "exit", "code": code, "worker": worker.number, "reason": reason, "words": words})
         worker.folder.remove()
 
-    def _lines(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    def _lines(self, pipe: IO[bytes]) -> Iterator[bytes]:
         """What a process writes, read in pieces as large as the pipe."""
-        assert process.stdout is not None
         begun = bytearray()
-        with process.stdout as pipe:
+        with pipe:
             while piece := os.read(pipe.fileno(), PIPE):
                 self._moved += 1
                 *whole, rest = piece.split(b"\n")
@@ -294,9 +294,8 @@ class WorkerClient:
 
     def _drain(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        with process.stderr:
-            for line in process.stderr:
-                self.log.append(line.decode("utf-8", "backslashreplace").rstrip())
+        for line in self._lines(process.stderr):
+            self.log.append(line.decode("utf-8", "backslashreplace").rstrip())
 
     def _end_the_deaf(self) -> Iterator[wire.Message]:
         """End a worker that did not stop in time; its cancelled requests do not wait until the system took it away.
