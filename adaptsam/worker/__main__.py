@@ -16,7 +16,7 @@ from adaptsam.worker.exchange import ExchangeFolder, LastWords, remove_leftovers
 
 
 def main() -> None:
-    """What others print must not come between the events, so stdout is given to stderr."""
+    """Run the server; what others print goes to stderr, so that it cannot come between the events."""
     events = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -107,7 +107,7 @@ class WorkerClient:
 
     @property
     def folder(self) -> Path | None:
-        """Where arrays are exchanged with the last worker; None before the first request. It goes with the worker."""
+        """The folder for the exchange of arrays with the last worker; None before the first request. It goes with the worker."""
         return self._folder
 
     def array(self, name: str) -> np.ndarray:
@@ -167,7 +167,7 @@ class WorkerClient:
                 self._worker.outbox.put({"id": number, "do": "cancel"})
 
     def events(self) -> Iterator[wire.Message]:
-        """What arrived since the last call; waits for :data:`LEFT` at most.
+        """Events since the last call; waits for :data:`LEFT` at most.
 
         Late words of requests that have ended are dropped.
         """
@@ -278,7 +278,7 @@ class WorkerClient:
         worker.folder.remove()
 
     def _lines(self, pipe: IO[bytes]) -> Iterator[bytes]:
-        """What a process writes, read in pieces as large as the pipe."""
+        """The lines that a process writes, read in pieces as large as the pipe."""
         begun = bytearray()
         with pipe:
             while piece := os.read(pipe.fileno(), PIPE):

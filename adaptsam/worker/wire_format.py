@@ -1,4 +1,4 @@
-"""What passes between client and worker: lines of JSON, masks packed within them, images as files beside them.
+"""Wire format between client and worker: lines of JSON, masks packed within them, images as files beside them.
 
 Where the two share no folder, as on two machines, the files travel in lines too, a piece in each.
 """
@@ -129,7 +129,7 @@ def take_array(folder: Path, name: str) -> np.ndarray:
 
 
 def not_there() -> InputError:
-    """What is raised for an image that was handed over and is gone."""
+    """The error for an image that was handed over and is gone."""
     return InputError("An image that was handed to the worker is not there any more; run it again.")
 
 
