@@ -107,7 +107,7 @@ class WorkerClient:
 
     @property
     def folder(self) -> Path | None:
-        """The folder for the exchange of arrays with the last worker; None before the first request. It goes with the worker."""
+        """The folder for exchanged arrays of the last worker, which it goes with; None before the first request."""
         return self._folder
 
     def array(self, name: str) -> np.ndarray:

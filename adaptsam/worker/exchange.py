@@ -99,7 +99,7 @@ def remove_leftovers(older: float = _YOUNG) -> int:
 
 
 class LastWords:
-    """The reason why a worker ended, in its own words. Behind a launcher nothing else of a process that ends reaches the window.
+    """The reason why a worker ended, in its own words: behind a launcher nothing else reaches the window.
 
     Args:
         folder: the exchange folder.
