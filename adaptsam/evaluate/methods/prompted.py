@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from adaptsam.evaluate.methods.method import BATCH, Found, Pair, VolumePair, Workbench, in_batches
+from adaptsam.evaluate.methods.persam_patches import PATCHES, Coverage, row
 from adaptsam.evaluate.methods.slices import PictureMethod
 from adaptsam.p2sam import Job, Settings, segment
+from adaptsam.p2sam.parts import Patches, foreground_patches
 from adaptsam.p2sam_slices import P2SamSlices
 from adaptsam.propagate import PropagationSettings
 from adaptsam.sam import DecodeRequest
@@ -29,6 +31,8 @@ class P2Sam(PictureMethod):
         p2sam: the settings; the protocol's domain replaces theirs unless ``fixed``.
     """
 
+    patches: Patches = staticmethod(foreground_patches)
+
     def __init__(self, name: str, title: str, p2sam: Settings | None = None, *, fixed: bool = False) -> None:
         self.name, self.title = name, title
         self.p2sam, self._fixed = p2sam or Settings(), fixed
@@ -42,7 +46,7 @@ class P2Sam(PictureMethod):
         settings = self._settings(bench)
         masks: list[np.ndarray] = []
         for batch in in_batches(pairs):
-            priors = [bench.prior(pair.prior) for pair in batch]
+            priors = [bench.prior(pair.prior, self.patches) for pair in batch]
             able = [n for n, prior in enumerate(priors) if prior.usable]
             targets = bench.embed([batch[n].image for n in able]) if able else []
             jobs = [Job(priors[n], target) for n, target in zip(able, targets, strict=True)]
@@ -55,6 +59,22 @@ class P2Sam(PictureMethod):
             return self.p2sam
         negatives = None if bench.domain == "natural" else self.p2sam.negatives
         return replace(self.p2sam, domain=bench.domain, negatives=negatives)
+
+
+class PerSam(P2Sam):
+    """PerSAM.
+
+    Args:
+        coverage: when the mask covers a patch: "published", or from "half" of it on.
+    """
+
+    def __init__(self, coverage: Coverage = "published") -> None:
+        super().__init__(*row("persam", "PerSAM", coverage), PUBLISHED_PERSAM, fixed=True)
+        self.coverage, self.patches = coverage, PATCHES[coverage]
+
+    @property
+    def settings(self) -> object:
+        return {"p2sam": asdict(self.p2sam), "fixed": True, "coverage": self.coverage}
 
 
 class PropagatedP2Sam(P2Sam):

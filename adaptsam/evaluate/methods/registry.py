@@ -16,7 +16,7 @@ from adaptsam.evaluate.methods.matcher import Matcher
 from adaptsam.evaluate.methods.method import Method, Unavailable
 from adaptsam.evaluate.methods.panet import PaNet
 from adaptsam.evaluate.methods.persam_f import PerSamF
-from adaptsam.evaluate.methods.prompted import PUBLISHED_PERSAM, DirectTransfer, P2Sam, PropagatedP2Sam
+from adaptsam.evaluate.methods.prompted import DirectTransfer, P2Sam, PerSam, PropagatedP2Sam
 from adaptsam.evaluate.methods.registered import Copied, DeformableRegistration, Elastix, RigidRegistration
 from adaptsam.evaluate.methods.seggpt import SegGpt
 from adaptsam.p2sam import RELEASED_LUNG, RELEASED_POLYP, ablation_settings
@@ -104,8 +104,10 @@ MAKERS: dict[str, Maker] = {
     "p2sam-slices": lambda extras: P2Sam("p2sam-slices", "P²SAM slice by slice", extras.propagation.p2sam),
     "p2sam-released-lung": lambda extras: P2Sam("p2sam-released-lung", "P²SAM, released for lung", RELEASED_LUNG),
     "p2sam-released-polyp": lambda extras: P2Sam("p2sam-released-polyp", "P²SAM, released for polyps", RELEASED_POLYP),
-    "persam": lambda extras: P2Sam("persam", "PerSAM", PUBLISHED_PERSAM, fixed=True),
+    "persam": lambda extras: PerSam(),
+    "persam-half": lambda extras: PerSam("half"),
     "persam-f": lambda extras: PerSamF(),
+    "persam-f-half": lambda extras: PerSamF(coverage="half"),
     "matcher": lambda extras: Matcher(),
     "panet": lambda extras: PaNet(),
     "direct-transfer": lambda extras: DirectTransfer(),
