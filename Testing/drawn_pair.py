@@ -7,7 +7,7 @@ import torch
 
 from adaptsam.p2sam import Job, Prior
 from adaptsam.sam import Embedding, SamConfig, SamModel, build_sam
-from adaptsam.sam.preprocess import resized_shape
+from adaptsam.sam.preprocessing import resized_shape
 
 CONFIG = SamConfig(
     image_size=128,

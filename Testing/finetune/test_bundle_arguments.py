@@ -8,7 +8,7 @@ import pytest
 
 from adaptsam.errors import InputError
 from adaptsam.finetune.bundle_arguments import arguments, check_arguments, check_bundle_arguments
-from adaptsam.finetune.recipe_files import recipe_files
+from adaptsam.finetune.recipe_folders import recipe_files
 
 FILES = str([str(path) for path in recipe_files("kvasir_lora")])
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from segment_anything.modeling import Sam
 
-from adaptsam.data.datasets import Case, DataSet, Sample, nsclc_radiomics
-from adaptsam.data.datasets.membership import grouped, published_split, split_as
-from adaptsam.data.intensities import Window
+from adaptsam.datasets import Case, DataSet, Sample, nsclc_radiomics
+from adaptsam.datasets.membership import grouped, published_split, split_as
 from adaptsam.errors import InputError
-from adaptsam.finetune.interactive import Interaction, TrainableSam, _later, interactive_rounds
-from adaptsam.finetune.losses import sam_loss
-from adaptsam.finetune.prompting import noisy_box
+from adaptsam.finetune.interactive_training import Interaction, TrainableSam, _later, interactive_rounds
+from adaptsam.finetune.mask_losses import sam_loss
+from adaptsam.finetune.prompt_simulation import noisy_box
 from adaptsam.finetune.published import RELEASED, TrainingPoints, decayed, training_points
 from adaptsam.finetune.rate_schedule import ReleasedRate
+from adaptsam.image.intensity import Window
 
 SIZE = 64
 RELEASED_INTERACTION = Interaction(quiet_rounds="each", prompt_per="batch", pad_points=True)

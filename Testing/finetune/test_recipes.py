@@ -20,15 +20,15 @@ from safetensors import safe_open
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.cli import main
-from adaptsam.commands.train_recipe import changes
+from adaptsam.commands.recipe_command import changes
 from adaptsam.errors import InputError, OutputError, TrainingError
 from adaptsam.finetune.adapter_file import load_adapter
-from adaptsam.finetune.direct import DirectTransfer
-from adaptsam.finetune.engine import InteractiveUpdate
-from adaptsam.finetune.recipe_data import dataset_parts
-from adaptsam.finetune.recipe_files import recipe_files, recipe_names, recipes_folder
+from adaptsam.finetune.direct_transfer import DirectTransfer
+from adaptsam.finetune.monai_engine import InteractiveUpdate
+from adaptsam.finetune.recipe_datasets import dataset_parts
+from adaptsam.finetune.recipe_folders import recipe_files, recipe_names, recipes_folder
 from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
-from adaptsam.finetune.training_files import TrainingFiles
+from adaptsam.finetune.training_state import TrainingFiles
 from adaptsam.sam import load_sam, save_checkpoint
 
 FINE_TUNING = ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
@@ -317,7 +317,7 @@ def test_a_full_disk_leaves_the_state_before(
 
 
 def test_the_order_is_another_in_each_epoch() -> None:
-    from adaptsam.finetune.order import EpochOrder
+    from adaptsam.finetune.epoch_order import EpochOrder
 
     order = EpochOrder(range(20), seed=1)
     order.set_epoch(1)
@@ -409,7 +409,7 @@ def test_a_recipe_that_is_not_there_is_told_with_its_likeness() -> None:
 
 
 def test_a_model_without_vit_is_trained_whole_or_its_decoder_and_its_batch_norms_keep_their_statistics() -> None:
-    from adaptsam.finetune.interactive import TrainableSam
+    from adaptsam.finetune.interactive_training import TrainableSam
     from adaptsam.finetune.tuning import METHODS, Tuning
     from adaptsam.sam import VIT_T, build_sam
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adaptsam.p2sam.kmeans_seeds import KMeansSeeds, seed_indices
-from adaptsam.p2sam.parts import part_labels
+from adaptsam.p2sam.part_features import part_labels
 
 LABELS = json.loads(Path(__file__).with_name("kmeans_labels.json").read_text(encoding="utf-8"))
 SHARED = Path(__file__).parents[2].parent / "shared/parity/kmeans.npz"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptsam.errors import InputError
-from adaptsam.finetune.recipe_files import change_settings, plain_recipe, plain_settings
+from adaptsam.finetune.recipe_folders import change_settings, plain_recipe, plain_settings
 
 #: MONAI's own.
 _OWN = (

@@ -12,9 +12,9 @@ from typing import Any, get_args
 
 from torch import nn
 
-from adaptsam.data.datasets import kvasir_seg
+from adaptsam.datasets import kvasir_seg
 from adaptsam.errors import InputError
-from adaptsam.finetune.interactive import Owner, Quiet
+from adaptsam.finetune.interactive_training import Owner, Quiet
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "quiet_rounds": get_args(Quiet),

@@ -14,9 +14,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from adaptsam.errors import AdaptSAMError, InputError, OutputError, TrainingError, sentence_in
-from adaptsam.finetune.recipe_files import change_settings, plain_settings, recipe_files
-from adaptsam.finetune.samples import sample_error
-from adaptsam.finetune.training_files import TrainingFiles
+from adaptsam.finetune.recipe_folders import change_settings, plain_settings, recipe_files
+from adaptsam.finetune.training_state import TrainingFiles
+from adaptsam.finetune.training_transforms import sample_error
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
 

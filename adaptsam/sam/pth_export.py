@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from adaptsam.errors import InputError, OutputError
-from adaptsam.sam.files import replacing
-from adaptsam.sam.model import SamModel
+from adaptsam.sam.sam_model import SamModel
+from adaptsam.storage.atomic_files import replacing
 
 
 def save_pth(path: str | PathLike[str], model: SamModel) -> None:
