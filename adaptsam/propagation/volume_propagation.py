@@ -225,7 +225,7 @@ class Propagator:
             watch: shown the slices as they come.
 
         Returns:
-            What came of it, and the target as it was understood, which :mod:`adaptsam.propagation.slice_correction` takes.
+            The propagation, and the target visit that :mod:`adaptsam.propagation.slice_correction` takes.
 
         Raises:
             GeometryError: the target is of another patient.
