@@ -130,8 +130,8 @@ class TrainableSam(nn.Module):
         features = given
         if given.shape[-1] == sam.image_encoder.img_size:
             pixels = sam.preprocess(given)
-            dropped = seeds is not None and self.drop_path and hasattr(sam.image_encoder, "blocks")
-            kept = self._kept(seeds, given) if dropped else None
+            dropped = self.drop_path and hasattr(sam.image_encoder, "blocks")
+            kept = self._kept(seeds, given) if seeds is not None and dropped else None
             trained = torch.is_grad_enabled() and any(p.requires_grad for p in sam.image_encoder.parameters())
             with torch.set_grad_enabled(trained):
                 features = encode(sam.image_encoder, pixels, kept, self.checkpointed and trained)
