@@ -1,4 +1,4 @@
-"""Where the recipes of ``training/`` lie; nothing is imported that takes long."""
+"""Folders of the recipes of ``training/``; no slow library is imported."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def recipe_files(name: str) -> list[Path]:
 
 
 def plain_recipe(files: Sequence[Path]) -> dict[str, Any]:
-    """Configuration files as MONAI merges them, read without it: a later file's keys replace an earlier one's.
+    """Merge configuration files as MONAI does, without it: a later file's keys replace an earlier one's.
 
     Raises:
         InputError: a file cannot be read.
@@ -90,7 +90,7 @@ def plain_recipe(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def plain_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be changed of a recipe, with its values."""
+    """Settings of a recipe that can be changed, with their values."""
     return {key: value for key, value in recipe.items() if key not in NO_SETTINGS}
 
 

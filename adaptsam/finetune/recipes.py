@@ -45,7 +45,7 @@ def read_recipe(name: str, changes: Mapping[str, Any] | None = None) -> ConfigPa
 
 
 def recipe_settings(parser: ConfigParser) -> dict[str, Any]:
-    """What can be changed, with its values."""
+    """Settings of a recipe that can be changed, with their values."""
     return plain_settings(parser.get())
 
 

@@ -36,7 +36,7 @@ class BatchPrompts:
     boxed: Tensor
 
     def tokens(self) -> tuple[Tensor, Tensor]:
-        """As SAM wants them: coordinates (B, n + 3, 2) and kinds (B, n + 3). Without a box "not a point" ends them."""
+        """Tokens for SAM: coordinates (B, n + 3, 2) and kinds (B, n + 3). Without a box "not a point" ends them."""
         end = torch.zeros_like(self.box[:, :1])
         boxed = self.boxed[:, None]
         corners = torch.cat([torch.where(boxed, kind, PADDING) for kind in (BOX_START, BOX_END)], dim=1)
@@ -77,14 +77,14 @@ def boxes_around(masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def noisy_boxes(rng: torch.Generator, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`boxes_around`, with noise on the corners as :func:`.prompting.noisy_box` has it."""
+    """Boxes around masks with noise on the corners, as :func:`.prompt_simulation.noisy_box` has it."""
     box, there = boxes_around(masks)
     deviation = (_BOX_NOISE * (box[:, 1:] - box[:, :1])).clamp(max=_MOST_BOX_NOISE)
     return box + normal(rng, box.shape, box.device) * deviation, there
 
 
 def first_prompts(rng: torch.Generator, masks: Tensor, boxes: float) -> BatchPrompts:
-    """What a user, or P²SAM, would give first: a box, or 1 to 4 points inside and 0 to 4 outside; at times both.
+    """First prompts of a user, or of P²SAM: a box, or 1 to 4 points inside and 0 to 4 outside; at times both.
 
     Args:
         rng: on the masks' device.
