@@ -51,7 +51,7 @@ def slice_report(index: int, confidence: float, accepted: bool = True) -> SliceR
 def run() -> tuple[Volume, StructureSet, Visit]:
     """A tumour that is found, and a heart that is gone; the patient has a name."""
     array = np.random.default_rng(0).normal(-200, 200, SHAPE).astype(np.int16)
-    identity = DicomSource(patient_id="4711", study_date="20240229", header={"PatientName": "Muster^Erika"})
+    identity = DicomSource(patient_id="4711-0815", study_date="20240229", header={"PatientName": "Muster^Erika"})
     volume = Volume(array, GEOMETRY, "CT", identity)
     mask = np.zeros(SHAPE, bool)
     mask[2:6, 10:20, 10:20] = True
@@ -97,7 +97,7 @@ def test_the_report_says_what_it_is_and_what_made_it(page):
 
 
 def test_the_report_never_says_who_the_patient_is(page, tmp_path):
-    for secret in ("Muster", "Erika", "4711", "20240229", str(tmp_path)):
+    for secret in ("Muster", "Erika", "4711-0815", "20240229", str(tmp_path)):
         assert secret not in page
 
 
