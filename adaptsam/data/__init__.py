@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adaptsam.data.names import select_structures
     from adaptsam.data.patient import same_patient
     from adaptsam.data.patient_folder import PatientVisit, Phase, find_phases, find_visits
+    from adaptsam.data.remarks import Remark
     from adaptsam.data.staging import staged_output
     from adaptsam.data.video import write_video
     from adaptsam.data.volume import DicomSource, Geometry, Structure, StructureSet, Volume
@@ -36,6 +37,7 @@ __all__ = [
     "ImageSource",
     "PatientVisit",
     "Phase",
+    "Remark",
     "SeriesInfo",
     "Structure",
     "StructureSet",
@@ -87,6 +89,7 @@ _HOMES = {
     "names": ("select_structures",),
     "patient": ("same_patient",),
     "patient_folder": ("PatientVisit", "Phase", "find_phases", "find_visits"),
+    "remarks": ("Remark",),
     "staging": ("staged_output",),
     "video": ("write_video",),
     "volume": ("DicomSource", "Geometry", "Structure", "StructureSet", "Volume"),

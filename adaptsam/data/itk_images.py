@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.data.itk_headers import check_header
+from adaptsam.data.nifti_grid import nifti_grid
 from adaptsam.data.nrrd_header import keep_grid, tidy_direction
 from adaptsam.data.quiet import quiet_libraries
 from adaptsam.data.staging import staged_file
@@ -29,14 +30,19 @@ def read_itk_image(path: Path) -> Volume:
         InputError: the file cannot be read, or is not one 3-D image.
     """
     image = load_itk_image(path)
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
+    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
+        image = image[(*(slice(None) for _ in range(image.GetDimension() - 1)), 0)]
     if image.GetDimension() != 3:
         raise InputError(f"{path.name} is {image.GetDimension()}-dimensional; extract one 3-D image first.")
     array = sitk.GetArrayFromImage(image)
     if array.ndim == 4 and (array.shape[3] != 3 or array.dtype != np.uint8):
         raise InputError(f"{path.name} has {array.shape[3]} values a voxel; extract one of them first.")
-    return Volume(array, itk_geometry(image))
+    geometry, remarks = itk_geometry(image), ()
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        geometry, remarks = nifti_grid(path, geometry)
+        if geometry.is_sheared:
+            raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.")
+    return Volume(array, geometry, remarks=remarks)
 
 
 def load_itk_image(path: Path) -> sitk.Image:
