@@ -4,7 +4,8 @@
 
     planning = adaptsam.read_volume("planning_ct")
     contours = adaptsam.read_structures("planning.dcm", planning)
-    [visit] = adaptsam.propagate(planning, contours, [adaptsam.read_volume("weekly_ct")])
+    [visit] = adaptsam.propagate(planning, contours, "weekly_ct")
+    [visit] = adaptsam.propagate(planning, {"GTV": mask}, "weekly_ct")  # a NumPy mask [slice, row, column]
 
 For research use only: nothing that comes out of here was approved by a clinician.
 """
@@ -21,7 +22,17 @@ from adaptsam.noise import hide_known_noise
 if TYPE_CHECKING:
     from adaptsam.alignsam import load_agent
     from adaptsam.autoprompt import AutoPromptSettings, autoprompt, autoprompt_frames
-    from adaptsam.data import read_frames, read_structures, read_volume, write_structures
+    from adaptsam.data import (
+        Geometry,
+        Remark,
+        Structure,
+        StructureSet,
+        Volume,
+        read_frames,
+        read_structures,
+        read_volume,
+        write_structures,
+    )
     from adaptsam.propagate import PropagationSettings, propagate
     from adaptsam.propagate_video import VideoSettings, propagate_video
     from adaptsam.sam import load_sam
@@ -29,8 +40,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AutoPromptSettings",
+    "Geometry",
     "PropagationSettings",
+    "Remark",
+    "Structure",
+    "StructureSet",
     "VideoSettings",
+    "Volume",
     "__version__",
     "autoprompt",
     "autoprompt_frames",
@@ -46,6 +62,11 @@ __all__ = [
 
 _HOMES = {
     "AutoPromptSettings": "adaptsam.autoprompt",
+    "Geometry": "adaptsam.data",
+    "Remark": "adaptsam.data",
+    "Structure": "adaptsam.data",
+    "StructureSet": "adaptsam.data",
+    "Volume": "adaptsam.data",
     "PropagationSettings": "adaptsam.propagate",
     "VideoSettings": "adaptsam.propagate_video",
     "autoprompt": "adaptsam.autoprompt",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from adaptsam.agents.confidence import slice_confidence
 from adaptsam.agents.prompting import TextMaps, check_agents, passing_store, prompted, within_batch
 from adaptsam.agents.settings import AutoPromptSettings
 from adaptsam.alignsam import Package
+from adaptsam.data.files import read_frames
 from adaptsam.data.frames import check_frame
 from adaptsam.progress import Progress, silent
 from adaptsam.propagate_video import FrameResult, frame_report
@@ -19,8 +21,8 @@ from adaptsam.volumes.confidence import Continuity, continuity
 
 
 def autoprompt_frames(
-    agents: Sequence[Package],
-    frames: Iterable[np.ndarray],
+    agents: Package | Sequence[Package],
+    frames: Iterable[np.ndarray] | str | Path,
     *,
     total: int | None = None,
     model: SamModel | None = None,
@@ -34,7 +36,7 @@ def autoprompt_frames(
     Args:
         agents: as in :func:`adaptsam.autoprompt.autoprompt`; their windows and views do
             not matter, pictures are taken as they are.
-        frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size.
+        frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size; or the path of a video or folder.
         total: how many there are, for the progress, where ``frames`` does not tell.
         model, settings, text_maps, progress, store: as in :func:`adaptsam.autoprompt.autoprompt`.
 
@@ -46,6 +48,8 @@ def autoprompt_frames(
             size, while iterating.
     """
     options = settings or AutoPromptSettings()
+    agents = [agents] if isinstance(agents, Package) else agents
+    frames = read_frames(frames) if isinstance(frames, str | Path) else frames
     store = store or passing_store(model, options.batch_slices, 1)
     check_agents(agents, store.model, text_maps)
     count = total if total is not None else len(frames) if isinstance(frames, Sized) else 0

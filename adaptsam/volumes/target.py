@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from adaptsam.data.intensities import same_kind
+from adaptsam.data.intensities import same_kind, unit_doubt
 from adaptsam.data.volume import Volume
 from adaptsam.errors import InputError
 from adaptsam.sam.kept_folder import KeptFolder
@@ -73,11 +73,11 @@ class TargetVisit:
 
     @property
     def comparable(self) -> bool:
-        """Whether a structure that is not found can be called gone: images of one kind, brought together."""
+        """Whether a structure that is not found can be called gone: images of one kind and known units, registered."""
         prior, target = self.prior.images.volume, self.images.volume
         rigid = self.registration.rigid if isinstance(self.registration, Deformation) else self.registration
         apart = rigid.method == "position" and bool(rigid.warning)
-        return not apart and same_kind(prior, target)
+        return not apart and same_kind(prior, target) and not (unit_doubt(prior) or unit_doubt(target))
 
     def locate(self, plan: StructurePlan) -> Location:
         """Where a structure is expected here; nothing of it is inside if the image shows only padding there."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from adaptsam.autoprompt import AutoPrompt
 from adaptsam.correction import CorrectedSlice
+from adaptsam.data.remarks import rows_of
 from adaptsam.propagate import Propagation
 from adaptsam.volumes.report import StructureReport
 from adaptsam.worker import wire
@@ -28,6 +29,7 @@ def result_of(propagation: Propagation | AutoPrompt) -> wire.Message:
             for mask, report in zip(masks, propagation.reports, strict=True)
         ],
         "warnings": list(propagation.warnings),
+        "remarks": rows_of(propagation.remarks),
         "encoded": propagation.encoded,
     }
 
