@@ -111,7 +111,7 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
     for path in dicom_paths(folder):
         header = read_dicom(path, tags=_LISTED)
         uid = str(header.get("SeriesInstanceUID", ""))
-        if _is_slice(header, path):
+        if is_slice(header, path):
             found.setdefault(uid, []).append((path, header))
         else:
             others[uid] += 1
@@ -122,7 +122,7 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
     return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
 
 
-def _is_slice(header: FileDataset, path: Path) -> bool:
+def is_slice(header: FileDataset, path: Path) -> bool:
     """Whether a file is a slice of an image. A slice that lost its position to damage must not go missing silently."""
     placed = "ImagePositionPatient" in header or holds_frames(header)
     complete = placed and "Rows" in header and "SeriesInstanceUID" in header
@@ -192,13 +192,13 @@ def find_series(path: Path, series: str | int | None = None) -> SeriesInfo:
     if path.is_dir():
         return _choose(list_series(path), series, path)
     header = read_dicom(path, tags=_LISTED)
-    if not _is_slice(header, path):
+    if not is_slice(header, path):
         raise InputError(f"{path.name} is a DICOM {modality(header)} object without slices; choose a CT or MR series.")
     uid = header.get("SeriesInstanceUID")
     siblings = []
     for sibling in sorted(one for one in path.parent.iterdir() if one.is_file() and is_dicom(one)):
         beside = read_dicom(sibling, tags=_LISTED)
-        if beside.get("SeriesInstanceUID") == uid and _is_slice(beside, sibling):
+        if beside.get("SeriesInstanceUID") == uid and is_slice(beside, sibling):
             siblings.append((sibling, beside))
     info = _describe(str(uid or ""), siblings, 0)
     return info if series is None else _choose([info], series, path)

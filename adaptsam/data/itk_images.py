@@ -61,6 +61,24 @@ def load_itk_image(path: Path) -> sitk.Image:
         raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
 
 
+def image_size(path: Path) -> tuple[int, ...]:
+    """How many voxels an image has along i, j, k, …, by its header.
+
+    Raises:
+        InputError: the header is damaged.
+    """
+    check_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS[path.suffix.lower()])
+    reader.SetFileName(str(path))
+    try:
+        with quiet_libraries():
+            reader.ReadImageInformation()
+    except RuntimeError:
+        raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
+    return tuple(reader.GetSize())
+
+
 def itk_geometry(image: sitk.Image) -> Geometry:
     """The grid of a 3-D image."""
     size, spacing, origin = image.GetSize(), image.GetSpacing(), image.GetOrigin()
