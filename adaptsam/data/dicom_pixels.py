@@ -90,7 +90,7 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
         slope, intercept = (_number(header, key, default) for key, default in _RESCALE)
         if not (0 < abs(slope) <= _MOST_RESCALED and abs(intercept) <= _MOST_RESCALED):  # NaN is neither
             raise ValueError
-    except (TypeError, ValueError):
+    except (AttributeError, IndexError, TypeError, ValueError):
         raise InputError("A slice has a rescaling that is no number or too large; export the series again.") from None
     if slope == 1 and intercept == 0:
         return stored

@@ -74,6 +74,7 @@ def _slices(path: Path) -> list[_Slice]:
 def _plain(dataset: Dataset) -> Dataset:
     """A header without what nothing here needs: sequences and private elements take most of it."""
     header = Dataset()
+    header.set_original_encoding(*dataset.original_encoding)
     for element in dataset:
         if not element.tag.is_private and (element.VR != "SQ" or element.keyword == "ModalityLUTSequence"):
             header[element.tag] = element

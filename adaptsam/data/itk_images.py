@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.data.itk_headers import check_header
-from adaptsam.data.nifti_grid import nifti_grid
+from adaptsam.data.nifti_grid import is_nifti_2, nifti_grid
 from adaptsam.data.nrrd_header import keep_grid, tidy_direction
 from adaptsam.data.quiet import quiet_libraries
 from adaptsam.data.staging import staged_file
@@ -58,6 +58,10 @@ def load_itk_image(path: Path) -> sitk.Image:
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.") from None
+        if path.name.lower().endswith((".nii", ".nii.gz")) and is_nifti_2(path):
+            raise InputError(
+                f"{path.name} is of NIfTI's second version, which is not read; save it as NIfTI-1."
+            ) from None
         raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
 
 

@@ -75,11 +75,20 @@ def nifti_grid(path: Path, found: Geometry) -> tuple[Geometry, tuple[Remark, ...
     return geometry, tuple(remarks)
 
 
-def _read(path: Path) -> _Header:
+def is_nifti_2(path: Path) -> bool:
+    """Whether a file whose header was checked is of the second version."""
+    return 540 in (struct.unpack(f"{order}i", _start(path)[:4])[0] for order in "<>")
+
+
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     with gzip.open(path) if zipped else path.open("rb") as file:
-        data = file.read(540)
+        return file.read(540)
+
+
+def _read(path: Path) -> _Header:
+    data = _start(path)
     order = "<" if struct.unpack("<i", data[:4])[0] in (348, 540) else ">"
 
     def values(form: str, start: int) -> tuple:
