@@ -15,7 +15,7 @@ ORDER = (
     {"errors", "lazy", "noise", "progress"},
     {"data", "sam"},
     {"p2sam", "alignsam", "volumes", "finetune"},
-    {"p2sam_slices", "agents"},
+    {"p2sam_slices", "agents", "pretrain"},
     {"propagate", "propagate_video", "autoprompt", "autoprompt_video"},
     {"correction", "frame_correction", "evaluate"},
     {"commands", "cli", "worker"},
