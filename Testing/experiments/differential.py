@@ -208,10 +208,13 @@ def compare_seg(rng: np.random.Generator, folder: Path) -> list[str]:
         )
         for number, name in enumerate(names, start=1)
     ]
+    binary = hd.seg.SegmentationTypeValues.BINARY
+    pixels = np.moveaxis(masks, 0, -1).astype(np.uint8)
+    empty = bool(rng.random() < 0.7)
+    uids = generate_uid(), generate_uid()
     written = hd.seg.Segmentation(
-        slices, np.moveaxis(masks, 0, -1).astype(np.uint8), hd.seg.SegmentationTypeValues.BINARY, segments, generate_uid(),
-        1, generate_uid(), 1, "a", "b", "1", "1", omit_empty_frames=bool(rng.random() < 0.7),
-    )  # fmt: skip
+        slices, pixels, binary, segments, uids[0], 1, uids[1], 1, "a", "b", "1", "1", omit_empty_frames=empty
+    )
     written.save_as(folder / "labels.dcm")
     seg = hd.seg.segread(folder / "labels.dcm")
     arrays = seg.get_pixels_by_source_instance(
