@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from adaptsam import cli
-from adaptsam.data import Geometry, Volume, write_dicom_series, write_structures, write_video, write_volume
+from adaptsam.image import Geometry, Volume
+from adaptsam.io import write_dicom_series, write_structures, write_video, write_volume
 
 GRID = Geometry((6, 20, 24), (2.0, 2.0, 3.0), (0.0, 0.0, 0.0))
 

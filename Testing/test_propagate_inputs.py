@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from tiny_sam import tiny_model
 
-from adaptsam.commands.outputs import write_results
-from adaptsam.data import Geometry, Remark, Structure, StructureSet, Volume, write_structures, write_volume
-from adaptsam.data.inputs import as_structures
+from adaptsam.commands.result_files import write_results
 from adaptsam.errors import InputError
-from adaptsam.evaluate.report import Visit
-from adaptsam.propagate import PropagationSettings, Propagator, propagate
+from adaptsam.image import Geometry, Structure, StructureSet, Volume
+from adaptsam.io import Remark, write_structures, write_volume
+from adaptsam.io.inputs import as_structures
+from adaptsam.propagation.volume_propagation import PropagationSettings, Propagator, propagate
+from adaptsam.report.volume_report import Visit
 from adaptsam.sam import EmbeddingStore, SamModel
-from adaptsam.worker.messages import result_of
+from adaptsam.worker.result_messages import result_of
 
 GRID = Geometry((8, 48, 48), (4.0, 4.0, 6.0), (0.0, 0.0, 0.0))
 EVERYTHING = PropagationSettings(acceptance="off", view="body", register="off", fusion="off")

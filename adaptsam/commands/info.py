@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
-from adaptsam.data.remarks import Remark, rows_of, sentences
+from adaptsam.io.remarks import Remark, rows_of, sentences
 
 if TYPE_CHECKING:
-    from adaptsam.data import SeriesInfo, StructureSet, Volume
+    from adaptsam.image import StructureSet, Volume
+    from adaptsam.io import SeriesInfo
 
 DESCRIPTION = """\
 Show what is in a file or a folder of any kind, what of it would be left out, and why. No patient identity is printed.
@@ -49,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _folder(args: argparse.Namespace) -> dict[str, object]:
     """The series of a folder, the image where one is meant, and what else lies there."""
-    from adaptsam.data import list_series, series_drawn_on
-    from adaptsam.data.contents import folder_contents
+    from adaptsam.io import list_series, series_drawn_on
+    from adaptsam.io.contents import folder_contents
 
     series = list_series(args.path)
     facts: dict[str, object] = {"series": [describe_series(info) for info in series]}
@@ -72,8 +73,8 @@ def _folder(args: argparse.Namespace) -> dict[str, object]:
 
 def _image(args: argparse.Namespace, series: str | None) -> dict[str, object]:
     """An image, and the structures on it that were asked for."""
-    from adaptsam.data import read_structures, read_volume
-    from adaptsam.data.intensities import unit_remarks
+    from adaptsam.image.intensity import unit_remarks
+    from adaptsam.io import read_structures, read_volume
 
     volume = read_volume(args.path, series)
     facts: dict[str, object] = {"image": describe_volume(volume)}
@@ -87,9 +88,9 @@ def _image(args: argparse.Namespace, series: str | None) -> dict[str, object]:
 
 def _file(args: argparse.Namespace) -> dict[str, object]:
     """What one file holds: a slice stands for its series."""
-    from adaptsam.data.contents import file_contents
-    from adaptsam.data.dicom_files import is_dicom, read_dicom
-    from adaptsam.data.dicom_series import find_series, is_slice
+    from adaptsam.io.contents import file_contents
+    from adaptsam.io.dicom.dicom_file import is_dicom, read_dicom
+    from adaptsam.io.dicom.series_reader import find_series, is_slice
 
     path = args.path.absolute()
     if args.structures or args.series:

@@ -1,0 +1,188 @@
+"""From the slices of one structure to its final mask and what is reported about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptsam.slicewise import slice_report as status
+from adaptsam.slicewise.cleanup import bounding_box, bridge, clean
+from adaptsam.slicewise.confidence import accepted_confidence, continuity, rejected_confidence
+from adaptsam.slicewise.prior_visit import StructurePlan
+from adaptsam.slicewise.slice_report import SliceReport, StructureReport
+from adaptsam.slicewise.structure_location import Location
+from adaptsam.slicewise.target_visit import TargetVisit
+
+#: Shares of a structure in the target's field of view below which it is "partly outside", and, if nothing of it was
+#: found, "outside" rather than "gone".
+WHOLE_ABOVE = 0.95
+TELLING_ABOVE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not."""
+
+    prior_k: int
+    accepted: bool
+    distance: float
+    predicted_iou: float
+    points: np.ndarray
+    labels: np.ndarray
+    touches: bool
+    expected_dice: float
+    area: int
+
+
+def finish(
+    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
+) -> tuple[StructureReport, list[str]]:
+    """Judge the whole structure, clean ``mask`` (canonical, in place), and report; with warnings for the user."""
+    if not _enough(visit, outcomes, location):
+        mask[:] = False
+    bridged: list[int] = []
+    if visit.settings.cleanup and mask.any():
+        if visit.settings.cleaning.bridge:
+            rejected = [k for k, outcome in outcomes.items() if not outcome.accepted]
+            bridged = bridge(mask, sorted(rejected), visit.images.geometry.spacing[1::-1])
+        clean(mask, plan.shape, visit.settings.cleaning, _overlap(visit, location, visit.margin_mm / 2))
+    if _elsewhere(visit, mask, location):
+        mask[:] = False
+        bridged = []
+    slices = [_slice_report(visit, plan, mask, k, outcomes[k], k in bridged) for k in sorted(outcomes)]
+    found = _status(visit, plan, mask, outcomes, location)
+    report = StructureReport(
+        name=plan.structure.name,
+        status=found,
+        volume_cm3=int(np.count_nonzero(mask)) * visit.images.geometry.voxel_volume / 1000,
+        prior_volume_cm3=plan.contour.volume_mm3 / 1000,
+        centroid_shift_mm=_centroid_shift(visit, plan, mask),
+        slices=tuple(sorted(slices, key=lambda one: one.index)),
+        view=plan.view,
+        slice_axis=visit.images.orientation.order[0],
+        margin_mm=visit.margin_mm if location is not None and visit.settings.location_prior else float("nan"),
+    )
+    return report, _warnings(report, bridged)
+
+
+def _enough(visit: TargetVisit, outcomes: dict[int, Outcome], location: Location | None) -> bool:
+    """Whether so many slices were accepted that the structure is there at all, and not a lone look-alike."""
+    accepted = sum(outcome.accepted for outcome in outcomes.values())
+    if location is None or visit.settings.acceptance == "off" or visit.settings.target_slices is not None:
+        return accepted > 0
+    drawn = sum(outcome.area for outcome in outcomes.values())
+    kept = sum(outcome.area for outcome in outcomes.values() if outcome.accepted)
+    if visit.settings.fusion != "off" and kept < visit.settings.fusing.accepted_share * drawn:
+        return False
+    low, high = max(0, location.expected[0]), min(visit.images.geometry.shape[0] - 1, location.expected[1])
+    return accepted >= max(1, int(np.ceil(visit.settings.calibration.minimum_share * (high - low + 1))))
+
+
+def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) -> bool:
+    """Whether what was found lies beside the expected place: tissue that was there before, not the structure."""
+    rule = visit.settings.calibration
+    overlap = _overlap(visit, location, rule.near_mm)
+    if overlap is None or visit.settings.acceptance == "off" or visit.settings.target_slices is not None:
+        return False
+    box = bounding_box(mask)
+    if box is None or location is None:
+        return False
+    # Beyond its ends, the field of distances only knows the place within the slice.
+    low, high = max(box[0].start, location.expected[0]), min(box[0].stop, location.expected[1] + 1)
+    along = np.argwhere(mask[low : max(low, high)]) + np.array([low, 0, 0])
+    near = len(along) * overlap(along) if len(along) else 0.0
+    return bool(near < rule.near_share * np.count_nonzero(mask))
+
+
+def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
+    """How much of some voxels (n, 3), k, j, i, lies within ``limit`` mm of the registered contour."""
+    if location is None or not visit.settings.location_prior:
+        return None
+    return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())
+
+
+def _status(
+    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
+) -> str:
+    if not plan.usable:
+        return status.TOO_SMALL
+    inside = location.inside if location is not None else 1.0
+    if mask.any():
+        return status.FOUND if inside >= WHOLE_ABOVE else status.PARTLY_OUTSIDE
+    if inside < TELLING_ABOVE or not outcomes:
+        return status.OUTSIDE
+    return status.GONE if visit.comparable else status.NOT_FOUND
+
+
+def _slice_report(
+    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome, interpolated: bool
+) -> SliceReport:
+    settings, limit = visit.settings.confidence, plan.threshold.limit
+    there = bool(mask[k].any())
+    promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
+    if there:
+        neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
+        found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
+        if promised:
+            value = outcome.expected_dice * (settings.touching_factor if outcome.touches else 1.0)
+        else:
+            value = accepted_confidence(
+                outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
+            )
+        value = min(value, settings.bridged_limit) if interpolated else value
+    elif promised and outcome.area == 0:
+        value = outcome.expected_dice
+    else:
+        value = rejected_confidence(outcome.distance, limit, settings)
+    orientation, shape = visit.images.orientation, visit.images.stored.shape
+    prior = visit.prior.images
+    return SliceReport(
+        index=orientation.stored_slice(k, shape),
+        prior_index=prior.orientation.stored_slice(outcome.prior_k, prior.stored.shape),
+        accepted=outcome.accepted and there,
+        distance=outcome.distance,
+        threshold=limit,
+        confidence=value,
+        points=orientation.stored_points(outcome.points, shape),
+        labels=outcome.labels,
+        predicted_iou=outcome.predicted_iou,
+        interpolated=interpolated and there,
+        touches_limit=outcome.touches and there,
+    )
+
+
+def _centroid_shift(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray) -> float:
+    """Millimetres between the result's centre of mass and the registered prior's; NaN without a result."""
+    box = bounding_box(mask)
+    if box is None or not visit.searches:
+        return float("nan")
+    total = np.zeros(3)
+    for k in range(box[0].start, box[0].stop):
+        rows, columns = np.nonzero(mask[k])
+        total += [columns.sum(), rows.sum(), k * len(rows)]
+    centre = visit.images.geometry.world(total / np.count_nonzero(mask))
+    return float(np.linalg.norm(centre - visit.registration.to_target(plan.contour.centroid)))
+
+
+def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
+    name = report.name
+    texts = {
+        status.GONE: f"{name} was not found in this image; its contour is empty.",
+        status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
+        "target were not registered, are of different modalities, or have values of unknown units.",
+        status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
+        status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
+        status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",
+    }
+    warnings = [texts[report.status]] if report.status in texts else []
+    touching = sum(one.touches_limit for one in report.slices)
+    if touching:
+        warnings.append(
+            f"{name} runs into the limit of where it was looked for ({report.margin_mm:.0f} mm around the registered "
+            f"contour) on {touching} of {sum(one.accepted for one in report.slices)} slices."
+        )
+    if bridged:
+        warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
+    return warnings
