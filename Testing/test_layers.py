@@ -1,8 +1,9 @@
-"""The order of the parts that docs/architecture.md gives: nothing imports what stands above it."""
+"""The order of the rooms that docs/architecture.md gives, and a name of its own for every module."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import adaptsam
 
 PACKAGE = Path(adaptsam.__file__).parent
 ORDER = (
-    {"errors", "lazy_imports", "library_warnings", "progress", "provenance"},
+    {"deprecated_names", "errors", "lazy_imports", "library_warnings", "progress", "provenance"},
     {"storage", "image"},
     {"io", "sam"},
     {"datasets", "registration", "synthetic"},
@@ -25,8 +26,15 @@ LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 #: Of one level, and strangers all the same.
 STRANGERS = [
     *(("p2sam", "alignsam"), ("alignsam", "p2sam"), ("slicewise", "p2sam"), ("slicewise", "alignsam")),
-    *(("finetune", "alignsam"), ("finetune", "p2sam"), ("finetune", "slicewise")),
+    *(("finetune", "alignsam"), ("finetune", "p2sam"), ("finetune", "slicewise"), ("report", "evaluation")),
+    *(("storage", "image"), ("image", "storage"), ("io", "sam"), ("sam", "io"), ("propagation", "autoprompting")),
 ]
+
+
+def test_every_module_and_every_room_has_a_name_of_its_own() -> None:
+    names = [path.stem for path in PACKAGE.rglob("*.py") if not path.name.startswith("__")]
+    names += [path.parent.name for path in PACKAGE.rglob("__init__.py")]
+    assert {name for name, times in Counter(names).items() if times > 1} == set()
 
 
 def test_every_part_has_its_place() -> None:

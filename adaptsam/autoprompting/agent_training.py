@@ -116,7 +116,8 @@ class AgentTraining:
     """One training: its data, the target, the schedule, the SAM and what comes out.
 
     Args:
-        data: what to learn from: a folder, or volumes that somebody holds (:mod:`adaptsam.autoprompting.training_volumes`).
+        data: the images to learn from: a folder, or volumes in memory
+            (:mod:`adaptsam.autoprompting.training_volumes`).
         target: what the masks show.
         settings: branch and schedule.
         output: the agent's file.

@@ -38,14 +38,15 @@ def autoprompt_frames(
             not matter, pictures are taken as they are.
         frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size; or the path of a video or folder.
         total: how many there are, for the progress, where ``frames`` does not tell.
-        model, settings, text_maps, progress, store: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
+        model, settings, text_maps, progress, store: as in
+            :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
 
     Returns:
         One result a frame, in order, by the targets' names; where an agent's evidence is too weak the mask is empty.
 
     Raises:
-        CheckpointError, InputError: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`, at once; frames of another
-            size, while iterating.
+        CheckpointError, InputError: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`, at once;
+            frames of another size, while iterating.
     """
     options = settings or AutoPromptSettings()
     agents = [agents] if isinstance(agents, Package) else agents

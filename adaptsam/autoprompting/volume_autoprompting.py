@@ -15,9 +15,9 @@ from adaptsam.autoprompting.prompt_steps import Watch
 from adaptsam.autoprompting.video_autoprompting import autoprompt_frames
 from adaptsam.errors import InputError
 from adaptsam.image.intensity import unit_remarks
+from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet
 from adaptsam.io.inputs import ImageLike, as_volume
-from adaptsam.io.remarks import Remark, warnings_of
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
 from adaptsam.slicewise.slice_images import check_image

@@ -72,8 +72,8 @@ _CHOSEN = (
 
 
 def run(args: argparse.Namespace) -> None:
+    from adaptsam.image.remarks import rows_of, warnings_of
     from adaptsam.io import read_structures, read_volume
-    from adaptsam.io.remarks import rows_of, warnings_of
     from adaptsam.storage import staged_output
     from adaptsam.synthetic.digital_followup import digital_followup, settings_for
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
-from adaptsam.io.remarks import Remark, rows_of, sentences
+from adaptsam.image.remarks import Remark, rows_of, sentences
 
 if TYPE_CHECKING:
     from adaptsam.image import StructureSet, Volume

@@ -12,9 +12,9 @@ import adaptsam
 from adaptsam.commands.console import json_text, print_table, printable
 from adaptsam.errors import InputError
 from adaptsam.image import StructureSet, Volume
+from adaptsam.image.remarks import rows_of
 from adaptsam.io import ImageSource, write_structures
 from adaptsam.io.labelmaps import without_overlaps
-from adaptsam.io.remarks import rows_of
 from adaptsam.provenance import NOTICE
 from adaptsam.report.course_report import Course
 from adaptsam.report.volume_report import Visit, write_report

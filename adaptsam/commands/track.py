@@ -228,7 +228,7 @@ def _word(report: FrameReport) -> str:
 
 
 def _summary(frames: Frames, record: VideoRecord, model: SamModel, settings: VideoSettings) -> dict[str, object]:
-    from adaptsam.io.remarks import rows_of
+    from adaptsam.image.remarks import rows_of
     from adaptsam.report.video_report import video_summary, warnings
 
     return {

@@ -81,8 +81,8 @@ class Tuning:
         """
         if not hasattr(sam.image_encoder, "blocks"):
             raise InputError(
-                "MobileSAM (vit_t) cannot be trained here; give a SAM with a ViT encoder: vit_b, vit_l, vit_h, or the "
-                "small model."
+                "MobileSAM (vit_t) cannot be trained here; give a SAM with a ViT encoder, vit_b, vit_l or vit_h, or "
+                "the bundled model."
             )
         try:
             METHODS[self.method](sam, **self.settings)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Volume
-from adaptsam.io.remarks import Remark
 
 _CT = ("CT", "CBCT")
 # Hounsfield units: where air is looked for, below what there is only air and lung, and where tissue lies.

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from adaptsam.errors import GeometryError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry
-from adaptsam.io.remarks import Remark
 
 
 def place_on_grid(labels: np.ndarray, geometry: Geometry, reference: Geometry, name: str) -> np.ndarray:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Structure, StructureSet
-from adaptsam.io.remarks import Remark
 
 
 def select_structures(structures: StructureSet, names: Sequence[str] | str | None = None) -> StructureSet:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adaptsam.errors import InputError
-from adaptsam.io.remarks import Remark
+from adaptsam.image.remarks import Remark
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         find_phases,
         find_visits,
     )
-    from adaptsam.io.remarks import Remark
     from adaptsam.io.video.frames import Frames, read_picture, write_pictures
     from adaptsam.io.video.video_files import write_video
 
@@ -36,7 +35,6 @@ __all__ = [
     "ImageSource",
     "PatientVisit",
     "Phase",
-    "Remark",
     "SeriesInfo",
     "distinct_color",
     "drawn_on",
@@ -91,7 +89,6 @@ _HOMES = {
         "find_phases",
         "find_visits",
     ),
-    "remarks": ("Remark",),
     "video.frames": (
         "Frames",
         "read_picture",

@@ -13,6 +13,7 @@ import numpy as np
 
 from adaptsam.errors import InputError
 from adaptsam.image.intensity import unit_remarks
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Structure, StructureSet, Volume
 from adaptsam.io.dicom.dicom_file import has_preamble, is_dicom, modality, quiet_pydicom, read_dicom
 from adaptsam.io.dicom.rtstruct_reader import read_rois_of, roi_names, rtstruct_series
@@ -20,7 +21,6 @@ from adaptsam.io.dicom.series_reader import is_slice
 from adaptsam.io.itk_images import SUFFIXES, image_size, itk_geometry, load_itk_image, read_itk_image
 from adaptsam.io.labelmaps import distinct_color, gap_remarks
 from adaptsam.io.mask_images import read_mask_picture
-from adaptsam.io.remarks import Remark
 from adaptsam.io.seg_nrrd import has_segments, read_seg_nrrd
 from adaptsam.io.video.frames import is_picture, opened_picture
 from adaptsam.io.video.video_files import VIDEO_SUFFIXES, VideoFile

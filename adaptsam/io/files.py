@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.errors import GeometryError, InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.resampling import set_upright
 from adaptsam.image.structure_names import find_name, name_remarks, numbered_names, select_structures
 from adaptsam.image.volume import DicomSource, StructureSet, Volume
@@ -21,7 +22,6 @@ from adaptsam.io.dicom.seg_writer import write_dicom_seg
 from adaptsam.io.dicom.series_reader import SeriesInfo, dicom_paths, dicom_source, find_series, list_series
 from adaptsam.io.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.io.labelmaps import read_labelmap, write_labelmap
-from adaptsam.io.remarks import Remark
 from adaptsam.io.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
 from adaptsam.io.video.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictures_in
 from adaptsam.io.video.video_files import VIDEO_SUFFIXES, VideoFile

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.resampling import grid_remarks, place_on_grid, set_upright
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.io.itk_images import read_itk_image, write_itk_image
-from adaptsam.io.remarks import Remark
 
 _MOST_LABELS = 512
 _ORDINALS = {2: "second", 3: "third"}

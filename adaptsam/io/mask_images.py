@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.labelmaps import label_values
-from adaptsam.io.remarks import Remark
 from adaptsam.io.video.frames import opened_picture
 
 #: The name of what a mask shows that has no labels.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry
-from adaptsam.io.remarks import Remark
 
 # Millimetres: sform and qform are written in single precision.
 _ALIKE = 0.01

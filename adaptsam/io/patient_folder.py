@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.dicom.series_reader import SeriesInfo, list_series
 from adaptsam.io.files import ImageSource, series_source
-from adaptsam.io.remarks import Remark
 from adaptsam.io.video.frames import natural_key
 
 # "30%", "Gated, 30.0%A"; then "T30", "Gated_30", "phase 3", "resp 30".

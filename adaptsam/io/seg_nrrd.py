@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.errors import InputError, OutputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.resampling import grid_remarks, place_on_grid, set_upright, upright_grid
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.io.itk_headers import check_header
@@ -18,7 +19,6 @@ from adaptsam.io.itk_images import itk_geometry, load_itk_image
 from adaptsam.io.labelmaps import gap_remarks
 from adaptsam.io.native_stderr import quiet_libraries
 from adaptsam.io.nrrd_header import keep_grid
-from adaptsam.io.remarks import Remark
 from adaptsam.provenance import NOTICE, software
 from adaptsam.storage.output_staging import staged_file
 

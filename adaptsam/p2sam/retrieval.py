@@ -30,8 +30,8 @@ def candidate_distances(
     ``masks`` are low-resolution logits (4h, 4w), brought to the grid bilinearly; foreground patches are above zero.
     Candidates with the same patches share one computation, unless their logits weigh them. The smallest distance is
     exact. Where sets are so large that the transport takes long, a candidate that a bound keeps from winning
-    (:func:`~adaptsam.p2sam.feature_distances.wasserstein_bound`) has that bound, which is greater than the smallest distance.
-    ``tick`` is called before each transport.
+    (:func:`~adaptsam.p2sam.feature_distances.wasserstein_bound`) has that bound, which is greater than the
+    smallest distance. ``tick`` is called before each transport.
     """
     grids: dict[bytes, Tensor] = {}
     keys = []

@@ -1,4 +1,6 @@
-"""Training a small CLIP from nothing, on phantoms alone: ``python -m adaptsam.pretrain.clip_pretraining --output FOLDER``.
+"""Training of a small CLIP from random weights, on phantoms alone.
+
+    python -m adaptsam.pretrain.clip_pretraining --output FOLDER
 
 It is there to try AlignSAM's explicit branch without a download, and for tests: it knows a dozen words. Captions of
 whole pictures alone would take far more pictures than a few minutes allow, so it is told more: which patches a caption

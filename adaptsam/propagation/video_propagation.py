@@ -1,7 +1,7 @@
 """A structure outlined on one frame of a video, found on all others: P²SAM frame by frame, in constant memory.
 
 Frames have no place in space, so nothing is registered and points may lie anywhere. A frame is accepted by the rule of
-:mod:`adaptsam.slicewise.acceptance` for a single slice: where the structure is not to be seen, the mask comes out empty.
+:mod:`adaptsam.slicewise.acceptance` for a single slice: where the structure is out of sight, the mask is empty.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from pathlib import Path
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image import same_patient, select_structures
 from adaptsam.image.intensity import unit_remarks
+from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet, Volume
 from adaptsam.io.inputs import ImageLike, StructuresLike, as_structures, as_volume, as_volumes
-from adaptsam.io.remarks import Remark, warnings_of
 from adaptsam.p2sam import Settings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
@@ -240,7 +240,7 @@ class Propagator:
             watch: shown the slices as they come.
 
         Returns:
-            What came of it, and the target as it was understood, which :mod:`adaptsam.propagation.slice_correction` takes.
+            The propagation, and the target visit that :mod:`adaptsam.propagation.slice_correction` takes.
 
         Raises:
             GeometryError: the target is of another patient.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from adaptsam.io.remarks import Remark, warnings_of
+from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.metrics.motion import Motion, motion
 from adaptsam.metrics.volume_metrics import dice
 from adaptsam.report import html_page as page

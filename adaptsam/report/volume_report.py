@@ -15,9 +15,9 @@ import numpy as np
 
 import adaptsam
 from adaptsam.image.orientation import canonical_orientation, nearest_axes
+from adaptsam.image.remarks import warnings_of
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.image.windowing import choose_window
-from adaptsam.io.remarks import warnings_of
 from adaptsam.metrics.volume_metrics import Agreement, bounding_box, compare_structures
 from adaptsam.propagation.baselines import carry_rigidly
 from adaptsam.report import html_page as page

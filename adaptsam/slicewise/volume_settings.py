@@ -94,7 +94,7 @@ class ConfidenceSettings:
 
 @dataclass(frozen=True)
 class MisfitSettings:
-    """How the registered contour's error is told from the images; the rule stands in :mod:`adaptsam.slicewise.registration_error`.
+    """Settings of the registered contour's local error; see :mod:`adaptsam.slicewise.registration_error`.
 
     Differences are averaged over ``window_mm`` (a Gaussian's sigma). Those beyond ``noise_factor`` times the noise
     count, ``error_factor`` times as far as they would be explained by. The error is not below ``least_error_mm``, nor

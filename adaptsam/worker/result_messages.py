@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from adaptsam.autoprompting.volume_autoprompting import AutoPrompt
-from adaptsam.io.remarks import rows_of
+from adaptsam.image.remarks import rows_of
 from adaptsam.propagation.slice_correction import CorrectedSlice
 from adaptsam.propagation.volume_propagation import Propagation
 from adaptsam.slicewise.slice_report import StructureReport

@@ -1,6 +1,7 @@
 """A structure of a video's first frame on all others, beside what would come out if no frame were rejected.
 
-    python Testing/tools/experiments/videos.py --frames polyp/images --masks polyp/labels --output polyp.jsonl --picture p.png
+    python Testing/tools/experiments/videos.py --frames polyp/images --masks polyp/labels \\
+           --output polyp.jsonl --picture p.png
 
 Frames and masks are pictures of the same names. One line of JSON a frame; what is printed is of the frames that were
 not outlined: how many were accepted, the mean Dice of those that show the structure, and the rank correlation of Dice

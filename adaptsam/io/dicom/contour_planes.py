@@ -8,9 +8,9 @@ import numpy as np
 
 from adaptsam.errors import GeometryError
 from adaptsam.image.rasterisation import contours_cross, fill_contours
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry
 from adaptsam.io.dicom.roi_items import Contour, Roi
-from adaptsam.io.remarks import Remark
 
 # In slices: contours of two planes closer than this belong together, and a contour may tilt by as much.
 _ONE_PLANE = 0.1

@@ -10,6 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from adaptsam.errors import GeometryError, InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry, Volume
 from adaptsam.io.dicom.cone_beam import is_cone_beam_header
 from adaptsam.io.dicom.dicom_file import quiet_pydicom, read_dicom
@@ -18,7 +19,6 @@ from adaptsam.io.dicom.odd_slices import different, image_slices, missing_rescal
 from adaptsam.io.dicom.pixel_data import padding, rescaled, stored_frames
 from adaptsam.io.dicom.series_parts import find_parts
 from adaptsam.io.dicom.series_reader import dicom_source, series_geometry
-from adaptsam.io.remarks import Remark
 
 # Of these, values mean something whatever is shown white: Hounsfield units, activity.
 _PHYSICAL = ("CT", "PT", "NM")

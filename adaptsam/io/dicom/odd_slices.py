@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from adaptsam.errors import GeometryError, InputError
-from adaptsam.io.remarks import Remark
+from adaptsam.image.remarks import Remark
 
 #: Orientations of one series may differ by so much in each direction cosine: they are rounded, or jitter.
 JITTER = 1e-3

@@ -14,8 +14,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.terminology import CODE_KEYS
-from adaptsam.io.remarks import Remark
 
 #: What encloses an area; PS3.3, C.8.8.6.1 has POINT, OPEN_PLANAR and OPEN_NONPLANAR beside it.
 CLOSED, XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"

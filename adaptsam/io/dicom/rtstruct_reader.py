@@ -10,13 +10,13 @@ from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image.patient_identity import same_person
+from adaptsam.image.remarks import Remark
 from adaptsam.image.structure_names import name_remarks, numbered_names
 from adaptsam.image.volume import DicomSource, Structure, StructureSet, Volume
 from adaptsam.io.dicom.contour_planes import draw_roi
 from adaptsam.io.dicom.dicom_file import modality, quiet_pydicom, read_dicom
 from adaptsam.io.dicom.roi_items import Roi, item_frames, item_names, orphans, read_rois
 from adaptsam.io.labelmaps import distinct_color
-from adaptsam.io.remarks import Remark
 
 _log = logging.getLogger(__name__)
 

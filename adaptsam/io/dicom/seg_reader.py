@@ -13,12 +13,12 @@ from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image.patient_identity import same_person
+from adaptsam.image.remarks import Remark
 from adaptsam.image.structure_names import told_apart
 from adaptsam.image.terminology import CODE_KEYS
 from adaptsam.image.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.io.dicom.dicom_file import quiet_pydicom, read_dicom
 from adaptsam.io.labelmaps import distinct_color, gap_remarks
-from adaptsam.io.remarks import Remark
 
 _log = logging.getLogger(__name__)
 

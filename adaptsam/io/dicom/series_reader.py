@@ -14,12 +14,12 @@ from pydicom.multival import MultiValue
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
 from adaptsam.errors import GeometryError, InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import DicomSource, Geometry
 from adaptsam.io.dicom.dicom_file import is_dicom, modality, quiet_pydicom, read_dicom
 from adaptsam.io.dicom.multiframe import MULTI_FRAME, holds_frames
 from adaptsam.io.dicom.odd_slices import JITTER, slice_frame
 from adaptsam.io.dicom.series_parts import TELLING, find_parts
-from adaptsam.io.remarks import Remark
 
 _LISTED = (
     "SOPClassUID",

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.native_stderr import quiet_libraries
-from adaptsam.io.remarks import Remark
 from adaptsam.progress import Progress, silent
 
 #: What a picture's file name may end with.

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from adaptsam.errors import InputError
-from adaptsam.io.remarks import Remark
+from adaptsam.image.remarks import Remark
 from adaptsam.io.video.frames import Frames, check_frame, numbered
 from adaptsam.progress import Progress, silent
 from adaptsam.storage.output_staging import staged_file

@@ -103,7 +103,7 @@ def test_what_is_left_out_is_said_in_words_and_in_json(visit: Path, capsys, tmp_
 
 @pytest.mark.parametrize("name", ["ct-lung1-001", "endo-cvc-seqE", "mr-acdc-ed-es", "rt-oraw", "ct-deeplesion"])
 def test_real_folders_are_told(name: str, capsys) -> None:
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / name
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / name
     if not folder.is_dir():
         pytest.skip(f"{folder} is not on this machine")
     told = facts(capsys, folder)

@@ -11,8 +11,8 @@ from tiny_sam import tiny_model
 
 from adaptsam.commands.result_files import write_results
 from adaptsam.errors import InputError
-from adaptsam.image import Geometry, Structure, StructureSet, Volume
-from adaptsam.io import Remark, write_structures, write_volume
+from adaptsam.image import Geometry, Remark, Structure, StructureSet, Volume
+from adaptsam.io import write_structures, write_volume
 from adaptsam.io.inputs import as_structures
 from adaptsam.propagation.volume_propagation import PropagationSettings, Propagator, propagate
 from adaptsam.report.volume_report import Visit
