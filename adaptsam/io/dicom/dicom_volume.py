@@ -48,7 +48,7 @@ def read_series_files(files: Sequence[Path]) -> Volume:
     kept, remarks = image_slices([one.header for one in found])
     slices = [found[n] for n in kept]
     headers = [one.header for one in slices]
-    _check_parts(headers)
+    _check_parts(headers, slices[0].of_many)
     geometry, order = _grid(headers, different(remarks))
     ordered = [slices[n] for n in order]
     remarks += missing_rescale(headers)
@@ -81,8 +81,13 @@ def _plain(dataset: Dataset) -> Dataset:
     return header
 
 
-def _check_parts(headers: Sequence[Dataset]) -> None:
+def _check_parts(headers: Sequence[Dataset], in_one_file: bool) -> None:
     parts = find_parts(headers)
+    if parts is not None and parts.labels and in_one_file:
+        raise GeometryError(
+            f"The file holds {len(parts.labels)} images at the same positions, told apart by {parts.told_by} "
+            f"({', '.join(parts.labels)}); export each of them by itself."
+        )
     if parts is not None and parts.labels:
         raise GeometryError(
             f"The series holds {len(parts.labels)} images at the same positions, told apart by {parts.told_by} "

@@ -89,11 +89,16 @@ def _frame(header: Dataset, n: int) -> object:
 
 
 def _without_localizers(headers: Sequence[Dataset], kept: list[int]) -> tuple[list[int], list[Remark]]:
-    scouts = [n for n in kept if "LOCALIZER" in [str(word).upper() for word in _words(headers[n].get("ImageType"))]]
+    scouts = [n for n in kept if is_localizer(headers[n])]
     if not scouts or len(scouts) == len(kept):
         return kept, []
     rest = [n for n in kept if n not in set(scouts)]
     return rest, [Remark("slices of the series", len(scouts), "they are localizers")]
+
+
+def is_localizer(header: Dataset) -> bool:
+    """Whether a slice says of itself that it is a localizer (a scout)."""
+    return "LOCALIZER" in [str(word).upper() for word in _words(header.get("ImageType"))]
 
 
 def _words(value: object) -> Sequence[object]:

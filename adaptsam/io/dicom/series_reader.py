@@ -18,8 +18,8 @@ from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import DicomSource, Geometry
 from adaptsam.io.dicom.dicom_file import is_dicom, modality, quiet_pydicom, read_dicom
 from adaptsam.io.dicom.multiframe import MULTI_FRAME, holds_frames
-from adaptsam.io.dicom.odd_slices import JITTER, slice_frame
-from adaptsam.io.dicom.series_parts import TELLING, find_parts
+from adaptsam.io.dicom.odd_slices import JITTER, is_localizer, slice_frame
+from adaptsam.io.dicom.series_parts import TELLING, Parts, find_parts
 
 _LISTED = (
     "SOPClassUID",
@@ -145,7 +145,7 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) 
     header = files[0][1]
     headers = [header for _, header in files]
     with quiet_pydicom():
-        parts = None if any(holds_frames(one) for one in headers) else find_parts(headers)
+        parts = None if any(holds_frames(one) for one in headers) else _parts(headers)
         number = header.get("SeriesNumber")
         return SeriesInfo(
             uid=uid,
@@ -170,6 +170,15 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) 
             if others
             else (),
         )
+
+
+def _parts(headers: Sequence[FileDataset]) -> Parts | None:
+    """The images that a series holds, its localizers aside."""
+    places = [n for n, header in enumerate(headers) if not is_localizer(header)]
+    parts = find_parts([headers[n] for n in places])
+    if parts is None:
+        return None
+    return replace(parts, places=tuple(tuple(places[n] for n in part) for part in parts.places))
 
 
 def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
