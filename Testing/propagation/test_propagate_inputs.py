@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_sam import tiny_model
 
+from adaptsam.autoprompting.agent_batches import given_agents
 from adaptsam.commands.result_files import write_results
 from adaptsam.errors import InputError
 from adaptsam.image import Geometry, Remark, Structure, StructureSet, Volume
 from adaptsam.io import write_structures, write_volume
 from adaptsam.io.inputs import as_structures
+from adaptsam.propagation.video_propagation import propagate_video
 from adaptsam.propagation.volume_propagation import PropagationSettings, Propagator, propagate
 from adaptsam.report.volume_report import Visit
 from adaptsam.sam import EmbeddingStore, SamModel
@@ -110,3 +113,22 @@ def test_what_nobody_can_use_gets_one_sentence(model: SamModel) -> None:
             propagate(*arguments, model=model)
     with pytest.raises(InputError, match="chosen by their names"):
         propagate(volume, {"GTV": MASK}, volume, model=model, names=[3])  # type: ignore[list-item]
+
+
+def test_a_model_and_frames_come_as_paths_too(model: SamModel, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (2, 48, 48, 3), np.uint8)
+    frames[:, 10:40, 10:40] = 200
+    mask = np.zeros((48, 48), bool)
+    mask[10:40, 10:40] = True
+    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(tmp_path / "mask.png")
+    (tmp_path / "frames").mkdir()
+    for n, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{n}.png")
+    expected = [one.masks["structure"] for one in propagate_video(list(frames), 0, {"structure": mask}, model=model)]
+    for given in (mask, str(tmp_path / "mask.png")):
+        found = [one.masks["structure"] for one in propagate_video(tmp_path / "frames", 0, given, model=model)]
+        assert np.array_equal(found, expected)
+    with pytest.raises(InputError, match="type int"):
+        propagate_video(list(frames), 0, 7, model=model)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="An agent is of type int"):
+        given_agents(7)  # type: ignore[arg-type]

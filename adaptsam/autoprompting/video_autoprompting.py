@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.alignsam import Package
-from adaptsam.autoprompting.agent_batches import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.autoprompting.agent_batches import (
+    TextMaps,
+    check_agents,
+    given_agents,
+    passing_store,
+    prompted,
+    within_batch,
+)
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.io.files import read_frames
@@ -21,11 +28,11 @@ from adaptsam.slicewise.confidence import Continuity, continuity
 
 
 def autoprompt_frames(
-    agents: Package | Sequence[Package],
+    agents: Package | str | Path | Sequence[Package | str | Path],
     frames: Iterable[np.ndarray] | str | Path,
     *,
     total: int | None = None,
-    model: SamModel | None = None,
+    model: SamModel | str | Path | None = None,
     settings: AutoPromptSettings | None = None,
     text_maps: TextMaps | None = None,
     progress: Progress = silent,
@@ -49,7 +56,7 @@ def autoprompt_frames(
             frames of another size, while iterating.
     """
     options = settings or AutoPromptSettings()
-    agents = [agents] if isinstance(agents, Package) else agents
+    agents = given_agents(agents)
     frames = read_frames(frames) if isinstance(frames, str | Path) else frames
     store = store or passing_store(model, options.batch_slices, 1)
     check_agents(agents, store.model, text_maps)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from adaptsam.alignsam import Package, Prompted
-from adaptsam.autoprompting.agent_batches import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.autoprompting.agent_batches import (
+    TextMaps,
+    check_agents,
+    given_agents,
+    passing_store,
+    prompted,
+    within_batch,
+)
 from adaptsam.autoprompting.agent_volume import AgentTrack
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.prompt_steps import Watch
@@ -44,10 +52,10 @@ class AutoPrompt:
 
 
 def autoprompt(
-    agents: Package | Sequence[Package],
+    agents: Package | str | Path | Sequence[Package | str | Path],
     target: ImageLike,
     *,
-    model: SamModel | None = None,
+    model: SamModel | str | Path | None = None,
     settings: AutoPromptSettings | None = None,
     text_maps: TextMaps | None = None,
     within: np.ndarray | None = None,
@@ -58,9 +66,10 @@ def autoprompt(
     """Find the targets of agents in a volume, or in a stack of colour pictures, slice by slice.
 
     Args:
-        agents: one or more packages of :func:`adaptsam.alignsam.load_agent`, of different targets and for one SAM.
+        agents: one or more packages of :func:`adaptsam.alignsam.load_agent`, or their paths or names, of different
+            targets and for one SAM.
         target: the image, on its own grid, or its path.
-        model: the SAM that the agents were trained with; the bundled one by default.
+        model: the SAM that the agents were trained with, or its path; the bundled one by default.
         settings: see :class:`AutoPromptSettings`.
         text_maps: makes the attention maps of agents of the explicit branch.
         within: bool on the image's grid, where the targets may be; slices beyond it are not looked at, and how thick
@@ -82,7 +91,7 @@ def autoprompt(
     """
     options = settings or AutoPromptSettings()
     target = as_volume(target, "The target image")
-    agents = [agents] if isinstance(agents, Package) else agents
+    agents = given_agents(agents)
     check_image(target, "The target image")
     store = store or passing_store(model, options.batch_slices, len(agents))
     check_agents(agents, store.model, text_maps)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
+from adaptsam.errors import InputError
 from adaptsam.image.remarks import Remark, rows_of, sentences
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> None:
         print_json(facts)
     else:
         _print(facts)
+    if "refused" in facts:
+        raise InputError(str(facts["refused"]))
 
 
 def _folder(args: argparse.Namespace) -> dict[str, object]:
@@ -62,8 +65,13 @@ def _folder(args: argparse.Namespace) -> dict[str, object]:
     if parts:
         facts["images of one series"] = parts
     whole = len(series) == 1 and not parts
-    if whole or chosen or args.structures:
+    if chosen or args.structures:
         facts |= _image(args, chosen)
+    elif whole:
+        try:
+            facts |= _image(args, None)
+        except InputError as error:  # what else is there is told all the same
+            facts["refused"] = str(error)
     elif series:
         about = {f"series {info.handle}": info.remarks for info in series}
         facts["remarks"] = rows_of(about)

@@ -223,7 +223,13 @@ def _segments(path: Path) -> Contents:
 
 
 def _grid_file(path: Path) -> Contents:
-    volume = read_itk_image(path)
+    size = image_size(path)
+    try:
+        volume = read_itk_image(path)
+    except InputError as error:
+        if "damaged" in str(error):
+            raise
+        return Contents("volume that is not read", {"size": size}, use=f"Not read: {error}")
     array, remarks = volume.array, [*volume.remarks, *unit_remarks(volume)]
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         lost = int(array.size - np.isfinite(array).sum())

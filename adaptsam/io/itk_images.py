@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.errors import InputError, OutputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry, Volume
 from adaptsam.io.itk_headers import check_header
 from adaptsam.io.native_stderr import quiet_libraries
@@ -37,7 +38,8 @@ def read_itk_image(path: Path) -> Volume:
     array = sitk.GetArrayFromImage(image)
     if array.ndim == 4 and (array.shape[3] != 3 or array.dtype != np.uint8):
         raise InputError(f"{path.name} has {array.shape[3]} values a voxel; extract one of them first.")
-    geometry, remarks = itk_geometry(image), ()
+    geometry = itk_geometry(image)
+    remarks: tuple[Remark, ...] = ()
     if path.name.lower().endswith((".nii", ".nii.gz")):
         geometry, remarks = nifti_grid(path, geometry)
         if geometry.is_sheared:

@@ -121,7 +121,7 @@ def propagate_video(
     outlined: int | np.ndarray | str | Path,
     masks: Mapping[str, np.ndarray] | np.ndarray | str | Path,
     *,
-    model: SamModel | None = None,
+    model: SamModel | str | Path | None = None,
     settings: VideoSettings | None = None,
     progress: Progress = silent,
     store: EmbeddingStore | None = None,
@@ -168,7 +168,7 @@ def propagate_video(
     if not given:
         raise InputError("There is no structure to follow; give at least one mask.")
     if store is None:
-        model = model or load_sam()
+        model = model if isinstance(model, SamModel) else load_sam(model)
         one = 4 * model.embed_dim * model.grid_size**2
         store = EmbeddingStore(model, memory_bytes=one * embeddings_held(len(given), options))
     follower = _Follower(store, image, given, drawn, options, progress)

@@ -121,7 +121,7 @@ def propagate(
         drawn,
         later,
         total=len(later),
-        model=model if model is None or isinstance(model, SamModel) else load_sam(model),
+        model=load_sam(model) if isinstance(model, str | Path) else model,
         names=names,
         settings=settings,
         progress=progress,

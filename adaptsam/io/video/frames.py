@@ -158,8 +158,8 @@ def _rgb(path: Path) -> tuple[np.ndarray, bool]:
     with opened_picture(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path.name} has more than 8 bits per pixel; save it with 8 bits (0 to 255).")
-        clear = image.mode in ("RGBA", "LA", "PA") and image.getchannel("A").getextrema()[0] < 255
-        return np.array(image.convert("RGB")), bool(clear)
+        clear = image.mode in ("RGBA", "LA", "PA") and bool((np.asarray(image.getchannel("A")) < 255).any())
+        return np.array(image.convert("RGB")), clear
 
 
 def _other_files(folder: str | Path) -> tuple[Remark, ...]:
