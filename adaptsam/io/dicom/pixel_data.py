@@ -102,7 +102,7 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
 
 def _number(header: Dataset, keyword: str, default: float) -> float:
     value = header.get(keyword)
-    return default if value in (None, "") else float(value)  # type: ignore[arg-type]
+    return default if value in (None, "") else float(value)
 
 
 def padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
