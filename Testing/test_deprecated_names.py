@@ -1,4 +1,4 @@
-"""Old module names work for one version, with a warning; the names that README uses work in a fresh interpreter."""
+"""Old module names work for one version, with a warning; the names of README and the tutorials work at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import pytest
 
 from adaptsam.deprecated_names import RENAMED
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+TOP = Path(__file__).resolve().parents[1]
+PAGES = [
+    TOP / "README.md",
+    *sorted((TOP / "docs" / "tutorials").glob("*.md")),
+    *sorted((TOP / "docs" / "how-to").glob("*.md")),
+]
+FIRST_PAGES = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 def in_fresh_interpreter(code: str) -> str:
@@ -60,9 +66,12 @@ def test_propagate_is_a_function_and_its_old_module_a_module_that_can_be_called(
     in_fresh_interpreter(code)
 
 
-def test_the_modules_and_names_of_readme_are_there_in_a_fresh_interpreter() -> None:
-    names = sorted(set(re.findall(r"(?<![\w/])adaptsam(?:\.[a-z_]+)+\b(?!\.git)", README)) - {"adaptsam.worker"})
-    assert "adaptsam.io.read_mask_picture" in names
+def test_the_names_of_readme_and_the_tutorials_are_there_in_a_fresh_interpreter() -> None:
+    names = sorted(
+        set(re.findall(r"(?<![\w/])adaptsam(?:\.[a-z_]+)+\b(?!\.git)", FIRST_PAGES))
+        - {"adaptsam.cli", "adaptsam.worker"}
+    )
+    assert {"adaptsam.propagate", "adaptsam.propagate_video", "adaptsam.autoprompt"} <= set(names)
     in_fresh_interpreter("import warnings; warnings.simplefilter('error'); import adaptsam; " + "; ".join(names))
 
 

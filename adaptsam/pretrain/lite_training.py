@@ -101,7 +101,7 @@ class LiteTraining:
 
     Args:
         folder: keeps its state, its curve and what it writes.
-        data: has the pools ``pool_*``, and the drawn pairs ``phantom_*.npy`` and ``scene_*.npy``.
+        data: the folder of :mod:`.training_data`.
         sam: the model, trained in place on the device where it is.
         recipe: how.
         dtype: what the encoder computes in; torch.bfloat16 pays on a GPU and on processors with tiles for it (AMX).
@@ -198,14 +198,8 @@ class LiteTraining:
             kept = [held_out(entry.source, entry.group) for entry in pool.entries]
             training.append((str(folder), [i for i, out in enumerate(kept) if not out]))
             validation.append((str(folder), [i for i, out in enumerate(kept) if out]))
-        drawn = [
-            (str(self.data / f"{name}.npy"), str(self.data / f"{bits}.npy"), share)
-            for name, bits, share in (
-                ("phantom_gray", "phantom_bits", self.recipe.phantoms),
-                ("scene_rgb", "scene_bits", self.recipe.scenes),
-            )
-            if (self.data / f"{name}.npy").is_file() and share > 0
-        ]
+        shares = {"phantom": self.recipe.phantoms, "scene": self.recipe.scenes}
+        drawn = [(str(self.data), name, share) for name, share in shares.items() if share > 0]
         recipe = self.recipe
         mix = TrainingMix(training, drawn, recipe.batch, recipe.size, recipe.seed, first=self.step)
         return [pool for pool in validation if pool[1]], mix
