@@ -72,6 +72,8 @@ def unit_doubt(volume: Volume) -> str:
     tissue = values[values > _BELOW_TISSUE]
     air = float(((values >= _AIR[0]) & (values <= _AIR[1])).mean())
     middle = float(np.median(tissue)) if tissue.size else 0.0
+    if float(values.min()) == float(values.max()):
+        return ""
     if float(values.min()) >= 0:
         return "nothing in it is below 0, where the air of a CT lies near -1000 HU"
     if air < _TELLING and float((values <= _BELOW_TISSUE).mean()) >= _TELLING:
