@@ -1,4 +1,4 @@
-"""What the panels of all modules have in common: their life, their parameters, and a run from Apply to its end. Work is the logic's."""
+"""What the panels of all modules have in common: their life, their worker, and a run from Apply to its end. Work is the logic's."""
 
 import os
 import time
@@ -6,16 +6,14 @@ import time
 import qt
 import slicer
 import slicer.util
-import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
-from AdaptSAMLib import choices, images, packages
+from AdaptSAMLib import packages
 from AdaptSAMLib.computer import Computer
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.modelbox import ModelBox
+from AdaptSAMLib.parameterpanel import ParameterPanel
 from AdaptSAMLib.resultview import ResultView
 
 #: Seconds between two views of growing results.
@@ -26,25 +24,17 @@ SHARED = {"runPlace": "AdaptSAMRun", "resultsPlace": "AdaptSAMResults", "compute
 _UI = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "UI")
 
 
-class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class BasePanel(ParameterPanel):
     """Base of the modules' panels, which say what is asked, when it can start, and how."""
 
     #: Whether results are compared with a prior.
     hasPrior = False
 
-    #: Parameters that are chosen in a combo box, and those that are typed, with the names of their widgets.
-    boxes: dict = {"model": "modelComboBox", "device": "deviceComboBox"}
-    lines: dict = {}
-
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        super().__init__(parent)
         self.logic = None
         self.run = None
         self.finished = None
-        self._parameterNode = None
-        self._guiTag = None
-        self._updating = self._showing = False
         self._problem = None
         self._lacking = []
         self._edits = {}
@@ -62,10 +52,6 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def fillDefaults(self) -> None:
         """What can be chosen from the scene without asking."""
-
-    def showInputs(self) -> None:
-        """What only this panel has, as the parameters and the scene are now."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """What belongs to a result that is gone."""
@@ -93,11 +79,6 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- what others may ask
 
     @property
-    def parameterNode(self):
-        """The choices, wrapped; None while the panel is not shown."""
-        return self._parameterNode
-
-    @property
     def models(self) -> list:
         """What the worker told of the models there are; empty until it did."""
         return self.modelBox.models
@@ -105,7 +86,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- life of the panel
 
     def setup(self) -> None:
-        ScriptedLoadableModuleWidget.setup(self)
+        super().setup()
         widget = slicer.util.loadUI(self.resourcePath(f"UI/{self.moduleName}.ui"))
         self.layout.addWidget(widget)
         self.ui = _withShared(widget)
@@ -117,21 +98,12 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.modelFileButton.clicked.connect(lambda checked=False: self.onModelFile())
         self.ui.installButton.clicked.connect(lambda checked=False: self.onInstall())
         self.ui.applyButton.clicked.connect(lambda checked=False: self.onApply())
-        for name in self.boxes.values():
-            getattr(self.ui, name).currentTextChanged.connect(lambda text: self.onChosen())
-        for name in self.lines.values():
-            getattr(self.ui, name).textChanged.connect(lambda text: self.onChosen())
         self.prepare()
-        self._observeScene()
+        self.connectChoices()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.ui.progressBar.visible = False
         self.initializeParameterNode()
-
-    def _observeScene(self) -> None:
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
-            self.addObserver(scene, event, self.onSceneChanged)
 
     def cleanup(self) -> None:
         self.view.close()
@@ -167,16 +139,6 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._farewell is not None:
             self.ui.statusLabel.text = self._farewell
 
-    def onSceneChanged(self, caller=None, event=None) -> None:
-        """Lists follow the scene, once in a moment however much happens in it."""
-        if not self._updating:
-            self._updating = True
-            qt.QTimer.singleShot(0, self.onSceneSettled)
-
-    def onSceneSettled(self) -> None:
-        self._updating = False
-        self.update()
-
     def lookForPackages(self) -> None:
         """Which packages are missing, looked up when the panel is opened and after an installation."""
         self._lacking = packages.lacking()
@@ -185,65 +147,6 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.lookForPackages()
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
-
-    def setParameterNode(self, node) -> None:
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
-        self._parameterNode = node
-        if node is not None:
-            self._guiTag = node.connectGui(self.ui)
-            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParameters)
-            self.update()
-
-    def onParameters(self, caller=None, event=None) -> None:
-        self.update()
-
-    def update(self) -> None:
-        """Lists, choices and buttons as the parameters and the scene are now."""
-        # What a scene brings is shown when all of it is there, or choices would be taken for those of nodes that are gone.
-        if self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self.showInputs()
-            self.showChoices()
-            self.checkCanApply()
-
-    def showChoices(self) -> None:
-        """Boxes, lines and the card of the model as the parameters are now."""
-        self._showing = True  # one that was shown would bring what the others show into the parameters
-        for parameter, name in self.boxes.items():
-            choices.choose(getattr(self.ui, name), getattr(self._parameterNode, parameter))
-        for parameter, name in self.lines.items():
-            line, text = getattr(self.ui, name), getattr(self._parameterNode, parameter)
-            if line.text != text:
-                line.text = text
-        self._showing = False
-        self._showCard()
-
-    def onChosen(self) -> None:
-        """What boxes and lines show, into the parameters."""
-        node = self._parameterNode
-        if node is None or self._showing:
-            return
-        modifying = node.StartModify()
-        for parameter, name in self.boxes.items():
-            setattr(node, parameter, choices.chosen(getattr(self.ui, name)))
-        for parameter, name in self.lines.items():
-            setattr(node, parameter, getattr(self.ui, name).text)
-        node.EndModify(modifying)
-
-    # -- images
-
-    def _listImages(self, nodes) -> None:
-        """The images that can be targets, ticked as the parameters say."""
-        entries = [(one.GetID(), choices.titled(one), "") for one in nodes]
-        choices.showTicks(self.ui.targetList, entries, [one.GetID() for one in self.targets()])
-
-    def _tickedImages(self) -> list:
-        return images.listed([slicer.mrmlScene.GetNodeByID(one) for one in choices.ticked(self.ui.targetList)])
-
-    def targets(self) -> list:
-        """The images that are chosen, and still there."""
-        return images.listed(self._parameterNode.targets)
 
     # -- the worker's models and devices
 
@@ -260,8 +163,10 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.modelBox.tell(event["models"], event["devices"])
         self.update()
 
-    def _showCard(self) -> None:
+    def showState(self) -> None:
+        """The card of the model, and whether Apply works."""
         self.modelBox.show(self._parameterNode.model)
+        self.checkCanApply()
 
     def onFetching(self, share: float, remaining, text: str) -> None:
         self.ui.progressBar.visible = True

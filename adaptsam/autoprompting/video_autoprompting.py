@@ -22,9 +22,9 @@ from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.io.files import read_frames
 from adaptsam.io.video.frames import check_frame
 from adaptsam.progress import Progress, silent
-from adaptsam.propagation.video_propagation import FrameResult, frame_report
 from adaptsam.sam import EmbeddingStore, SamModel
 from adaptsam.slicewise.confidence import Continuity, continuity
+from adaptsam.slicewise.frame_report import FrameResult, frame_report
 
 
 def autoprompt_frames(

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from adaptsam.io import Frames
     from adaptsam.io.mask_images import FrameMasks
-    from adaptsam.propagation.video_propagation import FrameReport, FrameResult, VideoSettings
+    from adaptsam.propagation.video_propagation import VideoSettings
     from adaptsam.report.video_report import VideoRecord
     from adaptsam.sam import SamModel
+    from adaptsam.slicewise.frame_report import FrameReport, FrameResult
 
 DESCRIPTION = """\
 Find on every frame of a video what is outlined on one of them, for example a polyp.

@@ -1,4 +1,4 @@
-"""What the numbers of a volume mean (Hounsfield units, a cone beam's, or nothing known), and 8 bits of them."""
+"""Intensities of a volume: their kind (Hounsfield units, a cone beam's, or unknown), range, and 8 bits of them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def is_ct(volume: Volume, modality: str = "") -> bool:
 
 
 def unit_doubt(volume: Volume) -> str:
-    """Why the values of what says that it is a CT are no Hounsfield units, a clause; "" where they may be.
+    """Reason why the values of a CT are no Hounsfield units, a clause; "" where they may be.
 
     Air must lie near -1000 and tissue near 0; where an image has no air, tissue alone tells. Cone beams are not asked.
     """
@@ -85,7 +85,7 @@ def unit_doubt(volume: Volume) -> str:
 
 
 def unit_remarks(volume: Volume) -> tuple[Remark, ...]:
-    """What :func:`unit_doubt` says, as a remark on the image."""
+    """Remark on the image with what :func:`unit_doubt` says."""
     doubt = unit_doubt(volume)
     if not doubt:
         return ()

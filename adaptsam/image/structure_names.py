@@ -72,7 +72,7 @@ def numbered_names(names: Sequence[str]) -> list[str]:
 
 
 def name_remarks(names: Sequence[str], places: Sequence[int]) -> list[Remark]:
-    """Which of the structures at these places share a name with another, and what they are called."""
+    """Remarks on structures at these places that share a name with another, with what they are called."""
     counts, numbered = Counter(names), numbered_names(names)
     shared = dict.fromkeys(names[place] for place in places if counts[names[place]] > 1)
     return [
@@ -110,7 +110,7 @@ def _named(name: str, structures: Sequence[Structure], unique: Sequence[Structur
 
 
 def find_name(name: str, available: Sequence[str]) -> int:
-    """Where the one name stands that is equal, or where none is, equal but for capitals and outer spaces.
+    """Index of the one name that is equal, or where none is, equal but for capitals and outer spaces.
 
     Names that are there twice are found as :func:`numbered_names` has them, and the first of them as "(1)".
 

@@ -97,7 +97,7 @@ def without_overlaps(structures: StructureSet) -> tuple[StructureSet, tuple[str,
 
 
 def label_values(names: Sequence[str], most: int = 255) -> list[int]:
-    """What stands for each structure in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n.
+    """Values of structures in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n.
 
     ``most`` is the largest value that can be written.
     """

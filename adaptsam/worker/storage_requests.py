@@ -1,4 +1,4 @@
-"""What lies on the worker's machine: weights are fetched and removed, encoded slices counted and cleared."""
+"""Requests about files on the worker's machine: weights are fetched and removed, encoded slices counted and cleared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def clear_weights(request: wire.Message, emit: Emit, check: Callable[[], None]) 
 
 
 def kept(request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-    """How much of encoded slices lies here: "kept" with bytes and folder; with "clear" they are removed first."""
+    """Count the encoded slices that are kept: "kept" with bytes and folder; with "clear" they are removed first."""
     folder = KeptFolder(cache_folder())
     if request.get("clear"):
         folder.clear()

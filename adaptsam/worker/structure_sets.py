@@ -49,7 +49,7 @@ def _structure(described: wire.Message, turned: Callable[[np.ndarray], np.ndarra
 
 
 def _turned(described: wire.Message, reference: Volume) -> Callable[[np.ndarray], np.ndarray]:
-    """What brings an array of the described grid to the slices' own, which may run the other way along an axis."""
+    """The turn from an array of the described grid to the slices' own, which may run the other way along an axis."""
     own = Geometry(
         (int(described["shape"][0]), int(described["shape"][1]), int(described["shape"][2])),
         tuple(map(float, described["spacing"])),  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the worker can do, and what it remembers between requests: models, embeddings, the last runs."""
+"""Session of the worker: its requests, and the models, embeddings and runs that it remembers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Session:
         job(request, emit, check)
 
     def _hello(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Who is here, on what, with which models."""
+        """Greeting: version, device and models."""
         if request.get("protocol", wire.PROTOCOL) != wire.PROTOCOL:
             raise InputError("The window and its worker are of different versions; install AdaptSAM anew.")
         emit("hello", version=__version__, pid=os.getpid(), devices=memory.devices(), models=list(_models()))
@@ -181,7 +181,7 @@ class Session:
 
 
 def _models() -> Iterable[dict[str, object]]:
-    """What can be chosen: the bundled model, and those of the catalogue, here or not."""
+    """Models to choose from: the bundled one, and those of the catalogue, here or not."""
     file = bundled_checkpoint()
     yield {
         "name": None,

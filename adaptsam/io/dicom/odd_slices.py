@@ -1,4 +1,4 @@
-"""What does not belong to the image of its series: localizers, copies, slices of another matrix or orientation."""
+"""Slices that do not belong to the image of their series: localizers, copies, another matrix or orientation."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class SeriesInfo:
 
     @property
     def handle(self) -> str:
-        """What to call it by: its number, or its UID where it has none."""
+        """Number of the series, or its UID where it has none."""
         return self.uid if self.number is None else str(self.number)
 
 
@@ -250,7 +250,7 @@ def _one_image(info: SeriesInfo, folder: Path, part: str = "") -> SeriesInfo:
 
 @quiet_pydicom()
 def dicom_source(slices: Sequence[Dataset], frame_numbers: Sequence[int | None] = ()) -> DicomSource:
-    """What ties a volume to these slices, given in the order of k, and to the frames that some of them are."""
+    """Link of a volume to these slices, given in the order of k, and to the frames that some of them are."""
     first = slices[0]
     return DicomSource(
         patient_id=str(first.get("PatientID", "")),
