@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.alignsam import Package
+from adaptsam.autoprompting import agent_batches as prompting
 from adaptsam.autoprompting.agent_batches import (
     TextMaps,
     check_agents,
@@ -89,7 +90,7 @@ def _frames(
             for package, results in zip(agents, found, strict=True):
                 name, one, limit = package.target.name, results[number], options.threshold(package)
                 distance = 1.0 - one.evidence.total
-                accepted = limit.accepts(distance) and bool(one.mask.any())
+                accepted = prompting.accepted(package, options, one) and bool(one.mask.any())
                 mask = one.mask if accepted else np.zeros_like(one.mask)
                 earlier = before.get(name)
                 alike = continuity(mask, [earlier]) if accepted and earlier is not None and earlier.any() else None
