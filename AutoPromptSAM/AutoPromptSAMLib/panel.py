@@ -118,8 +118,13 @@ class Panel(ReplayPanel, TrainingPanel):
         )
         if agent["text"]:
             text += _(', looks for "{words}"').format(words=agent["text"])
-        term = f" {code[1]} {code[0]}." if code else ""
-        return text + (", " + ", ".join(figures) if figures else "") + "." + term
+        text += (", " + ", ".join(figures) if figures else "") + "."
+        beside = [f"{name} {value:.2f}" for name, value in agent["scores"].get("comparators", {}).items()]
+        if beside:
+            text += " " + _("Simpler ways to the same mask (IoU): {figures}.").format(figures=", ".join(beside))
+        if agent["outdone_by"]:
+            text += " " + _("One of them does as well as the agent.")
+        return text + (f" {code[1]} {code[0]}." if code else "")
 
     # -- what is shown
 
