@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
 
 from adaptsam.errors import InputError
-from adaptsam.io.video.frames import Frames, check_frame, checked_frames
+from adaptsam.io.video.frames import Frames, check_frame
 from adaptsam.p2sam import Settings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, CleanupSettings, ConfidenceSettings, SliceJob, SliceResult
 from adaptsam.slicewise.acceptance import Threshold, calibrate
-from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.cleanup import Shape, clean, shape_of
 from adaptsam.slicewise.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
 from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report
@@ -216,9 +216,18 @@ class _Follower:
         )
 
     def follow(self, frames: Iterable[np.ndarray], total: int) -> Iterator[FrameResult]:
-        size = self._settings.batch_frames
-        for first, images in batches(checked_frames(frames), size, self._tell, "segment", total):
-            yield from self._segment(first, images)
+        source = iter(frames)
+        done = 0
+        size: tuple[int, int] | None = None
+        self._tell("segment", 0, total)
+        while batch := list(islice(source, self._settings.batch_frames)):
+            images = []
+            for number, frame in enumerate(batch, start=done):
+                images.append(check_frame(frame, size, number))
+                size = size or (images[-1].shape[0], images[-1].shape[1])
+            yield from self._segment(done, images)
+            done += len(batch)
+            self._tell("segment", done, total)
 
     def _segment(self, first: int, images: Sequence[np.ndarray]) -> list[FrameResult]:
         """A few frames, all structures and anchors decoded together."""
