@@ -14,8 +14,9 @@ PACKAGE = Path(adaptsam.__file__).parent
 ORDER = (
     {"errors", "lazy", "noise", "progress"},
     {"data", "sam"},
-    {"p2sam", "alignsam", "volumes", "finetune"},
-    {"p2sam_slices", "agents"},
+    {"p2sam", "alignsam", "volumes", "finetune", "optical_flow"},
+    {"p2sam_slices", "agents", "carried_masks"},
+    {"video_fusion"},
     {"propagate", "propagate_video", "autoprompt", "autoprompt_video"},
     {"correction", "frame_correction", "evaluate"},
     {"commands", "cli", "worker"},
