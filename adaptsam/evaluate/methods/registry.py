@@ -14,6 +14,7 @@ from adaptsam.evaluate.methods.agents import AlignSam
 from adaptsam.evaluate.methods.finetuned import FineTunedOnPrior, Schedule, TrainedModel
 from adaptsam.evaluate.methods.matcher import Matcher
 from adaptsam.evaluate.methods.method import Method, Unavailable
+from adaptsam.evaluate.methods.observers import AnotherObserver
 from adaptsam.evaluate.methods.panet import PaNet
 from adaptsam.evaluate.methods.persam_f import PerSamF
 from adaptsam.evaluate.methods.prompted import PUBLISHED_PERSAM, DirectTransfer, P2Sam, PropagatedP2Sam
@@ -117,6 +118,7 @@ MAKERS: dict[str, Maker] = {
     "seggpt": lambda extras: SegGpt(extras.seggpt),
     "painter": lambda extras: Unavailable("painter", "Painter", _PAINTER),
     "seem": lambda extras: Unavailable("seem", "SEEM", _SEEM),
+    "observer": lambda extras: AnotherObserver(),
     "copied": lambda extras: Copied(),
     "rigid": lambda extras: RigidRegistration(),
     "registration": lambda extras: DeformableRegistration(),
