@@ -22,7 +22,7 @@ from adaptsam.volumes.registration import Rigid, register
 from adaptsam.volumes.settings import VolumeSettings
 
 #: Counts up when the same images and settings give another result than before.
-METHOD = 3
+METHOD = 4
 
 
 def registered(
