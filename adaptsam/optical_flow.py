@@ -2,9 +2,9 @@
 
 DIS (Kroeger et al., ECCV 2016; OpenCV's) searches a few pixels around each place. Frames that lie farther apart, and
 things that move against their background, are first brought near by a shift, turn and scale: none, that of the whole
-picture, and that of one structure, each from matched SIFT keypoints by RANSAC. Every start gives a flow of its own; which one is
-right where, the frames tell: a flow is believed where the way there and back ends where it began, and where the moved
-frame looks like the other one (local correlation, which lamps and gains do not touch).
+picture, and that of one structure, each from matched SIFT keypoints by RANSAC. Every start gives a flow of its own;
+which one is right where, the frames tell: a flow is believed where the way there and back ends where it began, and
+where the moved frame looks like the other one (local correlation, which lamps and gains do not touch).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FlowFrame:
     def keypoints(self) -> Pair:
         """Places (n, 2), x and y, and descriptors (n, 128) of SIFT's keypoints."""
         with one_thread():
-            points, descriptors = cv2.SIFT_create(1500, contrastThreshold=0.02).detectAndCompute(self.gray, None)
+            points, descriptors = cv2.SIFT.create(1500, contrastThreshold=0.02).detectAndCompute(self.gray, None)
         if descriptors is None:
             return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
         return np.array([point.pt for point in points], np.float32), np.asarray(descriptors, np.float32)
@@ -119,7 +119,7 @@ def _flow(source: FlowFrame, target: FlowFrame, start: np.ndarray) -> Flow:
     place = _places(rows, columns)
     begun = (place @ start[:, :2].T + start[:, 2] - place).astype(np.float32)
     near = _warped(source.gray, begun).astype(np.uint8)
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     with one_thread():  # its pieces are as many as its threads, and the result depends on them
         there = search.calc(target.gray, near, None)
         back = search.calc(near, target.gray, None)

@@ -49,7 +49,7 @@ class VideoFusionSettings:
     change: float = 0.05
     margin_px: float = 24.0
     largest_weight: float = 3.0
-    enough_trust: float = 0.15
+    enough_trust: float = 0.03
 
 
 @dataclass(frozen=True, eq=False)

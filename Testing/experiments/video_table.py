@@ -3,10 +3,10 @@
     python Testing/experiments/video_table.py --sequences endo-cvc-clinicdb natural-davis --output videos.jsonl
     python Testing/experiments/video_table.py … --methods default alone --checkpoint sam_vit_b_01ec64.pth
 
-A sequence is a folder with ``images`` and ``masks`` (or ``labels``) of the same names; a folder of such folders is all of
-them. One line of JSON a sequence and method, with the Dice, confidence and acceptance of every frame; what is in the file
-already is not computed again. The tables at the end, of everything in the file: mean Dice a sequence, how often the
-default wins with Wilcoxon's test over sequences, and how confidence and Dice agree.
+A sequence is a folder with ``images`` and ``masks`` (or ``labels``) of the same names; a folder of such folders is all
+of them. One line of JSON a sequence and method, with the Dice, confidence and acceptance of every frame; what is in the
+file already is not computed again. The tables at the end, of everything in the file: mean Dice a sequence, how often
+the default wins with Wilcoxon's test over sequences, and how confidence and Dice agree.
 """
 
 from __future__ import annotations

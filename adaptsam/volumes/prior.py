@@ -18,6 +18,7 @@ from adaptsam.volumes.fusion import PriorSlices, Weights, calibrate_fusion
 from adaptsam.volumes.method import SliceMethod
 from adaptsam.volumes.settings import VolumeSettings
 from adaptsam.volumes.slices import SliceImages, body_square
+from adaptsam.volumes.tissue import Tissue, tissue_of
 from adaptsam.volumes.views import View, full_view, square_view
 from adaptsam.volumes.windows import Window, choose_window
 
@@ -40,6 +41,7 @@ class StructurePlan:
     shape: Shape
     usual: Continuity
     weights: Weights
+    tissue: Tissue | None = None
 
 
 class PriorVisit:
@@ -105,7 +107,14 @@ class PriorVisit:
             shape=shape_of(contour.body, settings.cleaning),
             usual=usual_continuity(contour.body),
             weights=self._weights(contour, field, window, view, side, usable),
+            tissue=self._tissue(contour, field, window),
         )
+
+    def _tissue(self, contour: PriorContour, field: DistanceField, window: Window) -> Tissue | None:
+        fusing = self.settings.fusing
+        if self.settings.fusion == "off" or self.images.is_flat or not (fusing.tissue and fusing.appearance):
+            return None
+        return tissue_of(contour, field, self.images, window)
 
     def _choose_view(self, contour: PriorContour, window: Window) -> tuple[str, float, tuple[int, ...]]:
         """The view's kind and side, and the slices usable in it: a closer view where none is usable in a wider one."""
