@@ -1,7 +1,7 @@
 """PersonalizedSAM in 3D Slicer: contours of one visit, carried to the next. The method is in the package `adaptsam`."""
 
 import slicer
-from AdaptSAMLib import images, patients, results
+from AdaptSAMLib import images, results
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import BaseLogic, BaseTest
@@ -64,7 +64,8 @@ class PersonalizedSAMLogic(BaseLogic):
             prior: volume node with contours.
             segmentation: their segmentation node.
             targets: a volume node, or a list of volume nodes and sequence nodes of volumes.
-            segments: names or IDs; all that are not empty by default.
+            segments: names or IDs; by default all targets and organs that are not empty, without the patient's outline,
+                couch, isodoses and points.
             wait: return when it is done (the window stays alive), or at once.
             allowDifferentPatients: go on although the subject hierarchy names different patients.
             allowOtherItem: go on although the contours were used on another item of the sequence that the prior shows.
@@ -129,7 +130,7 @@ class PersonalizedSAMLogic(BaseLogic):
         modifying = node.StartModify()
         node.priorVolume, node.priorSegmentation = volume, segmentation
         node.segments = self._chosen(volume, segmentation, None)
-        node.targets = patients.laterThan(volume, images.candidates())
+        node.targets = images.followUps(volume)
         node.EndModify(modifying)
         return node
 
@@ -141,7 +142,8 @@ class PersonalizedSAMLogic(BaseLogic):
 
         names = segmentNames(segmentation)
         if wanted is None:
-            return [one for one in names if prior is None or readMask(segmentation, one, prior).any()] or list(names)
+            likely = inputs.likelySegments(segmentation) or list(names)
+            return [one for one in likely if prior is None or readMask(segmentation, one, prior).any()] or likely
         byName = {name: segmentId for segmentId, name in names.items()}
         for one in wanted:
             if one not in names and one not in byName:

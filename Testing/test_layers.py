@@ -15,7 +15,7 @@ ORDER = (
     {"errors", "lazy", "noise", "progress"},
     {"data", "sam"},
     {"p2sam", "alignsam", "volumes", "finetune", "optical_flow"},
-    {"p2sam_slices", "agents", "carried_masks"},
+    {"p2sam_slices", "agents", "pretrain", "carried_masks"},
     {"video_fusion"},
     {"propagate", "propagate_video", "autoprompt", "autoprompt_video"},
     {"correction", "frame_correction", "evaluate"},

@@ -4,7 +4,7 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from AdaptSAMLib import geometry, images, segments
+from AdaptSAMLib import geometry, images, rois, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -73,16 +73,20 @@ def checkTraining(name, examples, folder, branch, text) -> None:
 def outlined() -> dict:
     """Where segments are outlined: names of segments to tuples of volume, segmentation and segment ID.
 
-    A segmentation lies on the volume that it refers to; one that refers to none may lie on any.
+    A segmentation lies on the volume that it refers to; one that refers to none may lie on any. Targets and organs come
+    first, and what no agent can learn to see (couch, isodoses) last.
     """
     found: dict = {}
+    last: set = set()
     volumes = images.nodesOf(images.VOLUMES)
     for node in images.nodesOf(["vtkMRMLSegmentationNode"]):
         own = node.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+        kinds = rois.kinds(node)
         for segmentId, name in segments.segmentNames(node).items():
+            last |= {name} if kinds[segmentId] == rois.OTHER else set()
             for volume in [own] if own in volumes else volumes:
                 found.setdefault(name, []).append((volume, node, segmentId))
-    return found
+    return dict(sorted(found.items(), key=lambda one: one[0] in last))
 
 
 def examples(volumes, segmentations, segment) -> list:

@@ -97,7 +97,7 @@ def modality(volumeNode) -> str:
 
 def looksLikeCT(volumeNode) -> bool:
     """Whether values reach down to air in Hounsfield units, which nobody else's do."""
-    if geometry.isColor(volumeNode):
+    if geometry.isColor(volumeNode) or volumeNode.GetImageData() is None:
         return False
     some = geometry.pixels(volumeNode)[::2, ::4, ::4]  # air is everywhere around a patient; all voxels take a while
     return bool(some.min() <= -500 and some.max() <= 32767)
@@ -119,11 +119,24 @@ def nodesOf(kinds) -> list:
 
 
 def candidates() -> list:
-    """What can be a target: sequences of volumes, and volumes that no sequence shows."""
+    """What can be a target: sequences of volumes, and volumes that no sequence shows; a dose distribution is no image."""
     sequences = [
         one
         for one in nodesOf(["vtkMRMLSequenceNode"])
         if one.GetNumberOfDataNodes() and one.GetNthDataNode(0).IsA("vtkMRMLVolumeNode")
     ]
     shown = [browserOf(one).GetProxyNode(one) for one in sequences if browserOf(one) is not None]
-    return sequences + [one for one in nodesOf(VOLUMES) if one not in shown]
+    return sequences + [one for one in nodesOf(VOLUMES) if one not in shown and not patients.isDose(one)]
+
+
+def followUps(prior) -> list:
+    """The candidates that the contours of an image are likely meant for: its patient's, of its modality, from its day on."""
+    return [one for one in patients.laterThan(prior, candidates()) if sameModality(prior, firstImage(one))]
+
+
+def sameModality(volumeNode, other) -> bool:
+    """Whether two images are of one modality, as far as DICOM or their values tell; MR and nobody knows what may be."""
+    if geometry.isColor(volumeNode) != geometry.isColor(other):
+        return False
+    first, second = modality(volumeNode), modality(other)
+    return first == second or ("" in (first, second) and "CT" not in (first, second))

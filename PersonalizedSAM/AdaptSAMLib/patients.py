@@ -27,6 +27,11 @@ def modality(node) -> str:
     return hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
 
 
+def isDose(node) -> bool:
+    """Whether a volume is a dose distribution, as SlicerRT or DICOM tells."""
+    return node.GetAttribute("DicomRtImport.DoseVolume") is not None or modality(node) == "RTDOSE"
+
+
 def samePatient(first, second):
     """Whether two nodes are of one patient; None where one of them does not say."""
     patients = [_attribute(node, "DICOM.PatientID", "Patient").strip().casefold() for node in (first, second)]

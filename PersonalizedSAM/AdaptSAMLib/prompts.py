@@ -9,7 +9,7 @@ POSITIVE, NEGATIVE = (0.2, 0.9, 0.2), (0.95, 0.2, 0.2)
 
 
 def newList(title: str, selected, unselected):
-    """An empty list of markups in the scene, with the colours of selected and other points."""
+    """An empty list of markups, with the colours of selected and other points: in slice views only, and saved with no scene."""
     scene = slicer.mrmlScene
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", scene.GenerateUniqueName(title))
     node.CreateDefaultDisplayNodes()
@@ -17,6 +17,9 @@ def newList(title: str, selected, unselected):
     display.SetSelectedColor(*selected)
     display.SetColor(*unselected)
     display.SetGlyphScale(2.0)
+    display.SetVisibility3D(False)
+    for one in (node, display):
+        one.SetSaveWithScene(False)
     return node
 
 

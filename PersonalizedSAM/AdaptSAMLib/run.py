@@ -56,7 +56,6 @@ class BaseRun(Job):
         self._prototypes = prototypes
         self._partial: dict = {}
         self._sequences: dict = {}
-        self._saved = False
 
     def _content(self, targets: list) -> dict:
         """What every request for a run says; ``targets`` as they were described."""
@@ -179,10 +178,7 @@ class BaseRun(Job):
         self.outcomes.clear()
 
     def _node(self, target):
-        """The segmentation of a target, made when it is first needed: the one step that undo takes back."""
-        if not self._saved:
-            slicer.mrmlScene.SaveStateForUndo()
-            self._saved = True
+        """The segmentation of a target, made when it is first needed."""
         for node in self.made:
             if node.GetAttribute("AdaptSAM.target") == target.key and node.GetScene() is slicer.mrmlScene:
                 return node

@@ -182,7 +182,8 @@ def newSegmentation(volumeNode, name: str, inScene: bool = True):
 def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, first, volumeNode) -> None:
     """Put a mask into a segment that has the prototype's name, colour, terminology and tags; made if missing.
 
-    Every segment has a labelmap of its own, so that segments which overlap do not take voxels from each other.
+    Every segment has a labelmap of its own, so that segments which overlap do not take voxels from each other. Surfaces and
+    what else is made from labelmaps follow, and those of the other segments stay.
     """
     segmentation = segmentationNode.GetSegmentation()
     image = orientedImage(inner, first, volumeNode, segmentationNode)
@@ -190,6 +191,8 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
     if segment is None:
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(prototype)
+        status = slicer.vtkSlicerSegmentationsModuleLogic
+        status.SetSegmentStatus(segment, status.InProgress)  # the prototype's may be "completed", and this is automatic
         segment.SetLabelValue(1)
         segment.AddRepresentation(LABELMAP, image)
         segmentation.AddSegment(segment, segmentId)
@@ -197,9 +200,20 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
     modifying = segmentationNode.StartModify()
     segment.SetLabelValue(1)  # saving a scene packs segments into one labelmap, with values of their own
     segment.AddRepresentation(LABELMAP, image)
-    segmentation.InvalidateNonSourceRepresentations()
+    for made in (SURFACE, CONTOURS):
+        if segment.GetRepresentation(made) is not None:
+            segment.RemoveRepresentation(made)
+            segmentation.CreateRepresentation(made)  # only of segments that lack it
     segment.Modified()
     segmentationNode.EndModify(modifying)
+
+
+def setStatus(segmentationNode, segmentId: str, status: str) -> None:
+    """How far a segment is, as Slicer's segment table shows it: a name of vtkSlicerSegmentationsModuleLogic, "InProgress"."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if segment is not None:
+        logic.SetSegmentStatus(segment, getattr(logic, status))
 
 
 class GrowingMask:

@@ -1,6 +1,6 @@
 """Whether a run can start, and why not: one sentence for the Apply button and for scripts."""
 
-from AdaptSAMLib import images, patients, segments
+from AdaptSAMLib import images, patients, rois, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -8,6 +8,11 @@ from slicer.i18n import tr as _
 def segmentIds(segmentationNode) -> list:
     """All segments of a node, in order."""
     return list(segmentationNode.GetSegmentation().GetSegmentIDs())
+
+
+def likelySegments(segmentationNode, kinds=(rois.TARGET, rois.ORGAN)) -> list:
+    """The segments of some kinds; targets and organs by default: no outline of the patient, couch, isodose or point."""
+    return [one for one, kind in rois.kinds(segmentationNode).items() if kind in kinds]
 
 
 def check(prior, segmentation, chosen, targets) -> None:

@@ -65,8 +65,8 @@ class Panel(BasePanel):
             if drawn and node.priorVolume in (None, order[0]):
                 node.priorVolume = order[0]
                 node.priorSegmentation = next(one for volume, one in drawn if volume is order[0])
-                node.segments = inputs.segmentIds(node.priorSegmentation)
-                node.targets = patients.laterThan(order[0], images.candidates())
+                node.segments = inputs.likelySegments(node.priorSegmentation)
+                node.targets = images.followUps(order[0])
 
     @staticmethod
     def _imageOf(segmentation):
@@ -90,7 +90,7 @@ class Panel(BasePanel):
     def onLater(self) -> None:
         node = self._parameterNode
         if node.priorVolume is not None:
-            node.targets = patients.laterThan(node.priorVolume, images.candidates())
+            node.targets = images.followUps(node.priorVolume)
 
     # -- a run
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from slicer import vtkMRMLNode, vtkMRMLSegmentationNode, vtkMRMLVolumeNode
+from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLVectorVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 WINDOWS = ("auto", "anatomy", "papers", "lung", "soft tissue", "liver", "brain", "bone", "percentiles")
@@ -20,7 +20,7 @@ class PersonalizedSAMParameterNode:
     backgroundParts - 0 for as many as foreground parts.
     """
 
-    priorVolume: vtkMRMLVolumeNode
+    priorVolume: vtkMRMLScalarVolumeNode | vtkMRMLVectorVolumeNode | None
     priorSegmentation: vtkMRMLSegmentationNode
     segments: list[str]
     targets: list[vtkMRMLNode]

@@ -5,11 +5,9 @@
     python Testing/experiments/clicks.py --image frames --mask masks --pictures
     python Testing/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --view 3
 
-Slices are spread evenly over each structure. A click is placed where a person would: in the middle of the largest
-region that is still wrong, first of the structure itself. Beside the model stands region growing from the same first
-click with the best of several tolerances for the slice, which no one would know beforehand: an upper limit of what
-intensities give. With ``--view`` the model sees a square of that many times the structure's longer side, as propagation
-shows it a small structure.
+Slices are spread evenly over each structure. Beside the model stand the ellipse that fills the box and region growing;
+see :mod:`adaptsam.pretrain.simulated_clicks`. With ``--view`` the model sees a square of that many times the longer
+side of the structure, as propagation shows it a small one.
 """
 
 from __future__ import annotations
@@ -21,60 +19,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from adaptsam.data import StructureSet, Volume, read_structures, read_volume, select_structures
 from adaptsam.data.canonical import canonical_orientation
-from adaptsam.sam import DecodeRequest, Embedding, SamModel, load_sam
+from adaptsam.pretrain.simulated_clicks import box_around, boxed, clicked, ellipse, grown
+from adaptsam.sam import SamModel, load_sam
 from adaptsam.volumes.views import square_view
 from adaptsam.volumes.windows import choose_window
 
-CLICKS = (1, 3, 5)
-TOLERANCES = (10, 20, 40, 80, 160, 320)
 _FEWEST_PIXELS = 20
-
-
-def click(wrong: np.ndarray) -> tuple[int, int]:
-    """x and y of the pixel farthest from the edge of the largest connected region of a mask (H, W)."""
-    regions, count = ndimage.label(wrong)
-    largest = 1 + int(np.argmax(ndimage.sum_labels(wrong, regions, range(1, count + 1))))
-    depth = ndimage.distance_transform_edt(np.pad(regions == largest, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(column), int(row)
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
-
-
-def clicked(model: SamModel, embedding: Embedding, truth: np.ndarray) -> dict[str, float]:
-    """Dice after each number of clicks."""
-    points, labels, logits, scores = [], [], None, {}
-    found = np.zeros_like(truth)
-    for number in range(1, max(CLICKS) + 1):
-        missed, excess = truth & ~found, found & ~truth
-        wrong = missed if number == 1 or missed.sum() >= excess.sum() else excess
-        if wrong.any():
-            points.append(click(wrong))
-            labels.append(int(wrong is missed))
-        [decoded] = model.decode(
-            [DecodeRequest(embedding, points=np.array(points), labels=np.array(labels), mask_input=logits)]
-        )
-        logits = decoded.logits[0]
-        found = (model.upscale(logits[None], embedding)[0] > 0).numpy()
-        if number in CLICKS:
-            scores[f"{number} clicks" if number > 1 else "1 click"] = dice(found, truth)
-    return scores
-
-
-def box_around(truth: np.ndarray) -> np.ndarray:
-    rows, columns = np.nonzero(truth)
-    return np.array([columns.min(), rows.min(), columns.max(), rows.max()])
-
-
-def boxed(model: SamModel, embedding: Embedding, truth: np.ndarray) -> float:
-    [decoded] = model.decode([DecodeRequest(embedding, box=box_around(truth))])
-    return dice((model.upscale(decoded.logits[:1], embedding)[0] > 0).numpy(), truth)
 
 
 def prompted(model: SamModel, image: np.ndarray, truth: np.ndarray, times: float | None) -> dict[str, float]:
@@ -85,17 +38,8 @@ def prompted(model: SamModel, image: np.ndarray, truth: np.ndarray, times: float
         view = square_view(((left + right) / 2, (top + bottom) / 2), side, (1.0, 1.0), model.image_size)
         image, truth = view.image(image), view.mask(truth)
     [embedding] = model.embed([image])
-    return clicked(model, embedding, truth) | {"box": boxed(model, embedding, truth)}
-
-
-def grown(image: np.ndarray, truth: np.ndarray) -> float:
-    """The best Dice of region growing from the first click."""
-    x, y = click(truth)
-    best = 0.0
-    for tolerance in TOLERANCES:
-        regions, _ = ndimage.label(np.abs(image.astype(float) - float(image[y, x])) <= tolerance)
-        best = max(best, dice(regions == regions[y, x], truth))
-    return best
+    clicks = {f"{number} clicks": dice for number, dice in clicked(model, embedding, truth).items()}
+    return clicks | {"box": boxed(model, embedding, truth), "ellipse in the box": ellipse(truth)}
 
 
 def figures(model: SamModel, volume: Volume, structures: StructureSet, slices: int, times: float | None = None) -> None:

@@ -1,4 +1,5 @@
-"""Slicer's core without its window: real MRML (slicer-core), real Qt (PySide6), and stand-ins for what neither has."""
+"""Slicer's core without its window: real MRML (slicer-core), real Qt (PySide6), and for what neither has Slicer's own
+Python (:mod:`slicer_bench.sources`), or stand-ins where its sources are not here."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def start() -> Any:
     """Publish a scene, Qt and the stand-ins under Slicer's names; returns the application. Once a process."""
     if _kept:
         return _kept[0]
-    from slicer_bench import standins, widgets
+    from slicer_bench import sources, standins, widgets
 
     sys.modules["qt"] = widgets.qtModule()
     sys.modules["ctk"] = widgets.ctkModule()
@@ -47,7 +48,13 @@ def start() -> Any:
     application = widgets.application()
     _kept.append(application)
     slicer.app = application
-    standins.install(slicer)
+    own = sources.folder()
+    if own is None:
+        standins.install(slicer)
+    else:
+        widgets.truthfulProperties(list(sources.names()))
+        sources.install(slicer, own)
+    standins.patch(slicer)
     slicer.mrmlScene = slicer.vtkMRMLScene()
     _logics(slicer)
     scene = slicer.mrmlScene
@@ -103,7 +110,8 @@ def _logics(slicer: Any) -> None:
     whole.SetViewLogics(vtk.vtkCollection())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     slicer.modules = types.SimpleNamespace(
-        **{name: types.SimpleNamespace(logic=lambda value=logic: value) for name, logic in logics.items()}
+        **{name: types.SimpleNamespace(logic=lambda value=logic: value) for name, logic in logics.items()},
+        **{one.name.lower(): types.SimpleNamespace(path=str(one / f"{one.name}.py")) for one in MODULES},
     )
     _kept.extend([whole, logics])
 

@@ -32,9 +32,13 @@ def install(slicer: Any) -> None:
     for name, module in (("i18n", i18n), ("ScriptedLoadableModule", base), ("parameterNodeWrapper", wrapper)):
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)
+    slicer.selfTests = {}
+
+
+def patch(slicer: Any) -> None:
+    """What even Slicer's own ``slicer.util`` has from the application and from PythonQt."""
     slicer.util.startupEnvironment = lambda: dict(os.environ)
     slicer.util.childWidgetVariables = _childWidgetVariables
-    slicer.selfTests = {}
 
 
 def _childWidgetVariables(widget: Any) -> Any:
@@ -106,17 +110,42 @@ class WithinRange:
 
 
 def parameterNodeWrapper(classtype: type) -> type:
-    """Members with types become properties that live in a real vtkMRMLScriptedModuleNode."""
+    """Members with types become properties that live in a real vtkMRMLScriptedModuleNode.
+
+    Raises:
+        Exception: a member is of a type that Slicer cannot keep.
+    """
     hints = typing.get_type_hints(classtype, include_extras=True)
+    for name, hint in hints.items():
+        if not _known(_plain(hint)[0]):
+            raise Exception(f"Unable to create serializer for {classtype} member {name}")
     body: dict[str, Any] = {"__init__": _initialise, "connectGui": _connectGui, "disconnectGui": _disconnectGui}
     body |= {name: property(_reader(name), _writer(name)) for name in hints}
-    body |= {
-        name: _forward(name)
-        for name in ("AddObserver", "RemoveObserver", "HasObserver", "StartModify", "EndModify", "GetID", "Modified")
-    }
+    body |= {name: _forward(name) for name in ("AddObserver", "RemoveObserver", "StartModify", "EndModify", "Modified")}
     made = type(classtype.__name__, (), body)
     made._hints, made._defaults = hints, {name: getattr(classtype, name, None) for name in hints}
     return made
+
+
+def _known(kind: Any) -> bool:
+    """Whether Slicer keeps this type: plain values, nodes, one of several classes of nodes or None, and lists of these."""
+    if typing.get_origin(kind) is list:
+        return all(_known(one) for one in typing.get_args(kind))
+    return kind in (int, float, str, bool) or bool(_nodeClasses(kind))
+
+
+def _nodeClasses(kind: Any) -> list[Any]:
+    """The classes of nodes that a type stands for; none for other types."""
+    import slicer
+
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    kinds = [one for one in (typing.get_args(kind) if union else [kind]) if one is not type(None)]
+    return kinds if all(isinstance(one, type) and issubclass(one, slicer.vtkMRMLNode) for one in kinds) else []
+
+
+def nodeTypes(kind: Any) -> list[str]:
+    """What a node selector is told; as in Slicer, the classes are instantiated, which an abstract one refuses."""
+    return [one().GetClassName() for one in _nodeClasses(kind)]
 
 
 def _initialise(self: Any, parameterNode: Any, prefix: Any = None) -> None:
@@ -135,9 +164,7 @@ def _plain(hint: Any) -> tuple[Any, list[Any]]:
 
 
 def _isNode(kind: Any) -> bool:
-    import slicer
-
-    return isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode)
+    return bool(_nodeClasses(kind))
 
 
 class ObservedList(MutableSequence):  # type: ignore[type-arg]
@@ -189,10 +216,25 @@ def _reader(name: str) -> Any:
     return read
 
 
+def _checkKind(kind: Any, value: Any) -> None:
+    """Raises TypeError or ValueError for a value that Slicer would not take."""
+    if typing.get_origin(kind) is list:
+        for one in value:
+            _checkKind(typing.get_args(kind)[0], one)
+        return
+    classes = tuple(_nodeClasses(kind))
+    if value is None and not classes:
+        raise ValueError("Value must not be None")
+    allowed = classes or ((int, float) if kind is float else (kind,))
+    if value is not None and not isinstance(value, allowed):
+        raise TypeError(f"Value must be of type '{kind}', is type '{type(value)}' value '{value}'")
+
+
 def _writer(name: str) -> Any:
     def write(self: Any, value: Any) -> None:
         kind, validators = _plain(self._hints[name])
         node = self.parameterNode
+        _checkKind(kind, value)
         for validator in validators:
             validator(value)
         if _isNode(kind):
@@ -223,7 +265,7 @@ def _connectGui(self: Any, gui: Any) -> int:
             continue
         if name not in self._hints:
             raise ValueError(f"There is no parameter {name!r}.")
-        connected.append((name, widgets.connector(widget)))
+        connected.append((name, widgets.connector(widget, *_plain(self._hints[name]))))
 
     def toGui(caller: Any = None, event: Any = None) -> None:
         for name, (_, write, _signal) in connected:

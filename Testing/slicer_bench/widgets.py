@@ -49,6 +49,12 @@ class Application(QtWidgets.QApplication):
     def applicationLogic(self) -> Any:
         return None
 
+    def moduleManager(self) -> Any:
+        return types.SimpleNamespace(connect=lambda signal, slot: None, disconnect=lambda signal, slot: None)
+
+    def translate(self, context: str, text: str) -> str:  # type: ignore[override]
+        return text
+
 
 def application() -> Any:
     existing = QtWidgets.QApplication.instance()
@@ -97,6 +103,7 @@ class NodeComboBox(QtWidgets.QComboBox):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._scene, self._types, self._none, self._nodes = None, [], True, []
+        self._children, self._hidden = True, []
         self._shown: Any = None
         self.currentIndexChanged.connect(self._tell)
 
@@ -109,10 +116,10 @@ class NodeComboBox(QtWidgets.QComboBox):
     def refresh(self) -> None:
         current = self.currentNode()
         self._nodes = [None] if self._none else []
-        for kind in self._types:
+        for kind in self._types if self._scene is not None else ():
             for number in range(self._scene.GetNumberOfNodesByClass(kind)):
                 node = self._scene.GetNthNodeByClass(number, kind)
-                if node not in self._nodes and not node.GetHideFromEditors():
+                if node not in self._nodes and self._shows(node, kind):
                     self._nodes.append(node)
         blocked = self.blockSignals(True)
         self.clear()
@@ -120,6 +127,12 @@ class NodeComboBox(QtWidgets.QComboBox):
         self.setProperty("currentIndex", self._nodes.index(current) if current in self._nodes else 0)
         self.blockSignals(blocked)
         self._tell()
+
+    def _shows(self, node: Any, kind: str) -> bool:
+        """As qMRMLSortFilterProxyModel decides, for a node that is of that class or of a child of it."""
+        if node.GetHideFromEditors() or (not self._children and node.GetClassName() != kind):
+            return False
+        return not self._children or not any(node.IsA(one) for one in self._hidden)
 
     def currentNode(self) -> Any:
         index = self.property("currentIndex")
@@ -138,8 +151,23 @@ class NodeComboBox(QtWidgets.QComboBox):
     def getTypes(self) -> list[str]:
         return self._types
 
-    def setTypes(self, types_: list[str]) -> None:
+    def setTypes(self, types_: Sequence[str]) -> None:
         self._types = list(types_)
+        self.refresh()
+
+    def getChildren(self) -> bool:
+        return self._children
+
+    def setChildren(self, value: bool) -> None:
+        self._children = value
+        self.refresh()
+
+    def getHidden(self) -> list[str]:
+        return self._hidden
+
+    def setHidden_(self, types_: Sequence[str]) -> None:
+        self._hidden = list(types_)
+        self.refresh()
 
     def getNone(self) -> bool:
         return self._none
@@ -149,6 +177,8 @@ class NodeComboBox(QtWidgets.QComboBox):
 
     nodeTypes = QtCore.Property("QStringList", getTypes, setTypes)
     noneEnabled = QtCore.Property(bool, getNone, setNone)
+    showChildNodeTypes = QtCore.Property(bool, getChildren, setChildren)
+    hideChildNodeTypes = QtCore.Property("QStringList", getHidden, setHidden_)
 
 
 STANDINS = {
@@ -177,12 +207,31 @@ def ctkModule() -> types.ModuleType:
     return module
 
 
-def connector(widget: Any) -> tuple[Any, Any, Any]:
-    """Read, write and signal of a widget that a parameter is bound to, as Slicer's GUI connectors know them."""
-    if isinstance(widget, NodeComboBox):
+def connector(widget: Any, kind: Any, validators: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Read, write and signal of a widget that a parameter of a type is bound to, as Slicer's GUI connectors have them.
+
+    Raises:
+        RuntimeError: Slicer cannot bind the two; it looks at the widget's very class.
+    """
+    from slicer_bench import standins
+
+    def named(name: str) -> tuple[Any, Any]:
+        return lambda: widget.property(name), lambda value: widget.setProperty(name, value)
+
+    if type(widget) is NodeComboBox and standins.nodeTypes(kind):
+        widget.setProperty("nodeTypes", standins.nodeTypes(kind))
         return widget.currentNode, widget.setCurrentNode, widget.currentNodeChanged
-    if isinstance(widget, QtWidgets.QSpinBox):
-        return lambda: widget.property("value"), lambda value: widget.setProperty("value", value), widget.valueChanged
-    if isinstance(widget, QtWidgets.QAbstractButton):
-        return lambda: widget.property("checked"), lambda value: widget.setProperty("checked", value), widget.toggled
-    raise TypeError(f"{type(widget).__name__} cannot be bound to a parameter.")
+    if type(widget) in (QtWidgets.QSpinBox, QtWidgets.QSlider) and kind is int:
+        ranges = [one for one in validators if hasattr(one, "minimum")]
+        for one in ranges:
+            widget.setRange(one.minimum, one.maximum)
+        if ranges or type(widget) is QtWidgets.QSpinBox:
+            return *named("value"), widget.valueChanged
+    if type(widget) is QtWidgets.QCheckBox and kind is bool:
+        return *named("checked"), widget.stateChanged
+    if type(widget) is QtWidgets.QPushButton and kind is bool:
+        widget.setProperty("checkable", True)
+        return *named("checked"), widget.toggled
+    if type(widget) is QtWidgets.QLineEdit and kind is str:
+        return *named("text"), widget.textChanged
+    raise RuntimeError(f"Unable to create GUI connector from datatype {kind} to widget type {type(widget).__name__}.")

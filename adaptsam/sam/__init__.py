@@ -1,6 +1,6 @@
 """SAM: checkpoints, the image encoder made fast, embeddings and their store, prompts, batched decoding."""
 
-from adaptsam.sam.architecture import MEDSAM, SMALL, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig, build_sam
+from adaptsam.sam.architecture import LITE, MEDSAM, SMALL, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig, build_sam
 from adaptsam.sam.checkpoint import Checkpoint, bundled_checkpoint, read_checkpoint, save_checkpoint
 from adaptsam.sam.decode import Decoded, decode
 from adaptsam.sam.embedding import Embedding
@@ -11,6 +11,7 @@ from adaptsam.sam.session import PromptSession
 from adaptsam.sam.store import EmbeddingStore, lasting_store
 
 __all__ = [
+    "LITE",
     "MEDSAM",
     "SMALL",
     "VIT_B",

@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
+from adaptsam.sam.efficientnet_pyramid import PYRAMID_STRIDE, EfficientNetPyramid, PyramidConfig
+from adaptsam.sam.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from adaptsam.sam.preprocess import MinMaxSam
 from adaptsam.sam.tiny_vit import STRIDE, TinyViT, TinyVitConfig
 
@@ -25,6 +27,7 @@ class SamConfig:
             as MedSAM was trained.
         tiny_vit: the stages of a TinyViT encoder, as in MobileSAM; the other fields on the encoder, the windows and
             the global attention then mean nothing. None for SAM's own encoder.
+        pyramid: what stands on an EfficientNet-Lite0 encoder, as in this project's own models; in the same way.
     """
 
     image_size: int = 1024
@@ -42,6 +45,7 @@ class SamConfig:
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     scaling: str = "statistics"
     tiny_vit: TinyVitConfig | None = None
+    pyramid: PyramidConfig | None = None
 
     @property
     def grid_size(self) -> int:
@@ -61,11 +65,15 @@ class SamConfig:
             TypeError: a size is no whole number.
             ValueError: a size is not positive, or beyond every model's.
         """
-        stages = self.tiny_vit
+        stages, pyramid = self.tiny_vit, self.pyramid
         if stages is not None and not isinstance(stages, TinyVitConfig):
             raise TypeError("its TinyViT is not described")
+        if pyramid is not None and not isinstance(pyramid, PyramidConfig):
+            raise TypeError("its pyramid is not described")
         blocks = (self.encoder_depth,) if stages is None else stages.depths
         counts = () if stages is None else (*stages.dims, *stages.heads, *stages.windows)
+        if pyramid is not None:
+            blocks, counts = (pyramid.layers,), (pyramid.width, pyramid.heads)
         sizes = (
             *(
                 self.image_size,
@@ -95,6 +103,8 @@ class SamConfig:
         fields = _tuples(values)
         if isinstance(stages := fields.get("tiny_vit"), dict):
             fields["tiny_vit"] = TinyVitConfig(**_tuples(stages))  # type: ignore[arg-type]
+        if isinstance(pyramid := fields.get("pyramid"), dict):
+            fields["pyramid"] = PyramidConfig(**pyramid)
         config = cls(**fields)  # type: ignore[arg-type]
         if config.scaling not in SCALINGS:
             raise ValueError(f"the scaling is {str(config.scaling)[:40]!r}, known are {' and '.join(SCALINGS)}")
@@ -121,6 +131,17 @@ SMALL = SamConfig(
     embed_dim=128,
     decoder_heads=4,
     decoder_mlp_dim=512,
+)
+#: This project's bundled model: EfficientNet-Lite0 with a pyramid, trained on open data and phantoms.
+LITE = SamConfig(
+    image_size=256,
+    patch_size=PYRAMID_STRIDE,
+    embed_dim=128,
+    decoder_heads=4,
+    decoder_mlp_dim=512,
+    pixel_mean=IMAGENET_MEAN,
+    pixel_std=IMAGENET_STD,
+    pyramid=PyramidConfig(),
 )
 
 
@@ -149,7 +170,9 @@ def build_sam(config: SamConfig) -> Sam:
     return kind(encoder, prompt_encoder, mask_decoder, list(config.pixel_mean), list(config.pixel_std)).eval()
 
 
-def _build_encoder(config: SamConfig) -> ImageEncoderViT | TinyViT:
+def _build_encoder(config: SamConfig) -> ImageEncoderViT | TinyViT | EfficientNetPyramid:
+    if config.pyramid is not None:
+        return EfficientNetPyramid(config.pyramid, config.image_size, config.embed_dim)
     if config.tiny_vit is not None:
         return TinyViT(config.tiny_vit, config.image_size, config.embed_dim)
     return ImageEncoderViT(

@@ -7,7 +7,7 @@
   are copied, not computed, and the output projection runs on the image's own positions only.
 - On the CPU windows and MLP run in pieces, so that what is wider than the image's own features stays in the cache.
 
-MobileSAM's encoder needs none of this and runs as it is.
+MobileSAM's encoder and this project's pyramid need none of this and run as they are.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from adaptsam.sam.efficientnet_pyramid import EfficientNetPyramid
 from adaptsam.sam.tiny_vit import TinyViT
 
 # Measured on two cores: pieces of this size are as fast as any, and every core has some of the work.
@@ -31,7 +32,7 @@ _POSITIONS = 1024
 
 
 def encode(
-    encoder: ImageEncoderViT | TinyViT,
+    encoder: ImageEncoderViT | TinyViT | EfficientNetPyramid,
     images: torch.Tensor,
     kept: torch.Tensor | None = None,
     checkpointed: bool = False,
@@ -45,12 +46,13 @@ def encode(
             training. None for 1 everywhere.
         checkpointed: keep only what enters each block for the gradients, and compute the block again for them.
 
-    MobileSAM's encoder has no drop path and is small: ``kept`` and ``checkpointed`` change nothing in it.
+    MobileSAM's encoder and the pyramid have no drop path and are small: ``kept`` and ``checkpointed`` change nothing in
+    them.
 
     Returns:
         float32 (B, C, h, w).
     """
-    if isinstance(encoder, TinyViT):
+    if isinstance(encoder, (TinyViT, EfficientNetPyramid)):
         return encoder(images).float()
     # The convolution leaves channels first in memory; every layer below wants them last.
     x = encoder.patch_embed(images).contiguous()

