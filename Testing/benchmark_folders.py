@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adaptsam.data.datasets.pascal_voc import CLASSES
+from adaptsam.datasets.pascal_voc import CLASSES
 
 SIZE = (24, 32)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from adaptsam.alignsam import Agent, EnvironmentSettings, Package, Settings, Shown, Target
-from adaptsam.data.volume import DicomSource, Geometry, Volume
+from adaptsam.image.volume import DicomSource, Geometry, Volume
 from adaptsam.sam import SamModel
 
 GRID = Geometry((10, 64, 64), (4.0, 4.0, 6.0), (10.0, -20.0, 300.0))

@@ -11,8 +11,10 @@ from types import ModuleType
 
 import pytest
 
-from adaptsam.data.phantom import PhantomSettings, Scanner
-from adaptsam.data.phantom.endoscopy import EndoscopySettings
+from adaptsam.synthetic.endoscopy.endoscopy_video import EndoscopySettings
+from adaptsam.synthetic.thorax_phantom import PhantomSettings, Scanner
+
+pytest_plugins = ["scan_fixtures", "thorax_fixtures"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,7 +28,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def training_folders() -> ModuleType:
     """The functions that write them."""
-    path = Path(__file__).parent / "experiments" / "training_folders.py"
+    path = Path(__file__).parent / "tools" / "experiments" / "training_folders.py"
     spec = importlib.util.spec_from_file_location("training_folders", path)
     assert spec is not None
     assert spec.loader is not None

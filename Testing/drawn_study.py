@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptsam.data.datasets import Sample
+from adaptsam.datasets import Sample
 from adaptsam.errors import InputError
-from adaptsam.evaluate.methods import Outlined, Pair
-from adaptsam.evaluate.study.measures import IOU, SLICE_DICE, pooled_iou
-from adaptsam.evaluate.study.task import PictureTask, Study, StudyCase
+from adaptsam.evaluation.evaluation_cases import PictureTask, Study, StudyCase
+from adaptsam.evaluation.methods import Outlined, Pair
+from adaptsam.evaluation.pooled_measures import IOU, SLICE_DICE, pooled_iou
 
 
 @dataclass(frozen=True)

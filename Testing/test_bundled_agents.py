@@ -10,13 +10,13 @@ import pytest
 
 import adaptsam
 from adaptsam.alignsam import PAPER_USE, load_agent, prompt, score
-from adaptsam.alignsam.shelf import FOLDER_VARIABLE, agents_in
-from adaptsam.autoprompt import autoprompt
+from adaptsam.alignsam.agent_folders import FOLDER_VARIABLE, agents_in
+from adaptsam.autoprompting.volume_autoprompting import autoprompt
 from adaptsam.cli import main
-from adaptsam.data import Geometry, Volume
-from adaptsam.data.phantom import phantom_patient
-from adaptsam.finetune.phantom_slices import draw_target
+from adaptsam.image import Geometry, Volume
+from adaptsam.pretrain.phantom_slices import draw_target
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
+from adaptsam.synthetic.thorax_phantom import phantom_patient
 
 BUNDLED = Path(adaptsam.__file__).parents[1] / "Resources" / "agents"
 LARGEST = 5_000_000

@@ -2,11 +2,11 @@
 
 import pytest
 
-from adaptsam.data import select_structures
-from adaptsam.data.phantom import phantom_patient
-from adaptsam.evaluate.metrics import compare
-from adaptsam.propagate import Propagation, propagate
+from adaptsam.image import select_structures
+from adaptsam.metrics.volume_metrics import compare
+from adaptsam.propagation.volume_propagation import Propagation, propagate
 from adaptsam.sam import load_sam
+from adaptsam.synthetic.thorax_phantom import phantom_patient
 
 GRID = {"shape": (40, 192, 192), "spacing": (2.2, 2.2, 5.0)}
 SEEDS = (100_002, 100_004)

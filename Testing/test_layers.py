@@ -12,20 +12,20 @@ import adaptsam
 
 PACKAGE = Path(adaptsam.__file__).parent
 ORDER = (
-    {"errors", "lazy", "noise", "progress"},
-    {"data", "sam"},
-    {"p2sam", "alignsam", "volumes", "finetune", "optical_flow"},
-    {"p2sam_slices", "agents", "pretrain", "carried_masks"},
-    {"video_fusion"},
-    {"propagate", "propagate_video", "autoprompt", "autoprompt_video"},
-    {"correction", "frame_correction", "evaluate"},
+    {"errors", "lazy_imports", "library_warnings", "progress", "provenance"},
+    {"storage", "image"},
+    {"io", "sam"},
+    {"datasets", "registration", "synthetic"},
+    {"p2sam", "alignsam", "slicewise", "finetune"},
+    {"pretrain", "propagation", "autoprompting", "metrics"},
+    {"report", "evaluation"},
     {"commands", "cli", "worker"},
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 #: Of one level, and strangers all the same.
 STRANGERS = [
-    *(("p2sam", "alignsam"), ("alignsam", "p2sam"), ("volumes", "p2sam"), ("volumes", "alignsam")),
-    *(("finetune", "alignsam"), ("finetune", "p2sam"), ("finetune", "volumes")),
+    *(("p2sam", "alignsam"), ("alignsam", "p2sam"), ("slicewise", "p2sam"), ("slicewise", "alignsam")),
+    *(("finetune", "alignsam"), ("finetune", "p2sam"), ("finetune", "slicewise")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A second run on the same scans, as Testing/benchmarks/second_run.py measures it: what it does not do again."""
+"""A second run on the same scans, as Testing/tools/benchmarks/second_run.py measures it: what it does not do again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from types import ModuleType
 
 import pytest
 
-from adaptsam.volumes import kept_registration
+from adaptsam.registration import registration_cache as kept_registration
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    path = Path(__file__).parent / "benchmarks" / "second_run.py"
+    path = Path(__file__).parent / "tools" / "benchmarks" / "second_run.py"
     spec = spec_from_file_location("second_run_benchmark", path)
     assert spec is not None
     assert spec.loader is not None

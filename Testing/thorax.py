@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaptsam.data.volume import Geometry, Structure, StructureSet, Volume
+from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 
 SHAPE = (24, 80, 96)
 SPACING = (4.0, 4.0, 5.0)

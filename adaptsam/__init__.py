@@ -16,14 +16,14 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.noise import hide_known_noise
+from adaptsam.library_warnings import hide_known_noise
 
 if TYPE_CHECKING:
     from adaptsam.alignsam import load_agent
-    from adaptsam.autoprompt import AutoPromptSettings, autoprompt, autoprompt_frames
-    from adaptsam.data import read_frames, read_structures, read_volume, write_structures
-    from adaptsam.propagate import PropagationSettings, propagate
-    from adaptsam.propagate_video import VideoSettings, propagate_video
+    from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings, autoprompt, autoprompt_frames
+    from adaptsam.io import read_frames, read_structures, read_volume, write_structures
+    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+    from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
     from adaptsam.sam import load_sam
 
 __version__ = "0.1.0"
@@ -45,19 +45,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AutoPromptSettings": "adaptsam.autoprompt",
-    "PropagationSettings": "adaptsam.propagate",
-    "VideoSettings": "adaptsam.propagate_video",
-    "autoprompt": "adaptsam.autoprompt",
-    "autoprompt_frames": "adaptsam.autoprompt",
+    "AutoPromptSettings": "adaptsam.autoprompting.volume_autoprompting",
+    "PropagationSettings": "adaptsam.propagation.volume_propagation",
+    "VideoSettings": "adaptsam.propagation.video_propagation",
+    "autoprompt": "adaptsam.autoprompting.volume_autoprompting",
+    "autoprompt_frames": "adaptsam.autoprompting.volume_autoprompting",
     "load_agent": "adaptsam.alignsam",
     "load_sam": "adaptsam.sam",
-    "propagate": "adaptsam.propagate",
-    "propagate_video": "adaptsam.propagate_video",
-    "read_frames": "adaptsam.data",
-    "read_structures": "adaptsam.data",
-    "read_volume": "adaptsam.data",
-    "write_structures": "adaptsam.data",
+    "propagate": "adaptsam.propagation.volume_propagation",
+    "propagate_video": "adaptsam.propagation.video_propagation",
+    "read_frames": "adaptsam.io",
+    "read_structures": "adaptsam.io",
+    "read_volume": "adaptsam.io",
+    "write_structures": "adaptsam.io",
 }
 
 

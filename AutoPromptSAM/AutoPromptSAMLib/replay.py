@@ -60,7 +60,7 @@ class Replay(Edit):
 
     def mask(self):
         """The mask after the step that is shown, bool, a slice of the volume's array."""
-        from adaptsam.worker import wire
+        from adaptsam.worker import wire_format as wire
 
         return wire.unpack_mask(self.played["steps"][self.step])
 

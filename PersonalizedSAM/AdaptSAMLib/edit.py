@@ -98,7 +98,7 @@ class Edit:
 
     def _put(self, outcome, event: dict, change: list) -> None:
         """A slice as the worker tells it into a result, and what was there into the change."""
-        from adaptsam.worker import wire
+        from adaptsam.worker import wire_format as wire
 
         self.check(outcome)
         mask, report = wire.unpack_mask(event["mask"]), outcome.reports[self.segmentId]

@@ -78,7 +78,7 @@ class Engine:
 
     def array(self, name: str):
         """An array that an event names, mapped from its file."""
-        from adaptsam.worker import wire
+        from adaptsam.worker import wire_format as wire
 
         return wire.read_array(self._client.folder, name)
 

@@ -113,7 +113,7 @@ class BaseRun(Job):
 
     def _show(self, event: dict):
         """Slices that were just accepted, in the segmentation that will hold the result."""
-        from adaptsam.worker import wire
+        from adaptsam.worker import wire_format as wire
 
         target = self._target(self.targets[event["target"]].key)
         if target is None or target.sequenceNode is not None:
@@ -132,7 +132,7 @@ class BaseRun(Job):
 
     def _take(self, event: dict):
         """A finished target."""
-        from adaptsam.worker import wire
+        from adaptsam.worker import wire_format as wire
 
         target = self._target(event["target"])
         self._partial.pop(event["target"], None)

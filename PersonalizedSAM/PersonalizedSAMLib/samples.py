@@ -103,7 +103,7 @@ def _matrix(event: dict) -> np.ndarray:
 
 
 def _contours(volume, structures):
-    from adaptsam.worker import wire
+    from adaptsam.worker import wire_format as wire
 
     node = segments.newSegmentation(volume, volume.GetName() + " contours")
     for number, one in enumerate(structures):

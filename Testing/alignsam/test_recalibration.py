@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from adaptsam.alignsam.losses import recalibration_loss
 from adaptsam.alignsam.recalibration import new_recalibration
+from adaptsam.alignsam.recalibration_loss import recalibration_loss
 from adaptsam.errors import InputError
 
 

@@ -16,7 +16,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
-from adaptsam.data import DicomSource, Geometry, Structure, StructureSet, Volume, write_dicom_series, write_structures
+from adaptsam.image import DicomSource, Geometry, Structure, StructureSet, Volume
+from adaptsam.io import write_dicom_series, write_structures
 
 _SHAPE = (6, 24, 20)
 _HEADER = {

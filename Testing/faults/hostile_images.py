@@ -12,7 +12,8 @@ from random import Random
 import numpy as np
 from faults.mutations import damaged, packed_zeros
 
-from adaptsam.data import Geometry, Structure, StructureSet, Volume, write_structures, write_volume
+from adaptsam.image import Geometry, Structure, StructureSet, Volume
+from adaptsam.io import write_structures, write_volume
 
 _GEOMETRY = Geometry((5, 12, 10), (2.0, 2.0, 3.0), (-20.0, -24.0, 5.0))
 _ODD = ("", "0", "-1", "nan", "inf", "1e308", "1e-308", "99999999999999999999", "x", "4294967296", "2147483647", "%s%n")

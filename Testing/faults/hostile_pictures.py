@@ -12,7 +12,7 @@ import numpy as np
 from faults.mutations import damaged, packed_zeros
 from PIL import Image
 
-from adaptsam.data import write_video
+from adaptsam.io import write_video
 
 _VIDEOS = (".mp4", ".avi", ".mkv", ".mov")
 _PICTURES = (".png", ".jpg", ".bmp", ".tif", ".webp")

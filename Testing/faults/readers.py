@@ -20,19 +20,20 @@ from thorax import thorax
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.alignsam import load_agent, save_agent
-from adaptsam.alignsam.checkpoint import read_training, write_training
+from adaptsam.alignsam.agent_checkpoint import read_training, write_training
 from adaptsam.cli import build_parser
-from adaptsam.data import read_frames, read_masks_like, read_picture
-from adaptsam.data.mask_pictures import read_mask_picture
-from adaptsam.data.volume import Geometry, Volume
 from adaptsam.finetune.adapter_file import load_adapter, save_adapter
-from adaptsam.finetune.recipe_files import recipe_files
+from adaptsam.finetune.recipe_folders import recipe_files
 from adaptsam.finetune.recipes import read_recipe, recipe_settings
 from adaptsam.finetune.tuning import Tuning
+from adaptsam.image.volume import Geometry, Volume
+from adaptsam.io import read_frames, read_masks_like, read_picture
+from adaptsam.io.mask_images import read_mask_picture
+from adaptsam.registration import DeformableSettings, RegistrationSettings
+from adaptsam.registration.registration_cache import registered
 from adaptsam.sam import EmbeddingStore, build_sam, load_sam, save_checkpoint
-from adaptsam.sam.kept_folder import KeptFolder
-from adaptsam.volumes import DeformableSettings, RegistrationSettings, VolumeSettings
-from adaptsam.volumes.kept_registration import registered
+from adaptsam.slicewise import VolumeSettings
+from adaptsam.storage.disk_cache import KeptFolder
 
 # Readers run in forked processes, and threads that OpenMP has started before a fork are not there after it.
 torch.set_num_threads(1)
@@ -201,7 +202,7 @@ def _recipe(case: Path, seeds: Path) -> None:
 
 
 def _write_weights(folder: Path) -> None:
-    from adaptsam.sam.fingerprint import digests
+    from adaptsam.storage.file_hashes import digests
 
     _write_pickles(folder)
     for name in ("nested.pth", "old.pth"):
@@ -211,7 +212,7 @@ def _write_weights(folder: Path) -> None:
 
 
 def _weights(case: Path, seeds: Path) -> None:
-    from adaptsam.sam.catalogue import entry
+    from adaptsam.sam.weights_catalogue import entry
 
     os.environ["ADAPTSAM_WEIGHTS"] = str(case)
     try:

@@ -1,4 +1,4 @@
-"""Some of the thousands of files of Testing/experiments/fuzz.py, for every reader, in bounded processes."""
+"""Some of the thousands of files of Testing/tools/experiments/fuzz.py, for every reader, in bounded processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def run(*words: str | Path) -> str:
 
 # About 8 s: the imports of every reader, and their good files.
 def test_no_damaged_or_hostile_file_does_harm_and_each_refusal_is_one_sentence() -> None:
-    told = re.findall(r"^(\w+) +6 files: .* 0 findings", run(TESTING / "experiments" / "fuzz.py", "--cases", "6"), re.M)
+    told = re.findall(
+        r"^(\w+) +6 files: .* 0 findings", run(TESTING / "tools" / "experiments" / "fuzz.py", "--cases", "6"), re.M
+    )
     assert len(told) == len(set(told)) == 17
 
 

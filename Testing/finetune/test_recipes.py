@@ -20,15 +20,15 @@ from safetensors import safe_open
 from tiny_sam import TINY, tiny_model
 
 from adaptsam.cli import main
-from adaptsam.commands.train_recipe import changes
+from adaptsam.commands.recipe_command import changes
 from adaptsam.errors import InputError, OutputError, TrainingError
 from adaptsam.finetune.adapter_file import load_adapter
-from adaptsam.finetune.direct import DirectTransfer
-from adaptsam.finetune.engine import InteractiveUpdate
-from adaptsam.finetune.recipe_data import dataset_parts
-from adaptsam.finetune.recipe_files import recipe_files, recipe_names, recipes_folder
+from adaptsam.finetune.direct_transfer import DirectTransfer
+from adaptsam.finetune.monai_engine import InteractiveUpdate
+from adaptsam.finetune.recipe_datasets import dataset_parts
+from adaptsam.finetune.recipe_folders import recipe_files, recipe_names, recipes_folder
 from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
-from adaptsam.finetune.training_files import TrainingFiles
+from adaptsam.finetune.training_state import TrainingFiles
 from adaptsam.sam import load_sam, save_checkpoint
 
 FINE_TUNING = ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_the_state_before(
 
 
 def test_the_order_is_another_in_each_epoch() -> None:
-    from adaptsam.finetune.order import EpochOrder
+    from adaptsam.finetune.epoch_order import EpochOrder
 
     order = EpochOrder(range(20), seed=1)
     order.set_epoch(1)

@@ -13,7 +13,7 @@ import torch
 from adaptsam.errors import CheckpointError
 from adaptsam.sam import LITE, DecodeRequest, SamModel, build_sam, load_sam, save_checkpoint
 from adaptsam.sam.efficientnet_pyramid import EfficientNetPyramid, PyramidConfig
-from adaptsam.sam.imagenet import fold_imagenet_weights
+from adaptsam.sam.imagenet_weights import fold_imagenet_weights
 
 
 @pytest.fixture(scope="module")

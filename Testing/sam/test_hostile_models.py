@@ -1,4 +1,4 @@
-"""Model files that mean harm: each was found by Testing/experiments/fuzz.py."""
+"""Model files that mean harm: each was found by Testing/tools/experiments/fuzz.py."""
 
 from __future__ import annotations
 

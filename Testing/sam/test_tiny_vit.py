@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from adaptsam.errors import CheckpointError
-from adaptsam.sam import VIT_T, SamModel, build_sam, layouts, load_sam, save_checkpoint
+from adaptsam.sam import VIT_T, SamModel, build_sam, load_sam, save_checkpoint
+from adaptsam.sam import checkpoint_recognition as layouts
 from adaptsam.sam.tiny_vit import TinyVitConfig
 
 TINY = replace(

@@ -10,10 +10,10 @@ import pytest
 from blob_agent import make_agent
 from slicer_bench.test_segments import addTransform, randomMatrix, rigid
 
-from adaptsam.agents.settings import AutoPromptSettings
 from adaptsam.alignsam import Package, save_agent
-from adaptsam.autoprompt import autoprompt
-from adaptsam.data.volume import Geometry, Volume
+from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
+from adaptsam.autoprompting.volume_autoprompting import autoprompt
+from adaptsam.image.volume import Geometry, Volume
 from adaptsam.sam import SamModel, load_sam
 
 SHAPE = (6, 9, 11)

@@ -86,10 +86,10 @@ def test_slicer_has_what_is_asked_of_it(application: Any) -> None:
 def test_every_method_was_looked_up_in_the_sources_of_all_versions_and_is_one_of_slicer_core(application: Any) -> None:
     import slicer
     import vtk
-    from slicer_bench.read_names import methods_used
+    from tools.slicer.read_names import methods_used
 
     used_here = methods_used(FILES)
-    assert used_here <= set(KEPT["methods"]), "run Testing/slicer_bench/read_names.py"
+    assert used_here <= set(KEPT["methods"]), "run Testing/tools/slicer/read_names.py"
     classes = [one for module in (slicer, vtk) for one in vars(module).values() if isinstance(one, type)]
     assert used_here <= {name for one in classes for name in dir(one)}
     assert len(KEPT["versions"]) == 3

@@ -130,8 +130,8 @@ def test_a_scenes_choices_survive_the_panel_that_shows_them(panel: Any, visits: 
 def test_the_panels_choices_become_adaptsams_settings(scene: Any, engine: Any) -> None:
     from PersonalizedSAMLib import parameters
 
-    from adaptsam.propagate import PropagationSettings
-    from adaptsam.worker.runs import asked_settings
+    from adaptsam.propagation.volume_propagation import PropagationSettings
+    from adaptsam.worker.recent_runs import asked_settings
     from PersonalizedSAM import PersonalizedSAMLogic
 
     node = PersonalizedSAMLogic().getParameterNode()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from adaptsam.errors import InputError
-from adaptsam.worker import samples as made
-from adaptsam.worker.samples import sample
+from adaptsam.worker import sample_data as made
+from adaptsam.worker.sample_data import sample
 
 
 def test_the_samples_are_registered_with_pictures_and_no_address(

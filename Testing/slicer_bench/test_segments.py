@@ -56,7 +56,7 @@ def test_a_result_lies_where_its_mask_says_whatever_the_grid_and_the_transforms(
     import slicer
     from AdaptSAMLib import geometry, segments
 
-    from adaptsam.data.volume import Geometry
+    from adaptsam.image.volume import Geometry
 
     rng = np.random.default_rng(seed)
     volume = addVolume(randomMatrix(rng), (7, 9, 11), rng)
@@ -279,7 +279,7 @@ def test_segments_of_one_name_are_told_apart(visits: tuple[Any, Any, Any]) -> No
 def test_a_growing_mask_is_what_its_slices_are_and_its_box_holds_them(scene: Any, axis: int) -> None:
     from AdaptSAMLib.segments import GrowingMask
 
-    from adaptsam.worker import wire
+    from adaptsam.worker import wire_format as wire
 
     rng = np.random.default_rng(axis)
     shape = (6, 8, 10)

@@ -50,7 +50,7 @@ def test_a_clip_is_followed_corrected_and_edited_in_its_browser(logic: Any, vide
     import slicer
     from AdaptSAMLib import results, segments
 
-    from adaptsam.propagate_video import VideoSettings, propagate_video
+    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
 
     prior, contours, sequence, browser, frames, mask = video
     settings = {"acceptance": "off", "window": "lung", "register": "off"}  # the last two mean nothing here

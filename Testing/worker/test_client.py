@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from adaptsam.worker import client as client_module
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient, launch_here, why_lost
 
 ECHO = "import sys\nfor line in sys.stdin: print(line.strip().replace('\"do\"', '\"event\"'), flush=True)"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from adaptsam.errors import InputError, OutputError
-from adaptsam.propagate_video import VideoSettings, propagate_video
-from adaptsam.worker import wire
+from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient
 
 ENDS = ("done", "error", "cancelled", "lost")

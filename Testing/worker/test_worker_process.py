@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from thorax import Case, dice_of, thorax
 
-from adaptsam.data.volume import Geometry, Volume
-from adaptsam.propagate import PropagationSettings, propagate
-from adaptsam.propagate_video import VideoSettings, propagate_video
-from adaptsam.worker import wire
+from adaptsam.image.volume import Geometry, Volume
+from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
+from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient
 
 QUICK = {"register": "off", "fusion": "off", "acceptance": "off"}

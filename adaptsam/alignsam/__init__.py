@@ -18,16 +18,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.alignsam.agent import Agent
+from adaptsam.alignsam.agent_file import Package, Shown, Target, load_agent, save_agent
+from adaptsam.alignsam.agent_inference import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
+from adaptsam.alignsam.agent_network import Agent
+from adaptsam.alignsam.agent_scoring import Scores, score
+from adaptsam.alignsam.alignsam_settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 from adaptsam.alignsam.environment import Case, Environment, Scorer
-from adaptsam.alignsam.package import Package, Shown, Target, load_agent, save_agent
-from adaptsam.alignsam.prompting import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
-from adaptsam.alignsam.scoring import Scores, score
-from adaptsam.alignsam.settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 
 if TYPE_CHECKING:
-    from adaptsam.alignsam.gym_env import AlignEnv, AlignVectorEnv
-    from adaptsam.alignsam.training import Episode, Trained, TrainingImage, train
+    from adaptsam.alignsam.gymnasium_env import AlignEnv, AlignVectorEnv
+    from adaptsam.alignsam.policy_training import Episode, Trained, TrainingImage, train
 
 __all__ = [
     "PAPER_USE",
@@ -62,12 +62,12 @@ __all__ = [
 
 # These need the extra "align", which using an agent does not.
 _HOMES = {
-    "AlignEnv": "gym_env",
-    "AlignVectorEnv": "gym_env",
-    "Episode": "training",
-    "Trained": "training",
-    "TrainingImage": "training",
-    "train": "training",
+    "AlignEnv": "gymnasium_env",
+    "AlignVectorEnv": "gymnasium_env",
+    "Episode": "policy_training",
+    "Trained": "policy_training",
+    "TrainingImage": "policy_training",
+    "train": "policy_training",
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptsam.alignsam.settings import EnvironmentSettings
+from adaptsam.alignsam.alignsam_settings import EnvironmentSettings
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The environment: a batch of images that are prompted point by point; every step decodes all of them together.
 
-It needs no reinforcement learning library. :mod:`adaptsam.alignsam.gym_env` gives it Gymnasium's interface.
+It needs no reinforcement learning library. :mod:`adaptsam.alignsam.gymnasium_env` gives it Gymnasium's interface.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from adaptsam.alignsam.actions import Actions
-from adaptsam.alignsam.settings import EnvironmentSettings
+from adaptsam.alignsam.alignsam_settings import EnvironmentSettings
 from adaptsam.alignsam.state import Canvas, State, map_to_canvas
 from adaptsam.errors import InputError
 from adaptsam.sam import Embedding, PromptSession, SamModel

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from adaptsam.alignsam.agent import Actor, Critic
-from adaptsam.alignsam.settings import TrainingSettings
+from adaptsam.alignsam.agent_network import Actor, Critic
+from adaptsam.alignsam.alignsam_settings import TrainingSettings
 from adaptsam.errors import NotInstalledError, TrainingError
 
 try:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adaptsam.alignsam.settings import Branch
+from adaptsam.alignsam.alignsam_settings import Branch
 from adaptsam.errors import InputError
 
 _WIDTH, _GROUPS, _ATTENDED = 32, 8, 16

@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_list(args: argparse.Namespace) -> None:
-    from adaptsam.alignsam.shelf import agent_files, agent_name, agents_in, own_folder
+    from adaptsam.alignsam.agent_folders import agent_files, agent_name, agents_in, own_folder
 
     if args.folder is not None and not args.folder.is_dir():
         raise CheckpointError(f"{args.folder} is not a folder; check the path.")
@@ -62,7 +62,7 @@ def run_list(args: argparse.Namespace) -> None:
 
 def run_inspect(args: argparse.Namespace) -> None:
     from adaptsam.alignsam import load_agent
-    from adaptsam.alignsam.shelf import find_agent
+    from adaptsam.alignsam.agent_folders import find_agent
 
     path = find_agent(args.agent)
     described = load_agent(path).describe()
@@ -73,8 +73,8 @@ def run_inspect(args: argparse.Namespace) -> None:
 
 
 def run_fetch(args: argparse.Namespace) -> None:
-    from adaptsam.alignsam.fetching import fetch_agent, is_address, offered, read_catalogue
-    from adaptsam.alignsam.shelf import agent_name
+    from adaptsam.alignsam.agent_download import fetch_agent, is_address, offered, read_catalogue
+    from adaptsam.alignsam.agent_folders import agent_name
 
     if is_address(args.agent) or Path(args.agent).is_file():
         offer = offered(args.agent, args.sha256)

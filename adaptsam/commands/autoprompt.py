@@ -22,9 +22,9 @@ from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
     from adaptsam.alignsam import Package
-    from adaptsam.autoprompt import AutoPromptSettings, TextMaps
-    from adaptsam.data import ImageSource
-    from adaptsam.evaluate.report import Visit
+    from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings, TextMaps
+    from adaptsam.io import ImageSource
+    from adaptsam.report.volume_report import Visit
     from adaptsam.sam import EmbeddingStore, SamModel
 
 DESCRIPTION = """\
@@ -98,13 +98,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.agents.text_maps import text_maps
     from adaptsam.alignsam import load_agent
-    from adaptsam.alignsam.shelf import find_agent
-    from adaptsam.commands.outputs import default_formats, parse_formats, planned_files, tell, write_results
+    from adaptsam.alignsam.agent_folders import find_agent
+    from adaptsam.autoprompting.text_maps import text_maps
+    from adaptsam.commands.image_sources import check_formats, target_sources
     from adaptsam.commands.propagate import check_references
-    from adaptsam.commands.sources import check_formats, target_sources
-    from adaptsam.data import find_image, staged_output
+    from adaptsam.commands.result_files import default_formats, parse_formats, planned_files, tell, write_results
+    from adaptsam.io import find_image
+    from adaptsam.storage import staged_output
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
@@ -136,7 +137,7 @@ def run(args: argparse.Namespace) -> None:
 def settings_from(args: argparse.Namespace) -> AutoPromptSettings:
     """The settings that the options ask for."""
     from adaptsam.alignsam import UseSettings
-    from adaptsam.autoprompt import AutoPromptSettings
+    from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings
 
     if args.keep_all_slices and args.least_evidence is not None:
         raise InputError("--keep-all-slices and --least-evidence contradict each other; give one.")
@@ -159,9 +160,9 @@ def _visits(
     progress: ProgressBars,
 ) -> Iterator[Visit]:
     """Each target as the report wants it, one in memory at a time."""
-    from adaptsam.autoprompt import autoprompt
-    from adaptsam.data import read_structures
-    from adaptsam.evaluate.report import Visit, compared
+    from adaptsam.autoprompting.volume_autoprompting import autoprompt
+    from adaptsam.io import read_structures
+    from adaptsam.report.volume_report import Visit, compared
 
     for number, source in enumerate(targets):
         progress("reading", number, len(targets))

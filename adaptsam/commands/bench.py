@@ -1,4 +1,4 @@
-"""``adaptsam bench``: the benchmarks of Testing/benchmarks, as tables."""
+"""``adaptsam bench``: the benchmarks of Testing/tools/benchmarks, as tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from adaptsam.commands.bench_page import check_page, write_page
+from adaptsam.commands.benchmark_page import check_page, write_page
 from adaptsam.commands.console import add_talk_options, print_json, print_table
 from adaptsam.errors import InputError
 
@@ -73,7 +73,7 @@ def rows_of(figures: Mapping[str, Any], name: str) -> list[dict[str, object]]:
 def find_benchmarks() -> dict[str, Path]:
     """The benchmark files by name, in an installed wheel or in a source checkout."""
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "_benchmarks", package.parent / "Testing" / "benchmarks"):
+    for folder in (package / "_benchmarks", package.parent / "Testing" / "tools" / "benchmarks"):
         files = {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
         if files:
             return files

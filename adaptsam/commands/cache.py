@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_info(args: argparse.Namespace) -> None:
-    from adaptsam.sam.kept_folder import KeptFolder, cache_bytes, cache_folder
+    from adaptsam.storage.disk_cache import KeptFolder, cache_bytes, cache_folder
 
     kept, most = KeptFolder(cache_folder()).kept(), cache_bytes()
     if args.json:
@@ -37,7 +37,7 @@ def run_info(args: argparse.Namespace) -> None:
 
 
 def run_clear(args: argparse.Namespace) -> None:
-    from adaptsam.sam.kept_folder import KeptFolder, cache_folder
+    from adaptsam.storage.disk_cache import KeptFolder, cache_folder
 
     gone = KeptFolder(cache_folder()).clear()
     if args.json:

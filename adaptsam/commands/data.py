@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adaptsam.commands.console import Actions, ProgressBars, print_json, print_table
 
 if TYPE_CHECKING:
-    from adaptsam.data.datasets import DataSet
+    from adaptsam.datasets import DataSet
 
 DESCRIPTION = """\
 Data sets to train and test with, as they are downloaded: NSCLC-Radiomics, 4D-Lung, Kvasir-SEG, CVC-ClinicDB, five
@@ -56,7 +56,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_check(args: argparse.Namespace) -> None:
-    from adaptsam.data.datasets import check_samples, open_dataset
+    from adaptsam.datasets import check_samples, open_dataset
     from adaptsam.errors import InputError
 
     with ProgressBars(args.quiet) as progress:

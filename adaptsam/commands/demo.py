@@ -39,12 +39,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.commands.outputs import default_formats, planned_files, table_rows, write_results
     from adaptsam.commands.phantom import write_patient
-    from adaptsam.data import read_structures, read_volume, staged_output
-    from adaptsam.data.phantom import phantom_visits
-    from adaptsam.evaluate.report import Visit, measured
-    from adaptsam.propagate import PropagationSettings, propagate
+    from adaptsam.commands.result_files import default_formats, planned_files, table_rows, write_results
+    from adaptsam.io import read_structures, read_volume
+    from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
+    from adaptsam.report.volume_report import Visit, measured
+    from adaptsam.storage import staged_output
+    from adaptsam.synthetic.thorax_phantom import phantom_visits
 
     model = load_model(args)
     settings = PropagationSettings()

@@ -18,9 +18,9 @@ from adaptsam.commands.console import (
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from adaptsam.evaluate.methods import Extras
-    from adaptsam.evaluate.study.protocols import Options
-    from adaptsam.evaluate.study.task import Study
+    from adaptsam.evaluation.evaluation_cases import Study
+    from adaptsam.evaluation.methods import Extras
+    from adaptsam.evaluation.protocols import Options
 
 _CHOICES = (
     *("patients", "visits", "size", "structures", "change", "tumour", "copies", "fold", "seed", "training", "limit"),
@@ -95,12 +95,12 @@ def run(args: argparse.Namespace) -> None:
         return
     if not args.protocol or not args.output:
         raise InputError("Give a protocol and --output; `adaptsam evaluate --list` tells the protocols.")
-    from adaptsam.evaluate.methods import make_methods
-    from adaptsam.evaluate.study.protocols import open_protocol
-    from adaptsam.evaluate.study.report import write_evaluation
-    from adaptsam.evaluate.study.results import Results, identity_of
-    from adaptsam.evaluate.study.run import Backend, run_here, run_study
-    from adaptsam.evaluate.study.worker import ModelSource, Setting
+    from adaptsam.evaluation.case_results import Results, identity_of
+    from adaptsam.evaluation.case_worker import ModelSource, Setting
+    from adaptsam.evaluation.evaluation_report import write_evaluation
+    from adaptsam.evaluation.evaluation_run import Backend, run_here, run_study
+    from adaptsam.evaluation.methods import make_methods
+    from adaptsam.evaluation.protocols import open_protocol
 
     names = tuple(name.strip() for name in args.methods.split(",") if name.strip())
     methods = {method.name: method.title for method in make_methods(names)}
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     setting = Setting(tuple(methods), extras)
     backend: Backend = run_here
     if args.workers is not None:
-        from adaptsam.evaluate.study.cluster import on_cluster
+        from adaptsam.evaluation.ray_cluster import on_cluster
 
         backend = on_cluster(source, args.workers, args.ray_address)
     with ProgressBars(args.quiet) as progress:
@@ -140,7 +140,7 @@ def _tell(args: argparse.Namespace, written: Any) -> None:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    from adaptsam.evaluate.study.protocols import Options
+    from adaptsam.evaluation.protocols import Options
 
     given = {
         name: getattr(args, name)
@@ -153,7 +153,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _extras(args: argparse.Namespace, study: Study) -> Extras:
     from adaptsam.alignsam import Settings
-    from adaptsam.evaluate.methods import Extras
+    from adaptsam.evaluation.methods import Extras
 
     settings = Settings(branch=study.branch)
     if args.episodes is not None:
@@ -180,8 +180,8 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def _list() -> None:
-    from adaptsam.evaluate.methods import GROUPS, make_methods, method_names
-    from adaptsam.evaluate.study.protocols import PROTOCOLS
+    from adaptsam.evaluation.methods import GROUPS, make_methods, method_names
+    from adaptsam.evaluation.protocols import PROTOCOLS
 
     rows: list[dict[str, object]] = [
         {"protocol": name, "what": (open_.__doc__ or "").split("\n")[0]} for name, open_ in PROTOCOLS.items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adaptsam.commands.console import ProgressBars, add_output_options, print_json
 
 if TYPE_CHECKING:
-    from adaptsam.data.followup import FollowUp
+    from adaptsam.synthetic.digital_followup import FollowUp
 
 DESCRIPTION = """\
 Make a later visit from a real CT with contours, so that its true contours are known: another set-up, breath and
@@ -72,8 +72,9 @@ _CHOSEN = (
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.data import read_structures, read_volume, staged_output
-    from adaptsam.data.followup import digital_followup, settings_for
+    from adaptsam.io import read_structures, read_volume
+    from adaptsam.storage import staged_output
+    from adaptsam.synthetic.digital_followup import digital_followup, settings_for
 
     settings = settings_for(args.change, args.tumour, **{name: getattr(args, name) for name in _CHOSEN})
     with (
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
 
 def write_followup(folder: Path, later: FollowUp) -> None:
     """Write ``ct/*.dcm`` and ``rtstruct.dcm`` into a folder."""
-    from adaptsam.data import write_dicom_series, write_structures
+    from adaptsam.io import write_dicom_series, write_structures
 
     image = write_dicom_series(folder / "ct", later.volume, description="AdaptSAM digital follow-up")
     write_structures(folder / "rtstruct.dcm", later.structures, image)

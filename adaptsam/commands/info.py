@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
 
 if TYPE_CHECKING:
-    from adaptsam.data import SeriesInfo, StructureSet, Volume
+    from adaptsam.image import StructureSet, Volume
+    from adaptsam.io import SeriesInfo
 
 DESCRIPTION = """\
 Show the geometry of an image, the series of a folder, the structures of a file. No patient identity is printed.
@@ -36,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.data import list_series, read_structures, read_volume, series_drawn_on
+    from adaptsam.io import list_series, read_structures, read_volume, series_drawn_on
 
     series = list_series(args.path) if args.path.is_dir() else ()
     facts: dict[str, object] = {"series": [describe_series(info) for info in series]}

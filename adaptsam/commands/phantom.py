@@ -12,7 +12,7 @@ from adaptsam.commands.console import ProgressBars, add_output_options, json_tex
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from adaptsam.data.phantom import Breathing, PhantomSettings, PhantomVisit, Scanner
+    from adaptsam.synthetic.thorax_phantom import Breathing, PhantomSettings, PhantomVisit, Scanner
 
 T = TypeVar("T")
 
@@ -147,8 +147,8 @@ def run(args: argparse.Namespace, defaults: Mapping[str, object]) -> None:
 
 
 def _write_endoscopy(args: argparse.Namespace) -> None:
-    from adaptsam.data import staged_output
-    from adaptsam.data.phantom.endoscopy import EndoscopySettings, write_endoscopy
+    from adaptsam.storage import staged_output
+    from adaptsam.synthetic.endoscopy.endoscopy_video import EndoscopySettings, write_endoscopy
 
     settings = EndoscopySettings(size=args.size, fps=args.fps, radius=args.polyp_radius, height=args.polyp_height)
     planned = ["masks/frame-000000.png"]
@@ -162,8 +162,8 @@ def _write_endoscopy(args: argparse.Namespace) -> None:
 
 
 def _write_thorax(args: argparse.Namespace) -> None:
-    from adaptsam.data import staged_output
-    from adaptsam.data.phantom import phantom_visits, truth
+    from adaptsam.storage import staged_output
+    from adaptsam.synthetic.thorax_phantom import phantom_visits, truth
 
     settings = _settings(args)
     grid = {name: value for name in ("shape", "spacing") if (value := getattr(args, name)) is not None}
@@ -190,7 +190,7 @@ def write_patient(folder: Path, visits: Iterable[PhantomVisit], layout: str = "f
 
 def _written(folder: Path, visits: Iterable[PhantomVisit], layout: str) -> Iterator[tuple[str, PhantomVisit]]:
     """The visits, each with its folder's name, once they are on disk."""
-    from adaptsam.data.phantom import write_visit
+    from adaptsam.synthetic.thorax_phantom import write_visit
 
     for number, visit in enumerate(visits, start=1):
         name = f"visit-{number}"
@@ -199,7 +199,7 @@ def _written(folder: Path, visits: Iterable[PhantomVisit], layout: str) -> Itera
 
 
 def _settings(args: argparse.Namespace) -> PhantomSettings:
-    from adaptsam.data.phantom import (
+    from adaptsam.synthetic.thorax_phantom import (
         CONE_BEAM,
         CONE_BEAM_4D,
         CONTOURABLE,
@@ -230,7 +230,7 @@ def _settings(args: argparse.Namespace) -> PhantomSettings:
 
 
 def _breathing(args: argparse.Namespace) -> Breathing:
-    from adaptsam.data.phantom import Breathing
+    from adaptsam.synthetic.thorax_phantom import Breathing
 
     asked = {"diaphragm": args.diaphragm, "tumour": args.tumour_motion, "hysteresis": args.hysteresis}
     asked = {name: value for name, value in asked.items() if value is not None}
@@ -240,7 +240,7 @@ def _breathing(args: argparse.Namespace) -> Breathing:
 
 
 def _scanner(args: argparse.Namespace) -> Scanner:
-    from adaptsam.data.phantom import SCANNERS
+    from adaptsam.synthetic.thorax_phantom import SCANNERS
 
     scanner = _named(SCANNERS, args.scanner, "scanner")
     return scanner if args.kernel is None else replace(scanner, kernel=args.kernel)

@@ -17,13 +17,14 @@ from adaptsam.commands.console import (
     load_model,
     print_json,
 )
-from adaptsam.commands.settings import add_settings_options, settings_from
+from adaptsam.commands.settings_options import add_settings_options, settings_from
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
-    from adaptsam.data import ImageSource, StructureSet, Volume
-    from adaptsam.evaluate.report import Visit
-    from adaptsam.propagate import Propagation
+    from adaptsam.image import StructureSet, Volume
+    from adaptsam.io import ImageSource
+    from adaptsam.propagation.volume_propagation import Propagation
+    from adaptsam.report.volume_report import Visit
 
 DESCRIPTION = """\
 Carry contours to later visits. What it takes: the prior image, its contours, and one or many targets.
@@ -111,11 +112,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.commands.outputs import default_formats, parse_formats, planned_files, tell, write_results
-    from adaptsam.commands.sources import check_sources, find_sources, read_each
-    from adaptsam.data import read_structures, select_structures, staged_output
-    from adaptsam.evaluate.course import Course
-    from adaptsam.propagate import propagate_each
+    from adaptsam.commands.image_sources import check_sources, find_sources, read_each
+    from adaptsam.commands.result_files import default_formats, parse_formats, planned_files, tell, write_results
+    from adaptsam.image import select_structures
+    from adaptsam.io import read_structures
+    from adaptsam.propagation.volume_propagation import propagate_each
+    from adaptsam.report.course_report import Course
+    from adaptsam.storage import staged_output
 
     settings = settings_from(args)
     formats = parse_formats(args.format) if args.format else None
@@ -172,8 +175,8 @@ def _visits(
     references: Sequence[Path],
 ) -> Iterator[Visit]:
     """Each target as the report wants it."""
-    from adaptsam.data import read_structures
-    from adaptsam.evaluate.report import Visit, measured
+    from adaptsam.io import read_structures
+    from adaptsam.report.volume_report import Visit, measured
 
     # No enumerate and no zip: they would hold a target while the next one is read.
     left, drawn = iter(titles), iter(references)

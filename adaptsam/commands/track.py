@@ -19,16 +19,16 @@ from adaptsam.commands.console import (
     print_json,
     print_table,
 )
-from adaptsam.commands.settings import add_method_options, settings_from
-from adaptsam.data.provenance import NOTICE
+from adaptsam.commands.settings_options import add_method_options, settings_from
 from adaptsam.errors import InputError
+from adaptsam.provenance import NOTICE
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from adaptsam.data import Frames
-    from adaptsam.evaluate.video_report import VideoRecord
-    from adaptsam.propagate_video import FrameReport, FrameResult, VideoSettings
+    from adaptsam.io import Frames
+    from adaptsam.propagation.video_propagation import FrameReport, FrameResult, VideoSettings
+    from adaptsam.report.video_report import VideoRecord
     from adaptsam.sam import SamModel
 
 DESCRIPTION = """\
@@ -85,9 +85,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from adaptsam.data import distinct_color, read_frames, staged_output, write_video
-    from adaptsam.evaluate.video_report import VideoRecord, table_rows, warnings, write_video_report
-    from adaptsam.propagate_video import VideoSettings, embeddings_held, propagate_video
+    from adaptsam.io import distinct_color, read_frames, write_video
+    from adaptsam.propagation.video_propagation import VideoSettings, embeddings_held, propagate_video
+    from adaptsam.report.video_report import VideoRecord, table_rows, warnings, write_video_report
+    from adaptsam.storage import staged_output
 
     settings: VideoSettings = settings_from(args, VideoSettings())
     with ProgressBars(args.quiet) as progress:
@@ -120,9 +121,9 @@ def run(args: argparse.Namespace) -> None:
 
 def read_masks(path: Path, structure: str | None) -> dict[str, np.ndarray]:
     """The outlined structures by name: the one label asked for, or all; a mask without labels takes the name given."""
-    from adaptsam.data import read_mask_picture
-    from adaptsam.data.mask_pictures import UNNAMED
-    from adaptsam.data.names import find_name
+    from adaptsam.image.structure_names import find_name
+    from adaptsam.io import read_mask_picture
+    from adaptsam.io.mask_images import UNNAMED
 
     masks = read_mask_picture(path)
     if structure is None:
@@ -139,7 +140,7 @@ def outlined_frame(args: argparse.Namespace, frames: Frames) -> int | np.ndarray
     Raises:
         InputError: it is not there, not told, or the mask is called like another frame.
     """
-    from adaptsam.data import read_picture
+    from adaptsam.io import read_picture
 
     if args.prior_image:
         return read_picture(args.prior_image)
@@ -181,7 +182,7 @@ def _frame_number(text: str, frames: Frames, alike: int | None) -> int:
 
 def reference_masks(folder: Path, frames: Frames) -> list[Path]:
     """The mask of every frame: called like it, or, where there are as many as frames, in the same order."""
-    from adaptsam.data.frames import pictures_in
+    from adaptsam.io.video.frames import pictures_in
 
     paths = pictures_in(folder)
     by_name = {path.stem: path for path in paths}
@@ -197,8 +198,8 @@ def _written(
     results: Iterator[FrameResult], record: VideoRecord, folder: Path, references: Sequence[Path] | None
 ) -> Iterator[np.ndarray]:
     """Write every mask as it comes, remember its figures, and hand on the picture of it."""
-    from adaptsam.data import mask_picture, read_masks_like, write_pictures
-    from adaptsam.evaluate.overlay import draw_overlay
+    from adaptsam.io import mask_picture, read_masks_like, write_pictures
+    from adaptsam.report.mask_overlay import draw_overlay
 
     for result in results:
         write_pictures(folder, [mask_picture(result.masks)], [record.names[result.index]])
@@ -223,7 +224,7 @@ def _word(report: FrameReport) -> str:
 
 
 def _summary(frames: Frames, record: VideoRecord, model: SamModel, settings: VideoSettings) -> dict[str, object]:
-    from adaptsam.evaluate.video_report import video_summary, warnings
+    from adaptsam.report.video_report import video_summary, warnings
 
     return {
         "notice": NOTICE,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.commands import train_recipe
+from adaptsam.commands import recipe_command as train_recipe
 from adaptsam.commands.console import (
     ProgressBars,
     add_model_options,
@@ -18,7 +18,7 @@ from adaptsam.commands.console import (
 from adaptsam.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
-    from adaptsam.agents.training import AgentTraining
+    from adaptsam.autoprompting.agent_training import AgentTraining
 
 DESCRIPTION = """\
 Train an agent that finds one target, from images and masks of it: AlignSAM, with SAM left as it is.
@@ -126,7 +126,7 @@ def training_from(args: argparse.Namespace) -> AgentTraining:
         InputError: a value means nothing, or a package is missing.
     """
     try:
-        from adaptsam.agents.bundle import agent_training
+        from adaptsam.autoprompting.training_bundle import agent_training
     except ImportError as error:
         raise InputError(f"Training needs more packages ({error.name}); run: pip install 'adaptsam[align]'") from error
     return agent_training(settings_from(args))

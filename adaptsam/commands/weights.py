@@ -9,7 +9,7 @@ from adaptsam.commands.console import Actions, ProgressBars, print_json, print_t
 from adaptsam.errors import Cancelled, CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from adaptsam.sam.catalogue import KnownWeights
+    from adaptsam.sam.weights_catalogue import KnownWeights
 
 DESCRIPTION = """\
 Weights of SAM and its relatives: what there is, and bringing them to this machine.
@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_list(args: argparse.Namespace) -> None:
-    from adaptsam.sam.catalogue import catalogue, weights_folder
+    from adaptsam.sam.weights_catalogue import catalogue, weights_folder
 
     rows = [describe(known) for known in catalogue().values()]
     if args.json:
@@ -56,8 +56,8 @@ def run_list(args: argparse.Namespace) -> None:
 
 
 def run_fetch(args: argparse.Namespace) -> None:
-    from adaptsam.sam.catalogue import entry
-    from adaptsam.sam.weights import fetch, is_checked
+    from adaptsam.sam.fetched_weights import fetch, is_checked
+    from adaptsam.sam.weights_catalogue import entry
 
     if args.source and len(args.names) > 1:
         raise InputError(f"--from gives one file, and {len(args.names)} names are asked for; fetch them one by one.")
@@ -77,8 +77,8 @@ def run_fetch(args: argparse.Namespace) -> None:
 
 
 def run_verify(args: argparse.Namespace) -> None:
-    from adaptsam.sam.catalogue import catalogue, fetched
-    from adaptsam.sam.weights import difference, is_checked
+    from adaptsam.sam.fetched_weights import difference, is_checked
+    from adaptsam.sam.weights_catalogue import catalogue, fetched
 
     names = args.names or [name for name, known in catalogue().items() if known.path.is_file()]
     rows, damaged = [], []
@@ -99,8 +99,8 @@ def run_verify(args: argparse.Namespace) -> None:
 
 
 def run_clear(args: argparse.Namespace) -> None:
-    from adaptsam.sam.catalogue import catalogue
-    from adaptsam.sam.weights import clear
+    from adaptsam.sam.fetched_weights import clear
+    from adaptsam.sam.weights_catalogue import catalogue
 
     if bool(args.names) == args.all:
         raise InputError("Say which weights to remove by name, or --all.")
@@ -115,7 +115,7 @@ def run_clear(args: argparse.Namespace) -> None:
 
 def describe(known: KnownWeights) -> dict[str, object]:
     """One entry as the list shows it."""
-    from adaptsam.sam.weights import partial_bytes
+    from adaptsam.sam.fetched_weights import partial_bytes
 
     size = known.fingerprint.size
     partial = partial_bytes(known)

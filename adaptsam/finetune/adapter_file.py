@@ -18,7 +18,7 @@ from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.finetune.lora import trained_tensors
 from adaptsam.finetune.tuning import Tuning, merged
 from adaptsam.sam import SamModel
-from adaptsam.sam.files import replacing
+from adaptsam.storage.atomic_files import replacing
 
 _KEY = "adaptsam_adapter"
 _VERSION = 1

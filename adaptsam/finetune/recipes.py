@@ -14,9 +14,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from adaptsam.errors import AdaptSAMError, InputError, OutputError, TrainingError, sentence_in
-from adaptsam.finetune.recipe_files import change_settings, recipe_files
-from adaptsam.finetune.samples import sample_error
-from adaptsam.finetune.training_files import TrainingFiles
+from adaptsam.finetune.recipe_folders import change_settings, recipe_files
+from adaptsam.finetune.training_state import TrainingFiles
+from adaptsam.finetune.training_transforms import sample_error
 
 #: What may be set: plain values of the common configuration, and what a recipe adds.
 _PARTS_OF_THE_BUNDLE = (

@@ -10,7 +10,7 @@ from typing import Any
 from segment_anything.modeling import Sam
 
 from adaptsam.errors import InputError
-from adaptsam.finetune.adapters import add_adapters
+from adaptsam.finetune.bottleneck_adapters import add_adapters
 from adaptsam.finetune.lora import add_lora, has_lora, merge_lora
 
 

@@ -10,11 +10,8 @@ Eq. 2), the masks (``cascade``), the distances between features (``distances``),
     result.mask, result.points, result.distance
 """
 
-from adaptsam.p2sam.distances import hungarian, jensen_shannon, wasserstein
-from adaptsam.p2sam.parts import Prior
-from adaptsam.p2sam.retrieval import EMPTY_DISTANCE
-from adaptsam.p2sam.segment import Candidate, Job, Result, segment, segment_points
-from adaptsam.p2sam.settings import (
+from adaptsam.p2sam.feature_distances import hungarian, jensen_shannon, wasserstein
+from adaptsam.p2sam.p2sam_settings import (
     NATURAL,
     PAPER,
     PERSAM,
@@ -24,6 +21,9 @@ from adaptsam.p2sam.settings import (
     Settings,
     ablation_settings,
 )
+from adaptsam.p2sam.pair_segmentation import Candidate, Job, Result, segment, segment_points
+from adaptsam.p2sam.part_features import Prior
+from adaptsam.p2sam.retrieval import EMPTY_DISTANCE
 
 __all__ = [
     "EMPTY_DISTANCE",

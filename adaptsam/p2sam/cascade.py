@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from adaptsam.p2sam.prompts import Prompt
-from adaptsam.p2sam.settings import Domain
+from adaptsam.p2sam.p2sam_settings import Domain
+from adaptsam.p2sam.prompt_selection import Prompt
 from adaptsam.progress import Tick, unasked
 from adaptsam.sam import DecodeRequest, Embedding, SamModel
 

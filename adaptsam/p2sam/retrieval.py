@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adaptsam.p2sam.distances import DISTANCES, wasserstein, wasserstein_bound
-from adaptsam.p2sam.parts import Prior
-from adaptsam.p2sam.settings import Settings
+from adaptsam.p2sam.feature_distances import DISTANCES, wasserstein, wasserstein_bound
+from adaptsam.p2sam.p2sam_settings import Settings
+from adaptsam.p2sam.part_features import Prior
 from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam import Embedding
 
@@ -30,7 +30,7 @@ def candidate_distances(
     ``masks`` are low-resolution logits (4h, 4w), brought to the grid bilinearly; foreground patches are above zero.
     Candidates with the same patches share one computation, unless their logits weigh them. The smallest distance is
     exact. Where sets are so large that the transport takes long, a candidate that a bound keeps from winning
-    (:func:`~adaptsam.p2sam.distances.wasserstein_bound`) has that bound, which is greater than the smallest distance.
+    (:func:`~adaptsam.p2sam.feature_distances.wasserstein_bound`) has that bound, which is greater than the smallest distance.
     ``tick`` is called before each transport.
     """
     grids: dict[bytes, Tensor] = {}

@@ -20,17 +20,17 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from adaptsam.finetune.contrast import visit_contrast
-from adaptsam.finetune.draws import generator
-from adaptsam.finetune.pairs import VisitPairs
-from adaptsam.finetune.promptable import Rounds, prompt_loss
-from adaptsam.finetune.targets import draw_targets
+from adaptsam.pretrain.contrastive_loss import visit_contrast
 from adaptsam.pretrain.held_out import held_out, validation_scores
 from adaptsam.pretrain.image_pool import ImagePool
+from adaptsam.pretrain.prompt_targets import draw_targets
+from adaptsam.pretrain.prompted_loss import Rounds, prompt_loss
 from adaptsam.pretrain.training_mix import TrainingMix
 from adaptsam.sam import LITE, build_sam, encode, load_sam, save_checkpoint
-from adaptsam.sam.files import replacing
-from adaptsam.sam.imagenet import fold_imagenet_weights
+from adaptsam.sam.imagenet_weights import fold_imagenet_weights
+from adaptsam.storage.atomic_files import replacing
+from adaptsam.synthetic.device_random import generator
+from adaptsam.synthetic.visit_pairs import VisitPairs
 
 _STATE = "training.pt"
 _CURVE = "curve.jsonl"

@@ -18,8 +18,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
 
-from adaptsam.data import read_structures, read_volume
-from adaptsam.data.canonical import canonical_orientation
+from adaptsam.image.orientation import canonical_orientation
+from adaptsam.io import read_structures, read_volume
 from adaptsam.pretrain.regions import kept_regions
 
 Item = tuple[NDArray[np.uint8], NDArray[np.uint8], str, str, int]

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 
-from adaptsam.finetune.pairs import VisitPairs
 from adaptsam.pretrain.image_pool import ImagePool
 from adaptsam.pretrain.pooled_pairs import TARGETS, PooledPairs
+from adaptsam.synthetic.visit_pairs import VisitPairs
 
 #: How often each set is drawn from, in parts of all real images; sets that are not named count 1.
 SOURCE_WEIGHTS = {

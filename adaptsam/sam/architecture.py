@@ -9,8 +9,8 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 from adaptsam.sam.efficientnet_pyramid import PYRAMID_STRIDE, EfficientNetPyramid, PyramidConfig
-from adaptsam.sam.imagenet import IMAGENET_MEAN, IMAGENET_STD
-from adaptsam.sam.preprocess import MinMaxSam
+from adaptsam.sam.imagenet_weights import IMAGENET_MEAN, IMAGENET_STD
+from adaptsam.sam.preprocessing import MinMaxSam
 from adaptsam.sam.tiny_vit import STRIDE, TinyViT, TinyVitConfig
 
 #: Of everything that is counted in a model; ViT-H has 5,120 channels somewhere.

@@ -21,11 +21,11 @@ from segment_anything.modeling import Sam
 
 from adaptsam.errors import CheckpointError, OutputError
 from adaptsam.sam.architecture import SamConfig, build_sam
-from adaptsam.sam.catalogue import known_file
-from adaptsam.sam.files import bundled_folders, replacing
-from adaptsam.sam.fingerprint import digests
-from adaptsam.sam.layouts import KINDS, Weights, fold_lora, plain_names, recognise
+from adaptsam.sam.checkpoint_recognition import KINDS, Weights, fold_lora, plain_names, recognise
 from adaptsam.sam.safe_pickle import is_whole, load_pickled
+from adaptsam.sam.weights_catalogue import known_file
+from adaptsam.storage.atomic_files import bundled_folders, replacing
+from adaptsam.storage.file_hashes import digests
 
 FORMAT_VERSION = 1
 METADATA_KEY = "adaptsam"
@@ -59,9 +59,9 @@ def read_checkpoint(path: str | PathLike[str], *, kind: str | None = None, reapp
 
     Args:
         path: the file.
-        kind: one of :data:`~adaptsam.sam.layouts.KINDS`, to say what the contents cannot: MedSAM's weights look like
+        kind: one of :data:`~adaptsam.sam.checkpoint_recognition.KINDS`, to say what the contents cannot: MedSAM's weights look like
             vit_b's. None to recognise it; MedSAM's published file is, by its hash.
-        reapply_lora: apply adapters that lie beside the weights; see :func:`~adaptsam.sam.layouts.fold_lora`.
+        reapply_lora: apply adapters that lie beside the weights; see :func:`~adaptsam.sam.checkpoint_recognition.fold_lora`.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, of an unknown kind or not of the given one, or its

@@ -5,7 +5,7 @@ all it needs. Its stages are brought together at stride 8, where SAM's decoder r
 a feature pyramid (Lin et al., 2017, Sec. 3), fine ones folded into the channels, so that edges stay sharp.
 
 Batch normalisation is folded into the convolutions. The weights of ImageNet come in that form from
-:func:`adaptsam.sam.imagenet.folded_efficientnet_lite0`.
+:func:`adaptsam.sam.imagenet_weights.folded_efficientnet_lite0`.
 """
 
 from __future__ import annotations

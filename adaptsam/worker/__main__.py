@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from adaptsam.errors import AdaptSAMError, Cancelled, OutputError
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 
 
 class Server:
@@ -39,7 +39,7 @@ class Server:
     def run(self) -> None:
         """Until the other end closes the pipe."""
         threading.Thread(target=self._listen, daemon=True).start()
-        from adaptsam.worker.session import Session  # imports torch, which takes seconds
+        from adaptsam.worker.worker_session import Session  # imports torch, which takes seconds
 
         session = Session(self._folder)
         while True:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from adaptsam.errors import AdaptSAMError
-from adaptsam.worker import wire
+from adaptsam.worker import wire_format as wire
 
 #: Seconds that a worker has to stop by itself when it is asked to; then it is ended. Embeddings outlive that.
 PATIENCE = 1.5

@@ -9,7 +9,7 @@ import torch
 
 from adaptsam.errors import InputError
 from adaptsam.sam import Precision
-from adaptsam.sam.int8 import int8_possible
+from adaptsam.sam.int8_quantisation import int8_possible
 
 _GB = 1e9
 

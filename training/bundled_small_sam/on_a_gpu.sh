@@ -2,7 +2,7 @@
 # Trains the bundled model on a GPU for some minutes, again and again with the same command until it is finished, then
 # scores it on PAIRS (200) unseen pairs of synthetic images of each kind.
 #
-#     bash training/bundled_small_sam/on_a_gpu.sh FOLDER [MINUTES] [further options of adaptsam.finetune.pretrain]
+#     bash training/bundled_small_sam/on_a_gpu.sh FOLDER [MINUTES] [further options of adaptsam.pretrain.sam_pretraining]
 #
 # Needs PyTorch, torchvision, safetensors, segment-anything and platformdirs; nothing else of AdaptSAM's dependencies.
 # On another machine it goes on from the files in FOLDER.
@@ -16,9 +16,9 @@ model=$folder/adaptsam_small.safetensors
 cores=$(nproc)
 workers=$((cores > 3 ? cores - 2 : 1))
 mkdir -p "$folder"
-python3 -m adaptsam.finetune.pretrain --recipe gpu --output "$model" --minutes "$minutes" --workers $workers "$@" \
+python3 -m adaptsam.pretrain.sam_pretraining --recipe gpu --output "$model" --minutes "$minutes" --workers $workers "$@" \
     2>&1 | tee -a "$folder/log"
 if [ -f "$model" ]; then
-    python3 Testing/experiments/synthetic_scores.py --checkpoint "$model" --pairs "${PAIRS:-200}" --output "$folder/scores.jsonl"
+    python3 Testing/tools/experiments/synthetic_scores.py --checkpoint "$model" --pairs "${PAIRS:-200}" --output "$folder/scores.jsonl"
 fi
 ls -l "$folder"

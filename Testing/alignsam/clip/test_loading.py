@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from adaptsam.alignsam.clip import ClipModel, SurgerySettings, TextAttention, load_clip, sources
+from adaptsam.alignsam.clip import ClipModel, SurgerySettings, TextAttention, load_clip
+from adaptsam.alignsam.clip import clip_files as sources
 from adaptsam.errors import CheckpointError, InputError
 
 SHAPE = {

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from adaptsam.alignsam.clip import ClipModel, SurgerySettings, TextAttention
-from adaptsam.alignsam.clip.surgery import feature_surgery
-from adaptsam.alignsam.clip.templates import templates_for
+from adaptsam.alignsam.clip.feature_surgery import feature_surgery
+from adaptsam.alignsam.clip.prompt_templates import templates_for
 
 Weights = dict[str, Tensor]
 PROMPTS = ["lung", "heart", "a dog", "tumour"]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from adaptsam.alignsam.clip import ClipModel, SurgerySettings, TextAttention
-from adaptsam.alignsam.clip.attention import resized_positions
-from adaptsam.alignsam.clip.surgery import similarity_maps
-from adaptsam.alignsam.clip.templates import MODALITIES, templates_for
+from adaptsam.alignsam.clip.feature_surgery import similarity_maps
+from adaptsam.alignsam.clip.prompt_templates import MODALITIES, templates_for
+from adaptsam.alignsam.clip.surgery_attention import resized_positions
 from adaptsam.errors import InputError
 
 BARE = SurgerySettings(modality="none")

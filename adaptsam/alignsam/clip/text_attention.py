@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from adaptsam.alignsam.clip.model import ClipModel
-from adaptsam.alignsam.clip.surgery import feature_surgery, feature_surgery_against, similarity_maps
-from adaptsam.alignsam.clip.templates import templates_for
+from adaptsam.alignsam.clip.clip_model import ClipModel
+from adaptsam.alignsam.clip.feature_surgery import feature_surgery, feature_surgery_against, similarity_maps
+from adaptsam.alignsam.clip.prompt_templates import templates_for
 from adaptsam.errors import InputError
 
 

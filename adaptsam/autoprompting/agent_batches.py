@@ -1,0 +1,60 @@
+"""Agents asked about a few images: what they need for it, and what volumes and frames have in common there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from adaptsam.alignsam import Case, Package, Prompted, prompt_cases
+from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
+from adaptsam.errors import InputError
+from adaptsam.progress import Progress
+from adaptsam.sam import Embedding, EmbeddingStore, SamModel, load_sam
+
+#: Where in each image uint8 (H, W, 3) is what a text names: maps (H', W'), 0 to 1, for the explicit branch.
+TextMaps = Callable[[str, Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+
+def prompted(
+    model: SamModel,
+    package: Package,
+    images: Sequence[np.ndarray],
+    embeddings: Sequence[Embedding],
+    options: AutoPromptSettings,
+    text_maps: TextMaps | None,
+    keep_steps: bool = False,
+) -> list[Prompted]:
+    """What an agent makes of images uint8 (H, W, 3) and their embeddings; ``keep_steps`` keeps each step's mask."""
+    maps: Sequence[np.ndarray | None] = [None] * len(images)
+    if package.text and text_maps is not None:
+        maps = [np.asarray(one) for one in text_maps(package.text, images)]
+    cases = [Case(embedding, attention=one) for embedding, one in zip(embeddings, maps, strict=True)]
+    return prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
+
+
+def within_batch(progress: Progress, done: int, total: int) -> Progress:
+    """Repeats how far the whole work is while images are encoded, so that it can be stopped there too."""
+    return lambda stage, encoded, wanted: progress("prompt", done, total)
+
+
+def passing_store(model: SamModel | None, batch: int, agents: int) -> EmbeddingStore:
+    """A store that remembers no more than the slices at hand, as each agent may be shown them."""
+    model = model or load_sam()
+    return EmbeddingStore(model, memory_bytes=4 * model.embed_dim * model.grid_size**2 * batch * max(1, agents))
+
+
+def check_agents(agents: Sequence[Package], model: SamModel, text_maps: TextMaps | None) -> None:
+    """Raise where agents cannot be used together, or not with this model and without these maps."""
+    if not agents:
+        raise InputError("There is no agent; give at least one.")
+    names = [package.target.name for package in agents]
+    for package in agents:
+        package.check_model(model)
+        if names.count(package.target.name) > 1:
+            raise InputError(f"Two agents find {package.target.name}; give one of them.")
+        if package.text and text_maps is None:
+            raise InputError(
+                f"The agent for {package.target.name} needs CLIP to find {package.text!r} on images "
+                f"({package.clip or 'which one is not told'}); give its weights."
+            )

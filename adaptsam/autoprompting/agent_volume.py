@@ -1,0 +1,176 @@
+"""One agent on its way through a volume: which slices it looks at, what is kept of them, and one object in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adaptsam.alignsam import Evidence, Package, Prompted, Target
+from adaptsam.autoprompting.agent_confidence import slice_confidence
+from adaptsam.autoprompting.agent_slices import AgentSlices
+from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
+from adaptsam.autoprompting.prompt_steps import Watch, played
+from adaptsam.errors import InputError
+from adaptsam.image.terminology import CODE_KEYS
+from adaptsam.image.volume import Structure, Volume
+from adaptsam.sam import SamModel
+from adaptsam.slicewise import slice_report as status
+from adaptsam.slicewise.cleanup import Shape, bounding_box, bridge, clean
+from adaptsam.slicewise.confidence import Continuity, continuity, usual_continuity
+from adaptsam.slicewise.slice_report import SliceReport, StructureReport
+
+#: Colours of structures, RGB, in the order of the agents.
+COLORS = ((220, 60, 50), (60, 140, 230), (70, 180, 90), (240, 170, 40), (160, 90, 200), (40, 190, 190))
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What came of one slice; ``points`` (n, 2) are x, y in canonical slice pixels."""
+
+    accepted: bool
+    evidence: Evidence
+    points: np.ndarray
+    labels: np.ndarray
+
+
+class AgentTrack:
+    """One agent on its way through a volume.
+
+    Args:
+        package: the agent.
+        target: the image.
+        number: of the agent among those of the run, for its colour.
+        model: the SAM.
+        options: what was chosen.
+        within: bool (K, J, I), where the target may be; None for everywhere.
+
+    Attributes:
+        slices: the image as the agent is shown it.
+        structure: the target; its mask grows.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        target: Volume,
+        number: int,
+        model: SamModel,
+        options: AutoPromptSettings,
+        within: np.ndarray | None,
+    ) -> None:
+        self.package, self._options = package, options
+        self.slices = AgentSlices(target, package.shown, model.image_size, options.window, options.body_margin)
+        self.limit = options.threshold(package)
+        mask = np.zeros(target.geometry.shape, bool)
+        self.structure = structure_of(package.target, mask, number)
+        self._mask = self.slices.images.orientation.apply(mask)
+        self._within = None if within is None else self.slices.images.orientation.apply(within)
+        self._results: dict[int, _Outcome] = {}
+
+    def doubts(self, target: Volume) -> list[str]:
+        """What speaks against using this agent here."""
+        trained, here = self.package.shown.modality, target.modality
+        if not trained or not here or trained.upper() == here.upper():
+            return []
+        return [f"The agent for {self.package.target.name} was trained on {trained}, and this image is {here}."]
+
+    @property
+    def wanted(self) -> list[int]:
+        """The canonical slices to look at, ascending."""
+        images, given = self.slices.images, self._options.slices
+        depth = images.geometry.shape[0]
+        for k in given or ():
+            if not 0 <= int(k) < depth:
+                raise InputError(f"Slice {k} was asked for, but slices are numbered 0 to {depth - 1}.")
+        chosen = range(depth) if given is None else given
+        canonical = {images.orientation.stored_slice(int(k), images.stored.shape) for k in chosen}
+        return sorted(k for k in canonical if self._within is None or self._within[k].any())
+
+    def take(self, k: int, result: Prompted, watch: Watch | None) -> None:
+        """Judge what the agent made of slice ``k``."""
+        mask = self.slices.restore(result.logits) > 0
+        allowed = None if self._within is None else self._within[k]
+        if allowed is not None:
+            mask &= allowed
+        distance = 1.0 - result.evidence.total
+        accepted = self.limit.accepts(distance) and bool(mask.any())
+        if accepted:
+            self._mask[k] = mask
+        points = self.slices.view.to_slice(result.points)
+        self._results[k] = _Outcome(accepted, result.evidence, points, result.labels)
+        if watch is not None:
+            shown = mask if accepted else np.zeros_like(mask)
+            trust = slice_confidence(result.evidence, shown, self.limit, None, Continuity(), self._options.confidence)
+            watch(played(self.package.target.name, self.slices, k, result, allowed, accepted, trust))
+
+    def finish(self) -> tuple[StructureReport, list[str]]:
+        """Make the slices one object, and report."""
+        bridged = self._clean() if self._options.cleanup and not self.slices.images.is_flat else []
+        geometry = self.slices.images.geometry
+        held = [k for k in range(len(self._mask)) if self._mask[k].any()]
+        if self._is_judged and len(held) * geometry.spacing[2] < self._options.least_mm:
+            self._mask[:] = False
+            held, bridged = [], []
+        box = bounding_box(self._mask)
+        usual = usual_continuity(self._mask[box[0]]) if box is not None else Continuity()
+        reports = [self._report(k, usual, k in bridged) for k in sorted(self._results)]
+        name = self.package.target.name
+        report = StructureReport(
+            name=name,
+            status=status.FOUND if held else status.NOT_FOUND,
+            volume_cm3=int(np.count_nonzero(self._mask)) * geometry.voxel_volume / 1000,
+            prior_volume_cm3=float("nan"),
+            centroid_shift_mm=float("nan"),
+            slices=tuple(sorted(reports, key=lambda one: one.index)),
+            view=self.package.shown.view,
+            slice_axis=self.slices.images.orientation.order[0],
+        )
+        warnings = [] if held else [f"{name} was not found in this image; its contour is empty."]
+        if bridged:
+            warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
+        return report, warnings
+
+    @property
+    def _is_judged(self) -> bool:
+        """Whether the target as a whole is: where all slices were looked at, and there is more than one."""
+        options = self._options
+        whole = options.slices is None and self._within is None
+        return options.acceptance != "off" and whole and not self.slices.images.is_flat
+
+    def _clean(self) -> list[int]:
+        rules, target = self._options.cleaning, self.package.target
+        bridged: list[int] = []
+        if rules.bridge:
+            rejected = [k for k, outcome in self._results.items() if not outcome.accepted]
+            bridged = bridge(self._mask, sorted(rejected), self.slices.images.geometry.spacing[1::-1])
+        clean(self._mask, Shape(target.components, rules.minimum_share, float(target.holes)), rules)
+        if self._within is not None:
+            self._mask &= self._within
+        return bridged
+
+    def _report(self, k: int, usual: Continuity, bridged: bool) -> SliceReport:
+        outcome, mask, rules = self._results[k], self._mask, self._options.confidence
+        there = bool(mask[k].any())
+        neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask) and mask[n].any()]
+        alike = continuity(mask[k], neighbours) if neighbours else None
+        trust = slice_confidence(outcome.evidence, mask[k], self.limit, alike, usual, rules)
+        orientation, shape = self.slices.images.orientation, self.slices.images.stored.shape
+        return SliceReport(
+            index=orientation.stored_slice(k, shape),
+            prior_index=-1,
+            accepted=outcome.accepted and there,
+            distance=1.0 - outcome.evidence.total,
+            threshold=self.limit.limit,
+            confidence=min(trust, rules.bridged_limit) if bridged and there else trust,
+            points=orientation.stored_points(outcome.points, shape),
+            labels=outcome.labels,
+            predicted_iou=outcome.evidence.predicted_iou,
+            interpolated=bridged and there,
+        )
+
+
+def structure_of(target: Target, mask: np.ndarray, number: int = 0) -> Structure:
+    """An agent's target as a structure with its name, code and, as the agent of that number, its colour."""
+    tags = dict(zip(CODE_KEYS, target.code, strict=True)) if target.code else {}
+    return Structure(target.name, mask, COLORS[number % len(COLORS)], tags=tags)

@@ -1,0 +1,89 @@
+"""Trained agents on pictures and the frames of a video, a few in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
+
+import numpy as np
+
+from adaptsam.alignsam import Package
+from adaptsam.autoprompting.agent_batches import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.autoprompting.agent_confidence import slice_confidence
+from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
+from adaptsam.io.video.frames import check_frame
+from adaptsam.progress import Progress, silent
+from adaptsam.propagation.video_propagation import FrameResult, frame_report
+from adaptsam.sam import EmbeddingStore, SamModel
+from adaptsam.slicewise.confidence import Continuity, continuity
+
+
+def autoprompt_frames(
+    agents: Sequence[Package],
+    frames: Iterable[np.ndarray],
+    *,
+    total: int | None = None,
+    model: SamModel | None = None,
+    settings: AutoPromptSettings | None = None,
+    text_maps: TextMaps | None = None,
+    progress: Progress = silent,
+    store: EmbeddingStore | None = None,
+) -> Iterator[FrameResult]:
+    """Find the targets of agents on pictures or the frames of a video, a few in memory at a time.
+
+    Args:
+        agents: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`; their windows and views do
+            not matter, pictures are taken as they are.
+        frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size.
+        total: how many there are, for the progress, where ``frames`` does not tell.
+        model, settings, text_maps, progress, store: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
+
+    Returns:
+        One result a frame, in order, by the targets' names; where an agent's evidence is too weak the mask is empty.
+
+    Raises:
+        CheckpointError, InputError: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`, at once; frames of another
+            size, while iterating.
+    """
+    options = settings or AutoPromptSettings()
+    store = store or passing_store(model, options.batch_slices, 1)
+    check_agents(agents, store.model, text_maps)
+    count = total if total is not None else len(frames) if isinstance(frames, Sized) else 0
+    return _frames(agents, frames, count, store, options, text_maps, progress)
+
+
+def _frames(
+    agents: Sequence[Package],
+    frames: Iterable[np.ndarray],
+    total: int,
+    store: EmbeddingStore,
+    options: AutoPromptSettings,
+    text_maps: TextMaps | None,
+    progress: Progress,
+) -> Iterator[FrameResult]:
+    source, done = iter(frames), 0
+    size: tuple[int, int] | None = None
+    before: dict[str, np.ndarray] = {}
+    progress("prompt", 0, total)
+    while batch := list(islice(source, options.batch_slices)):
+        images = []
+        for number, frame in enumerate(batch, start=done):
+            images.append(check_frame(frame, size, number))
+            size = size or (images[-1].shape[0], images[-1].shape[1])
+        embeddings = store.get(images, within_batch(progress, done, total))
+        found = [prompted(store.model, package, images, embeddings, options, text_maps) for package in agents]
+        for number, image in enumerate(images):
+            masks, reports = {}, {}
+            for package, results in zip(agents, found, strict=True):
+                name, one, limit = package.target.name, results[number], options.threshold(package)
+                distance = 1.0 - one.evidence.total
+                accepted = limit.accepts(distance) and bool(one.mask.any())
+                mask = one.mask if accepted else np.zeros_like(one.mask)
+                earlier = before.get(name)
+                alike = continuity(mask, [earlier]) if accepted and earlier is not None and earlier.any() else None
+                trust = slice_confidence(one.evidence, mask, limit, alike, Continuity(), options.confidence)
+                masks[name], before[name] = mask, mask
+                reports[name] = frame_report(mask, accepted, distance, limit.limit, trust, one.points, one.labels)
+            yield FrameResult(done + number, image, masks, reports)
+        done += len(batch)
+        progress("prompt", done, max(done, total))

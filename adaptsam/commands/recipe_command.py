@@ -1,0 +1,124 @@
+"""``adaptsam train RECIPE``: a recipe of training/, with some of its settings changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from adaptsam.commands.console import print_json, print_table
+from adaptsam.commands.settings_options import parse
+from adaptsam.errors import Cancelled, InputError
+from adaptsam.finetune.recipe_folders import recipe_names
+
+DESCRIPTION = """\
+Fine-tune a SAM by a recipe: P²SAM's interactive training, on MONAI's engines.
+
+  adaptsam train kvasir_lora --show                     what can be set, and how it is
+  adaptsam train kvasir_lora dataset_dir=Kvasir-SEG output_dir=trained checkpoint=vit_b device=cuda
+  adaptsam train kvasir_lora dataset_dir=pictures dataset_kind=folder epochs=10 output_dir=trained
+
+The same command again goes on where a training was stopped. The output: best and last model (.safetensors, for
+--checkpoint), their adapter files with every trained tensor, curves.json, TensorBoard's files, and state.pt, from which
+a training goes on.
+The recipe's files also run with `python -m monai.bundle run`; training/README.md says how.
+"""
+
+_GOES_ON = "; where it was stopped before its end, the same command goes on."
+#: How the settings end that are paths or names, whatever these look like.
+_TEXTS = ("_dir", "checkpoint", "structure")
+_NOTHING = ("none", "null")
+
+
+def add(methods: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    try:
+        names = recipe_names()
+    except InputError:  # an installation without them still has its other commands
+        return
+    for name in names:
+        parser = methods.add_parser(
+            name,
+            help="a recipe: fine-tune a SAM",
+            usage=f"adaptsam train {name} [key=value ...] [--show] [--json]",
+            description=DESCRIPTION,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("changes", nargs="*", metavar="key=value", help="settings of the recipe")
+        parser.add_argument("--show", action="store_true", help="print the settings, and train nothing")
+        parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
+        parser.set_defaults(run=run, recipe=name)
+
+
+def run(args: argparse.Namespace) -> None:
+    try:
+        from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
+    except ImportError as error:
+        raise InputError(f"Training needs more packages ({error.name}); run: pip install 'adaptsam[train]'") from error
+    parser = read_recipe(args.recipe, changes(args.changes))
+    settings = recipe_settings(parser)
+    if args.show:
+        rows = [{"setting": key, "value": str(value)} for key, value in settings.items()]
+        print_json(settings) if args.json else print_table(rows, args.recipe)
+        return
+    if not settings["output_dir"] or str(settings["output_dir"]).startswith("$"):
+        raise InputError("A training needs a folder for what comes out; give it with output_dir=FOLDER.")
+    folder = Path(settings["output_dir"])
+    _say_what_happens(args.json)
+    try:
+        files = run_recipe(parser)
+    except KeyboardInterrupt:
+        raise Cancelled("stopped; the same command goes on from what was kept last.") from None
+    if files is None:
+        print_json({"output": folder.resolve()}) if args.json else print(f"What came out is in {folder}{_GOES_ON}")
+        return
+    if not files.writes:
+        return
+    if args.json:
+        print_json({"output": folder.resolve(), "scores": files.scores, "losses": files.losses})
+        return
+    print_table([{key: round(value, 4) for key, value in row.items()} for row in files.scores], "Dice in validation")
+    if max(files.scores, key=lambda row: row["dice"])["epoch"] == 0:
+        print("\nNo epoch was better than the model before the training: that one is the best.")
+    if (folder / "best.safetensors").is_file():
+        print(f"\nThe models are in {folder}; use one with --checkpoint {folder / 'best.safetensors'}.")
+    else:
+        print(f"\nWhat was trained is in {folder}: files of adapters that cannot be merged into a plain SAM.")
+
+
+def changes(words: list[str]) -> dict[str, Any]:
+    """key=value as a dictionary; values are read as numbers, true, false, none or JSON where they look so.
+
+    Raises:
+        InputError: a word without "=".
+    """
+    changed: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise InputError(f"Settings are given as key=value, not {word!r}; --show lists them.")
+        # A shell may leave the ~ of key=~/folder as it is.
+        changed[key] = os.path.expanduser(value) if key.endswith(_TEXTS) and value not in _NOTHING else _read(value)
+    return changed
+
+
+def _read(text: str) -> object:
+    """JSON, none, a Python literal such as (1, 4), or the word itself."""
+    try:
+        return None if text in _NOTHING else json.loads(text)
+    except ValueError:
+        return parse(text)
+
+
+def _say_what_happens(as_json: bool) -> None:
+    """MONAI's lines of progress, without those that only say that an engine runs, and tracebacks of told errors."""
+    import logging
+    import sys
+
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.WARNING if as_json else logging.INFO)  # MONAI sets the logger's own level
+    shown.addFilter(lambda record: record.levelno < logging.ERROR)
+    logging.getLogger("adaptsam.train").handlers = [shown]
+    for quiet in ("ignite", "ignite.engine.engine.SupervisedTrainer", "monai"):
+        logging.getLogger(quiet).setLevel(logging.CRITICAL)

@@ -1,0 +1,1 @@
+"""Evaluation as the papers report it: cases, methods, protocols, statistics and tables."""

@@ -1,0 +1,68 @@
+"""Decoding prompts with gradients, each for its own features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from adaptsam.sam.mask_decoder import run_decoder
+from adaptsam.sam.prompt_encoder import PromptTokens, embed_kinds, embed_logits, embed_mask_inputs, embed_tokens
+
+
+def decode_prompts(
+    sam: Sam, features: Tensor, tokens: Sequence[PromptTokens], previous: Sequence[Tensor | None], multimask: bool
+) -> tuple[Tensor, Tensor]:
+    """Logits (B, M, 4h, 4w) and predicted IoU (B, M) of B prompts.
+
+    Args:
+        sam: its prompt encoder and mask decoder are used.
+        features: float32 (B, C, h, w), one for each prompt.
+        tokens: points and boxes in pixels of the model's input, as SAM wants them.
+        previous: for each prompt the logits (4h, 4w) of an earlier mask, or None.
+        multimask: the three masks of an ambiguous prompt instead of the single one.
+    """
+    with _exact(features):
+        sparse, real = embed_tokens(sam.prompt_encoder, tokens)
+    return _decoded(sam, features, sparse, real, embed_mask_inputs(sam.prompt_encoder, previous), multimask)
+
+
+def decode_batch(
+    sam: Sam, features: Tensor, coordinates: Tensor, kinds: Tensor, previous: Tensor | None, multimask: bool
+) -> tuple[Tensor, Tensor]:
+    """As :func:`decode_prompts`, for prompts that are tensors on the model's device; in bfloat16 on a GPU.
+
+    Args:
+        sam: its prompt encoder and mask decoder are used.
+        features: float32 (B, C, h, w).
+        coordinates, kinds: float32 (B, n, 2) and int64 (B, n), see :func:`~adaptsam.sam.prompt_encoder.embed_kinds`.
+        previous: float32 (B, 4h, 4w), the logits of earlier masks; None where there is none.
+        multimask: the three masks of an ambiguous prompt instead of the single one.
+
+    Returns:
+        float32 logits (B, M, 4h, 4w) and predicted IoU (B, M).
+    """
+    sparse, real = embed_kinds(sam.prompt_encoder, coordinates, kinds)
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=features.device.type == "cuda"):
+        if previous is None:
+            dense = embed_mask_inputs(sam.prompt_encoder, [None] * len(features))
+        else:
+            dense = embed_logits(sam.prompt_encoder, previous)
+        logits, iou = _decoded(sam, features, sparse, real, dense, multimask)
+    return logits.float(), iou.float()
+
+
+def _exact(features: Tensor) -> torch.autocast:
+    """Places are embedded in float32, also within mixed precision: bfloat16 has no digits for a pixel."""
+    return torch.autocast(features.device.type, enabled=False)
+
+
+def _decoded(
+    sam: Sam, features: Tensor, sparse: Tensor, real: Tensor, dense: Tensor, multimask: bool
+) -> tuple[Tensor, Tensor]:
+    image = features.flatten(2).transpose(1, 2)
+    with _exact(features):
+        position = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2)
+    return run_decoder(sam.mask_decoder, image + dense, position, sparse, real, None, multimask)

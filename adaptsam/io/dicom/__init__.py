@@ -1,0 +1,1 @@
+"""DICOM: image series, RTSTRUCT and SEG, read and written."""

@@ -1,0 +1,180 @@
+"""The pixels of a DICOM file: unpacked or decoded, and in the unit of the modality."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from adaptsam.errors import InputError
+from adaptsam.io.dicom.dicom_file import quiet_pydicom
+from adaptsam.io.native_stderr import quiet_libraries
+
+# Bytes of pixels that are believed of a file; a larger one must take a hundredth of its pixels' at least.
+_BELIEVED, _MOST_FOR_A_BYTE = 256 * 2**20, 100
+_MOST_RESCALED = 1e6
+_NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
+_RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+# What GDCM decodes, and pydicom with what we install beside it does not in every case.
+_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
+_FORMAT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+
+
+def stored_frames(dataset: FileDataset, path: Path) -> np.ndarray:
+    """The stored values of every frame, (N, J, I); N is 1 for a plain slice.
+
+    Args:
+        dataset: read with its pixels.
+        path: the file, for messages.
+
+    Raises:
+        InputError: colour, truncated pixel data, or a compression that nothing here can decode.
+    """
+    lacking = [keyword for keyword in _NEEDED if keyword not in dataset]
+    if lacking:
+        raise InputError(f"{path.name} is damaged or truncated: it lacks {', '.join(lacking)}; copy it again.")
+    if int(dataset.get("SamplesPerPixel", 1)) != 1:
+        raise InputError(f"{path.name} is a colour image; choose a CT or MR series.")
+    try:
+        count = int(dataset.get("NumberOfFrames", 1) or 1)
+        size = [int(dataset[keyword].value) for keyword in _NEEDED[:4]]
+        _check_size(dataset, path, count * size[0] * size[1] * size[2] // 8)
+    except (TypeError, ValueError):
+        raise InputError(f"{path.name} is damaged: its size cannot be read; copy it again.") from None
+    try:
+        compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+        stored = _decode(dataset) if compressed else _unpack(dataset, path, count)
+        if stored is None:
+            stored = _decode_with_gdcm(dataset, path, count)
+        return _used_bits(stored, dataset).reshape(count, int(dataset.Rows), int(dataset.Columns))
+    except (TypeError, ValueError):
+        raise InputError(f"{path.name} is damaged: its pixels cannot be read; copy it again.") from None
+
+
+def _check_size(dataset: FileDataset, path: Path, claimed: int) -> None:
+    """Memory is set aside for what a file claims, so the claim must be one that its pixel data can keep."""
+    stored = len(dataset.PixelData)
+    if claimed <= 0 or claimed > max(_BELIEVED, _MOST_FOR_A_BYTE * stored):
+        raise InputError(
+            f"{path.name} is damaged: it claims {claimed / 1e6:.0f} MB of pixels and holds {stored / 1e6:.3g}; copy it "
+            "again."
+        )
+
+
+def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """Stored values (J, I) in the unit of their modality, Hounsfield units for CT; integer where the rescaling is.
+
+    Raises:
+        InputError: the rescaling is no number, or of no scanner.
+    """
+    try:
+        slope, intercept = (float(header.get(key, default) or default) for key, default in _RESCALE)
+        if not (0 < abs(slope) <= _MOST_RESCALED and abs(intercept) <= _MOST_RESCALED):  # NaN is neither
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InputError("A slice has a rescaling that is no number or too large; export the series again.") from None
+    if slope == 1 and intercept == 0:
+        return stored
+    largest = float(np.abs(np.array([stored.min(), stored.max()], float)).max()) * abs(slope) + abs(intercept)
+    if slope.is_integer() and intercept.is_integer() and largest < 2**31:
+        return stored.astype(np.int32) * int(slope) + int(intercept)
+    return (stored * slope + intercept).astype(np.float32)
+
+
+def _unpack(dataset: FileDataset, path: Path, count: int) -> np.ndarray:
+    """The stored values of uncompressed pixel data."""
+    expected = count * int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
+    if len(dataset.PixelData) < expected:
+        raise InputError(
+            f"{path.name} is truncated: {len(dataset.PixelData)} of {expected} bytes of pixels; copy it again."
+        )
+    stored = _decode(dataset)
+    if stored is None:
+        raise InputError(f"{path.name} has pixels that cannot be unpacked; it is damaged, copy it again.")
+    return stored
+
+
+def _decode(dataset: FileDataset) -> np.ndarray | None:
+    """The stored values, or None where pydicom or its plug-ins cannot give them."""
+    try:
+        with quiet_pydicom(), quiet_libraries():
+            return dataset.pixel_array
+    except Exception:
+        return None
+
+
+def _used_bits(stored: np.ndarray, dataset: FileDataset) -> np.ndarray:
+    """The values without the bits that are not theirs, where old files keep overlays; the sign is kept."""
+    allocated, used = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    above = allocated - 1 - int(dataset.get("HighBit", used - 1))
+    if allocated == used or stored.dtype.kind not in "iu":
+        return stored
+    return np.right_shift(np.left_shift(stored, above), allocated - used)
+
+
+def _decode_with_gdcm(dataset: FileDataset, path: Path, count: int) -> np.ndarray:
+    """SimpleITK brings GDCM's decoders, for JPEG lossless for instance; it gets a frame and nothing of the patient."""
+    try:
+        frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
+        with quiet_libraries(), tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
+            values = [_gdcm_values(_bare(dataset, frame), Path(folder) / "frame.dcm") for frame in frames]
+        return np.stack(values).reshape(count, int(dataset.Rows), int(dataset.Columns))
+    except Exception:
+        raise InputError(_undecodable(dataset.file_meta.TransferSyntaxUID, path)) from None
+
+
+def _bare(dataset: FileDataset, frame: bytes) -> FileDataset:
+    """A file with nothing but one compressed frame."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    bare = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    bare.SOPClassUID, bare.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
+    for keyword in _FORMAT:
+        setattr(bare, keyword, int(dataset.get(keyword, int(dataset.BitsStored) - 1)))
+    bare.PixelData = encapsulate([frame])
+    bare["PixelData"].VR = "OB"
+    return bare
+
+
+def _gdcm_values(bare: FileDataset, path: Path) -> np.ndarray:
+    bare.save_as(path, enforce_file_format=True)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    return sitk.GetArrayFromImage(reader.Execute())
+
+
+def _undecodable(syntax: UID, path: Path) -> str:
+    if syntax.is_compressed and _has_decoder(syntax):
+        return f"{path.name} is damaged or truncated: its {syntax.name} pixels cannot be decoded; copy it again."
+    return (
+        f"{path.name} is compressed ({syntax.name}) and no decoder for it is installed; run 'pip install pylibjpeg "
+        "pylibjpeg-openjpeg', or export the series uncompressed."
+    )
+
+
+def _has_decoder(syntax: UID) -> bool:
+    if syntax in _GDCM:
+        return True
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False

@@ -1,0 +1,116 @@
+"""Masks as pictures: one structure as black and white, several as label values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adaptsam.errors import InputError
+from adaptsam.io.labelmaps import label_values
+from adaptsam.io.video.frames import opened_picture
+
+#: The name of what a mask shows that has no labels.
+UNNAMED = "structure"
+#: With more gray values than this, a mask has soft edges (or is a picture), and gray values are no labels.
+_MOST_LABELS = 8
+#: Soft edges: so much of the mask lies within so many gray values of black or white.
+_CLEAR_SHARE, _CLEAR_VALUES = 0.9, 20
+
+
+def read_mask_picture(path: str | Path) -> dict[str, np.ndarray]:
+    """The structures of a mask picture, each bool (H, W).
+
+    A mask with one value beside 0 (0 and 255, 0 and 1, black and white) is one structure, called ``structure``; so is
+    one from black to white with soft edges, as a JPEG has, cut in the middle. Otherwise each gray value or palette
+    index is a label: ``label-1``, ``label-2``, ….
+
+    Raises:
+        InputError: it cannot be read, marks nothing, or is no mask.
+    """
+    path = Path(path)
+    values = read_gray(path)
+    labels = _values_above_0(values)
+    if not labels:
+        raise InputError(f"{path.name} marks nothing: every pixel is 0; outline the structure in it.")
+    if 1 < len(labels) <= _MOST_LABELS:
+        return {f"label-{label}": values == label for label in labels}
+    return {UNNAMED: _inside(values, path)}
+
+
+def read_masks_like(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The structures of these names in another frame's mask picture, each bool (H, W); empty where it does not mark it.
+
+    Args:
+        path: the picture.
+        names: as :func:`read_mask_picture` gave them for the outlined frame; what is not called ``label-n`` is all that
+            is marked.
+
+    Raises:
+        InputError: it cannot be read or is no mask.
+    """
+    path = Path(path)
+    values = read_gray(path)
+    return {
+        name: values == int(name.removeprefix("label-")) if re.fullmatch(r"label-\d+", name) else _inside(values, path)
+        for name in names
+    }
+
+
+def _inside(values: np.ndarray, path: Path) -> np.ndarray:
+    """What a mask without labels marks."""
+    count = len(_values_above_0(values))
+    if count <= _MOST_LABELS:
+        return values > 0
+    clear = (values <= _CLEAR_VALUES) | (values >= 255 - _CLEAR_VALUES)
+    if clear.mean() < _CLEAR_SHARE:
+        raise InputError(
+            f"{path.name} has {count} gray values, so it is a picture and no mask; "
+            "save the mask as PNG, 0 outside and 255 inside."
+        )
+    return values > 127
+
+
+def _values_above_0(values: np.ndarray) -> list[int]:
+    return [int(value) for value in np.flatnonzero(np.bincount(values.ravel(), minlength=256)) if value]
+
+
+def read_gray(path: Path) -> np.ndarray:
+    """A picture's gray values or palette indices, uint8 (H, W), turned as a frame with its EXIF data would be.
+
+    Raises:
+        InputError: it cannot be read, is in colour, or has more than 8 bits.
+    """
+    with opened_picture(path) as image:
+        if image.mode in ("P", "L", "1"):
+            return np.array(image).astype(np.uint8)
+        if image.mode.startswith("I"):
+            values = np.array(image)
+            if values.min() >= 0 and values.max() <= 255:
+                return values.astype(np.uint8)
+            raise InputError(f"{path.name} has label values above 255; save them with 8 bits.")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        channels = np.array(Image.alpha_composite(black, image.convert("RGBA")))[..., :3]
+    red, green, blue = np.moveaxis(channels, 2, 0)
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    if spread.max() > _CLEAR_VALUES:
+        raise InputError(f"{path.name} is in colour; save the mask as gray values or with a palette.")
+    return channels[..., 1]
+
+
+def mask_picture(masks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Masks bool (H, W) as one picture, uint8 (H, W).
+
+    One structure is 0 and 255. Of several, each has its label value (``label-7`` keeps 7); where two overlap, the
+    smaller one is seen.
+    """
+    if len(masks) == 1:
+        return np.where(next(iter(masks.values())), 255, 0).astype(np.uint8)
+    values = dict(zip(masks, label_values(list(masks)), strict=True))
+    picture = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for name in sorted(masks, key=lambda name: -int(masks[name].sum())):
+        picture[masks[name]] = values[name]
+    return picture

@@ -1,0 +1,1 @@
+"""Video files and folders of frames, read one frame at a time."""

@@ -1,0 +1,1 @@
+"""Synthetic images with exact masks: phantoms, endoscopy, digital follow-ups, random scenes."""

@@ -1,0 +1,1 @@
+"""A synthetic endoscopy video with the exact outline of its polyp."""
