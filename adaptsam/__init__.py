@@ -11,16 +11,16 @@ For research use only: nothing that comes out of here was approved by a clinicia
 
 from __future__ import annotations
 
-import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from adaptsam.deprecated_names import install
+from adaptsam.lazy_imports import names_on_demand
 from adaptsam.library_warnings import hide_known_noise
 
 if TYPE_CHECKING:
     from adaptsam.alignsam import load_agent
-    from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings, autoprompt, autoprompt_frames
+    from adaptsam.autoprompting.video_autoprompting import autoprompt_frames
+    from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings, autoprompt
     from adaptsam.io import read_frames, read_structures, read_volume, write_structures
     from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
     from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
@@ -44,44 +44,22 @@ __all__ = [
     "write_structures",
 ]
 
+# On first use: `adaptsam --help` must not wait seconds for torch.
 _HOMES = {
-    "AutoPromptSettings": "adaptsam.autoprompting.volume_autoprompting",
-    "PropagationSettings": "adaptsam.propagation.volume_propagation",
-    "VideoSettings": "adaptsam.propagation.video_propagation",
-    "autoprompt": "adaptsam.autoprompting.volume_autoprompting",
-    "autoprompt_frames": "adaptsam.autoprompting.volume_autoprompting",
-    "load_agent": "adaptsam.alignsam",
-    "load_sam": "adaptsam.sam",
-    "propagate": "adaptsam.propagation.volume_propagation",
-    "propagate_video": "adaptsam.propagation.video_propagation",
-    "read_frames": "adaptsam.io",
-    "read_structures": "adaptsam.io",
-    "read_volume": "adaptsam.io",
-    "write_structures": "adaptsam.io",
+    "alignsam": ("load_agent",),
+    "autoprompting.video_autoprompting": ("autoprompt_frames",),
+    "autoprompting.volume_autoprompting": ("AutoPromptSettings", "autoprompt"),
+    "io": ("read_frames", "read_structures", "read_volume", "write_structures"),
+    "propagation.video_propagation": ("VideoSettings", "propagate_video"),
+    "propagation.volume_propagation": ("PropagationSettings", "propagate"),
+    "sam": ("load_sam",),
 }
-
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: `adaptsam --help` must not wait seconds for torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_demand(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-class _Package(ModuleType):
-    """Keeps ``adaptsam.propagate`` the function, where Python would put the module of the same name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _HOMES and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 hide_known_noise()
+install()

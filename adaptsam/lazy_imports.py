@@ -1,15 +1,16 @@
-"""Names of a package that are imported when they are first asked for: no part needs the libraries of another."""
+"""Lazy imports of a package's names and modules (PEP 562): no part needs the libraries of another."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 
 def names_on_demand(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` (PEP 562).
+    """A module's ``__getattr__``, which imports a name, or a module of the package, on first use.
 
     Args:
         package: its ``__name__``.
@@ -18,9 +19,12 @@ def names_on_demand(package: str, homes: Mapping[str, Sequence[str]]) -> Callabl
     module_of = {name: module for module, names in homes.items() for name in names}
 
     def get(name: str) -> Any:
-        if name not in module_of:
+        if name in module_of:
+            value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        elif not name.startswith("_") and find_spec(f"{package}.{name}") is not None:
+            value = importlib.import_module(f"{package}.{name}")
+        else:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 

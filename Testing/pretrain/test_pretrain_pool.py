@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from adaptsam.errors import InputError
 from adaptsam.pretrain.crops import Crop, draw_crop
+from adaptsam.pretrain.drawn_pairs import DrawnPairs, drawn_phantoms, drawn_scenes
 from adaptsam.pretrain.held_out import held_out
 from adaptsam.pretrain.image_pool import ImagePool, write_pool
 from adaptsam.pretrain.pooled_pairs import TARGETS, PooledPairs
@@ -112,3 +113,22 @@ def test_groups_are_held_out_whole_and_single_patients_never() -> None:
     kept = {group: held_out("msd-lung", group) for group in (f"Subject_{n:02d}" for n in range(61))}
     assert 2 <= sum(kept.values()) <= 10
     assert not held_out("4d-lung", "window -910")
+
+
+def test_drawn_pairs_come_back_from_their_files_with_masks_where_they_were(tmp_path: Path) -> None:
+    scenes = drawn_scenes(2, seed=3)
+    scenes.write(tmp_path, "scene")
+    mapped = DrawnPairs.mapped(tmp_path, "scene")
+    assert np.array_equal(mapped.images, scenes.images)
+    images, masks = mapped.draw(np.random.default_rng(1), 128)
+    assert images.shape == (2, 3, 128, 128)
+    assert masks.shape == (2, TARGETS, 128, 128)
+    assert masks[0].any()
+
+
+def test_drawn_phantoms_are_gray_with_structures_at_both_visits() -> None:
+    images, masks = drawn_phantoms(1, seed=5).draw(np.random.default_rng(2), 256)
+    assert images.shape == (2, 3, 256, 256)
+    assert np.array_equal(images[:, 0], images[:, 2])
+    assert masks[0].any()
+    assert masks[1].any()

@@ -285,7 +285,8 @@ def test_training_and_its_scores_need_pytorch_and_sam_and_nothing_else_that_adap
     absent = (*absent, "scipy", "SimpleITK", "sklearn")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent!r}))\n"
-        "import runpy, adaptsam.pretrain.sam_pretraining; runpy.run_path('Testing/tools/experiments/synthetic_scores.py')"
+        "import runpy, adaptsam.pretrain.sam_pretraining\n"
+        "runpy.run_path('Testing/tools/experiments/synthetic_scores.py')"
     )
     root = Path(pretrain.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment())

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from segment_anything.modeling import Sam
 
 from adaptsam.errors import CheckpointError
+from adaptsam.finetune.lora import add_lora, merge_lora
+from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import LITE, DecodeRequest, SamModel, build_sam, load_sam, save_checkpoint
 from adaptsam.sam.efficientnet_pyramid import EfficientNetPyramid, PyramidConfig
 from adaptsam.sam.imagenet_weights import fold_imagenet_weights
@@ -86,3 +89,39 @@ def test_a_size_that_the_pyramid_cannot_halve_is_refused(tmp_path: Path) -> None
     save_checkpoint(tmp_path / "lite.safetensors", build_sam(config), replace(config, image_size=72), kind="lite")
     with pytest.raises(CheckpointError, match="72 pixels is no multiple of 32"):
         load_sam(tmp_path / "lite.safetensors", "cpu")
+
+
+def features(sam: Sam) -> torch.Tensor:
+    with torch.no_grad():
+        return sam.image_encoder(torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64))
+
+
+def test_lora_starts_as_nothing_trains_every_pixelwise_convolution_and_merges_without_a_trace() -> None:
+    torch.manual_seed(4)
+    sam = build_sam(replace(LITE, image_size=64))
+    names, before = list(sam.state_dict()), features(sam)
+    add_lora(sam, rank=2)
+    assert torch.equal(features(sam), before)
+    adapted = {name.split(".lora_A")[0] for name, p in sam.named_parameters() if ".lora_A" in name and p.requires_grad}
+    blocks = [block for stage in sam.image_encoder.stages for block in stage]
+    assert len(adapted) == 4 * 2 + sum(1 + (block.expand is not None) for block in blocks)
+    with torch.no_grad():
+        for name, parameter in sam.named_parameters():
+            if ".lora_B" in name:
+                parameter.normal_(0, 0.02)
+    changed = features(sam)
+    assert not torch.allclose(changed, before, atol=1e-3)
+    merge_lora(sam)
+    assert list(sam.state_dict()) == names
+    assert (features(sam) - changed).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "samed", "adapter", "decoder"])
+def test_every_tuning_method_trains_something_and_changes_nothing_at_first(method: str) -> None:
+    torch.manual_seed(5)
+    sam = build_sam(replace(LITE, image_size=64))
+    before = features(sam)
+    Tuning(method).apply(sam)
+    assert torch.equal(features(sam), before)
+    assert any(p.requires_grad for p in sam.parameters())
+    assert all(p.requires_grad for p in sam.mask_decoder.parameters())

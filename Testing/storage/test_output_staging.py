@@ -139,7 +139,10 @@ def test_every_writer_refuses_to_overwrite_unless_asked(tmp_path: Path) -> None:
 
 def killed_while(code: str, folder: Path) -> None:
     """Run code in a process of its own that ends as by kill -9."""
-    begun = f"import os\nfrom pathlib import Path\nfrom adaptsam.storage import output_staging as staging\nfolder = Path({str(folder)!r})\n"
+    begun = (
+        "import os\nfrom pathlib import Path\nfrom adaptsam.storage import output_staging as staging\n"
+        f"folder = Path({str(folder)!r})\n"
+    )
     done = subprocess.run([sys.executable, "-c", begun + code], check=False)
     assert done.returncode == -signal.SIGKILL
 

@@ -1,11 +1,11 @@
 """AlignSAM: an agent learns where to put points on an image so that SAM segments one target, with nobody clicking.
 
 Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
-The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game (``environment``,
-``gym_env``), actor and critic (``agent``, Eq. 5), their training (``ppo``, Eq. 6 to 10; ``training``, Algorithm 1), the
-labels of the points (``recalibration``, Eq. 11 to 13), the use on new images (``prompting``), and the
-file of an agent (``package``). ``clip`` makes the text attention maps of the explicit branch; nothing here imports it:
-maps, or a function that makes them, are handed in.
+The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game
+(``environment``, ``gymnasium_env``), actor and critic (``agent_network``, Eq. 5), their training (``ppo``, Eq. 6 to 10;
+``policy_training``, Algorithm 1), the labels of the points (``recalibration``, Eq. 11 to 13), the use on new images
+(``agent_inference``), and the file of an agent (``agent_file``). ``clip`` makes the text attention maps of the explicit
+branch; no module here imports it: maps, or a function that makes them, are passed in.
 
     store = EmbeddingStore(load_sam())
     agent = train(store, [TrainingImage(image, mask), ...]).agent
@@ -15,8 +15,7 @@ maps, or a function that makes them, are handed in.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adaptsam.alignsam.agent_file import Package, Shown, Target, load_agent, save_agent
 from adaptsam.alignsam.agent_inference import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
@@ -24,6 +23,7 @@ from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.agent_scoring import Scores, score
 from adaptsam.alignsam.alignsam_settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.lazy_imports import names_on_demand
 
 if TYPE_CHECKING:
     from adaptsam.alignsam.gymnasium_env import AlignEnv, AlignVectorEnv
@@ -62,21 +62,10 @@ __all__ = [
 
 # These need the extra "align", which using an agent does not.
 _HOMES = {
-    "AlignEnv": "gymnasium_env",
-    "AlignVectorEnv": "gymnasium_env",
-    "Episode": "policy_training",
-    "Trained": "policy_training",
-    "TrainingImage": "policy_training",
-    "train": "policy_training",
+    "gymnasium_env": ("AlignEnv", "AlignVectorEnv"),
+    "policy_training": ("Episode", "Trained", "TrainingImage", "train"),
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_demand(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -39,7 +39,7 @@ _MOST_PICTURE_BYTES, _MOST_PICTURE_SIDE = 50_000, 256
 
 @dataclass(frozen=True)
 class Target:
-    """What an agent finds.
+    """Target of an agent: its name, code and shape.
 
     Attributes:
         name: of the structure it makes.
@@ -64,7 +64,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Shown:
-    """How the images of the training were shown to SAM, and so must be those in use.
+    """Presentation of the training images to SAM, which those in use must share.
 
     Attributes:
         window: a name of :data:`adaptsam.image.windowing.WINDOWS`, "auto" or "percentiles", or two intensities.
@@ -144,7 +144,7 @@ class Package:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Everything but weights and picture, as plain values for JSON."""
+        """Return all but weights and picture as plain values for JSON."""
         return {
             "format_version": FORMAT_VERSION,
             "target": asdict(self.target),

@@ -19,7 +19,7 @@ from adaptsam.sam import Embedding, EmbeddingStore, SamModel
 
 @dataclass(frozen=True)
 class UseSettings:
-    """How an agent is used; the game itself is in the agent's own settings.
+    """Settings of an agent's use; the rules of the game are in the agent's own settings.
 
     Attributes:
         greedy: take the likeliest action, which always gives the same mask; False draws actions as in training (Eq. 5).
@@ -55,7 +55,7 @@ PAPER_USE = UseSettings(greedy=False, mask_taken=None)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What agent and SAM themselves say of a mask, each from 0 to 1.
+    """Evidence of agent and SAM for a mask, each from 0 to 1.
 
     Attributes:
         score: the mean of y_r under the mask, from the image alone (M = 1): what the recalibration module holds to be
@@ -149,7 +149,7 @@ def prompt_cases(
     *,
     keep_steps: bool = False,
 ) -> list[Prompted]:
-    """As :func:`prompt`, for images that are encoded, all of them in one batch. No truth is looked at."""
+    """Prompt encoded images, all in one batch, like :func:`prompt`. No truth is read."""
     settings = settings or UseSettings()
     environment = _environment(model, agent, cases, settings)
     return _play(environment, agent, settings, keep_steps)

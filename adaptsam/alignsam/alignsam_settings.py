@@ -1,4 +1,4 @@
-"""What decides how an agent is trained and used; every row of the paper's Tables 2, 4 and 5 is a setting.
+"""Settings of an agent's training and use; every row of the paper's Tables 2, 4 and 5 is a setting.
 
 Where the paper is silent, the default is a choice of ours; docs/architecture.md lists those.
 """

@@ -41,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What an action leads to.
+    """Result of an action: next state, reward and masks.
 
     Attributes:
         state: the next one.
@@ -189,7 +189,7 @@ class Environment:
 
     @property
     def state(self) -> State:
-        """What the agent knows now."""
+        """The current state of the episode."""
         return State(self.features, self._mask, self._available.to(self.model.device, copy=True))
 
     def iou(self) -> Tensor:

@@ -45,7 +45,7 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class Episode:
-    """What one episode gave, as means over the images.
+    """Means of one episode over the images.
 
     Attributes:
         mean_return: the sum of the T rewards, -T to T.
@@ -75,7 +75,7 @@ class Trained:
 
 
 class Scalars(Protocol):
-    """Where curves go; TensorBoard's ``SummaryWriter`` is one."""
+    """Writer of learning curves; TensorBoard's ``SummaryWriter`` is one."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object: ...
 
@@ -173,7 +173,7 @@ class _Run:
 
     @property
     def contents(self) -> dict[str, Any]:
-        """Everything that a later process needs to go on."""
+        """All that a later process needs to go on."""
         return {
             "fingerprint": self._fingerprint,
             "agent": self.agent.state_dict(),
@@ -257,7 +257,7 @@ class _Run:
         )
 
     def _empty(self, count: int, random: np.random.Generator) -> Environment | None:
-        """As many images without the target as a batch has images; None where absence is not learnt."""
+        """Images without the target, as many as a batch has images; None where absence is not learnt."""
         if not self.absent:
             return None
         rows = random.permutation(len(self.absent))[:count]
@@ -331,7 +331,7 @@ def _fingerprint(
     cases: Sequence[Case],
     settings: Settings,
 ) -> str:
-    """Of all that a training depends on. The number of episodes is left out: a training can be prolonged.
+    """Fingerprint of all that a training depends on but the number of episodes: a training can be prolonged.
 
     Images stand for their embeddings, whose last digits may depend on the number of threads.
     """

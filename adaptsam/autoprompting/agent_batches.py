@@ -25,7 +25,7 @@ def prompted(
     text_maps: TextMaps | None,
     keep_steps: bool = False,
 ) -> list[Prompted]:
-    """What an agent makes of images uint8 (H, W, 3) and their embeddings; ``keep_steps`` keeps each step's mask."""
+    """Prompt images uint8 (H, W, 3), given with their embeddings; ``keep_steps`` keeps each step's mask."""
     maps: Sequence[np.ndarray | None] = [None] * len(images)
     if package.text and text_maps is not None:
         maps = [np.asarray(one) for one in text_maps(package.text, images)]

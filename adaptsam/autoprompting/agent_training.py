@@ -1,4 +1,4 @@
-"""From a data set to an agent's package: what `adaptsam train alignsam` and the MONAI bundle training/alignsam run."""
+"""Training of an agent from a data set, as `adaptsam train alignsam` and the MONAI bundle training/alignsam run it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HELD_BACK = 0.2
 
 
 class Teaching(Protocol):
-    """Where an agent's images come from: how many are drawn at most, and by which seed."""
+    """Training images of an agent: the largest number to draw, and the seed."""
 
     @property
     def images(self) -> int: ...
@@ -52,12 +52,12 @@ class Teaching(Protocol):
         """The data set; InputError where it cannot be trained with."""
 
     def shown(self, modality: str, color: bool) -> Shown:
-        """How its images were shown, and so must be those in use."""
+        """The presentation of its images, which those in use must share."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What an agent learns from.
+    """Interface of an agent's training data.
 
     Args:
         path: a folder of images and masks, DICOM with RTSTRUCT or SEG, or a published collection.
@@ -116,7 +116,8 @@ class AgentTraining:
     """One training: its data, the target, the schedule, the SAM and what comes out.
 
     Args:
-        data: what to learn from: a folder, or volumes that somebody holds (:mod:`adaptsam.autoprompting.training_volumes`).
+        data: the images to learn from: a folder, or volumes in memory
+            (:mod:`adaptsam.autoprompting.training_volumes`).
         target: what the masks show.
         settings: branch and schedule.
         output: the agent's file.
@@ -158,7 +159,7 @@ class AgentTraining:
 
     @property
     def unfinished(self) -> Path:
-        """Where the state of the training is kept until it is done."""
+        """The folder of the training's state until it is done."""
         output = Path(self.output)
         return output.with_name(f"{output.name}{UNFINISHED_SUFFIX}")
 
@@ -240,7 +241,7 @@ class AgentTraining:
 
 
 def _record(kind: str, learnt: Pictures, held: Pictures, trained: Trained) -> dict[str, Any]:
-    """How an agent was trained; nothing that names a patient."""
+    """Record of an agent's training; nothing that names a patient."""
     return {
         "data": kind,
         "images": len(learnt.shown),
@@ -250,7 +251,7 @@ def _record(kind: str, learnt: Pictures, held: Pictures, trained: Trained) -> di
 
 
 def read_parts(dataset: DataSet, images: int, seed: int, absence: bool = False) -> tuple[Pictures, Pictures]:
-    """What to train with, and what of other patients (or pictures) is held back: a fifth, at most as many images.
+    """Training images, and those of other patients (or pictures) held back: a fifth, at most as many images.
 
     Images without the target are held back; with ``absence`` there are others to train with, too.
     """
@@ -333,7 +334,7 @@ def separating(there: NDArray[np.float64], absent: NDArray[np.float64]) -> float
 def prompt_picture(
     store: EmbeddingStore, agent: Agent, images: Sequence[TrainingImage], attention: Attention | None = None
 ) -> NDArray[np.uint8]:
-    """What the agent does on images now, uint8 (H, W, 3)."""
+    """Draw the agent's current prompts on images, uint8 (H, W, 3)."""
     results = prompt(store, agent, [one.image for one in images], attention=attention)
     return as_pixels(draw_prompts([one.image for one in images], [one.mask for one in images], results))
 

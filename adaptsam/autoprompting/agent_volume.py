@@ -26,7 +26,7 @@ COLORS = ((220, 60, 50), (60, 140, 230), (70, 180, 90), (240, 170, 40), (160, 90
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """What came of one slice; ``points`` (n, 2) are x, y in canonical slice pixels."""
+    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical slice pixels."""
 
     accepted: bool
     evidence: Evidence
@@ -69,7 +69,7 @@ class AgentTrack:
         self._results: dict[int, _Outcome] = {}
 
     def doubts(self, target: Volume) -> list[str]:
-        """What speaks against using this agent here."""
+        """Warnings against using this agent on this image."""
         trained, here = self.package.shown.modality, target.modality
         if not trained or not here or trained.upper() == here.upper():
             return []

@@ -1,9 +1,10 @@
-"""What can be chosen when trained agents are used."""
+"""Settings of trained agents in use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from adaptsam.alignsam import Package, UseSettings
 from adaptsam.errors import InputError
@@ -14,7 +15,7 @@ from adaptsam.slicewise.volume_settings import CleanupSettings, ConfidenceSettin
 
 @dataclass(frozen=True)
 class AutoPromptSettings:
-    """Everything that can be chosen when agents are used.
+    """Settings of trained agents in use.
 
     Args:
         use: how an agent acts on one image.
@@ -30,6 +31,8 @@ class AutoPromptSettings:
         body_margin: side of the body view as a multiple of the body.
         batch_slices: slices that are prompted together and in memory at a time.
     """
+
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {"cleanup": ("cleanup", "cleaning")}
 
     use: UseSettings = field(default_factory=UseSettings)
     acceptance: str = "agent"
@@ -52,7 +55,7 @@ class AutoPromptSettings:
             raise InputError(f"least_evidence lies between 0 and 1, not at {self.least_evidence:g}.")
 
     def threshold(self, package: Package) -> Threshold:
-        """What is accepted, as a distance: 1 - evidence."""
+        """The largest accepted distance: 1 - evidence."""
         if self.acceptance == "off":
             return Threshold()
         least = package.least_evidence if self.least_evidence is None else self.least_evidence

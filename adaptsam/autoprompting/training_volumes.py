@@ -39,7 +39,7 @@ class TaughtVolume:
 
 @dataclass(frozen=True, eq=False)
 class VolumeData:
-    """What an agent learns from, where somebody holds the volumes; see :class:`adaptsam.autoprompting.agent_training.Teaching`.
+    """Training images of an agent from volumes in memory; see :class:`adaptsam.autoprompting.agent_training.Teaching`.
 
     Args:
         volumes: gray ones, or pictures in colour; not both.
@@ -71,7 +71,7 @@ class VolumeData:
         return DataSet("volumes", "the volumes", tuple(cases), unit="volume")
 
     def shown(self, modality: str, color: bool) -> Shown:
-        """As the slices were."""
+        """The presentation of the slices."""
         return replace(self.like, modality=modality, color=color)
 
     @property

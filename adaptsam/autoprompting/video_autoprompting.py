@@ -13,9 +13,9 @@ from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.io.video.frames import check_frame
 from adaptsam.progress import Progress, silent
-from adaptsam.propagation.video_propagation import FrameResult, frame_report
 from adaptsam.sam import EmbeddingStore, SamModel
 from adaptsam.slicewise.confidence import Continuity, continuity
+from adaptsam.slicewise.frame_report import FrameResult, frame_report
 
 
 def autoprompt_frames(
@@ -36,14 +36,15 @@ def autoprompt_frames(
             not matter, pictures are taken as they are.
         frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size.
         total: how many there are, for the progress, where ``frames`` does not tell.
-        model, settings, text_maps, progress, store: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
+        model, settings, text_maps, progress, store: as in
+            :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
 
     Returns:
         One result a frame, in order, by the targets' names; where an agent's evidence is too weak the mask is empty.
 
     Raises:
-        CheckpointError, InputError: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`, at once; frames of another
-            size, while iterating.
+        CheckpointError, InputError: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`, at once;
+            frames of another size, while iterating.
     """
     options = settings or AutoPromptSettings()
     store = store or passing_store(model, options.batch_slices, 1)

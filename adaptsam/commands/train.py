@@ -133,7 +133,7 @@ def training_from(args: argparse.Namespace) -> AgentTraining:
 
 
 def settings_from(args: argparse.Namespace) -> dict[str, Any]:
-    """What differs from the bundle's defaults, by its names."""
+    """Settings that differ from the bundle's defaults, by name."""
     given: dict[str, Any] = {name: getattr(args, name) for name in _SAME_NAMES}
     given |= {
         "dataset_dir": str(args.data),

@@ -1,5 +1,8 @@
 """Low-rank adaptation of SAM's image encoder (Hu et al., 2022), through ``peft``, as in P²SAM's Sec. 3.3.
 
+In an EfficientNet-Lite0 encoder most weights are convolutions of one pixel: each gets an adapter, beside those of its
+attention. What stands for patch embedding and neck there, and is trained whole, is the stem and the pyramid.
+
 SAM's attention has one fused projection for query, key and value. One adapter on it would share its input direction
 among the three; the paper adapts them separately, and so the projection is split first. The attention's own output
 projection is adapted too, and the projection of the patch embedding, of the same name, is not: it is trained whole.
@@ -13,7 +16,10 @@ from torch import Tensor, nn
 
 from adaptsam.errors import InputError, NotInstalledError
 
-_ENDS = ("image_encoder.patch_embed.", "image_encoder.neck.")
+_ENDS = (
+    *("image_encoder.patch_embed.", "image_encoder.neck."),
+    *("image_encoder.stem.", "image_encoder.from_", "image_encoder.norm.", "image_encoder.last_norm."),
+)
 _DECODER = ("prompt_encoder.", "mask_decoder.")
 _PARTS = {"q": "qkv.q", "k": "qkv.k", "v": "qkv.v", "o": "proj"}
 
@@ -64,7 +70,7 @@ def add_lora(
     encoder if asked for. Nothing changes before the first step: an adapter starts as zero.
 
     Args:
-        sam: with a ViT encoder.
+        sam: with a ViT encoder, or this project's own.
         rank: of each adapter.
         alpha: the adapters are scaled by alpha / rank; by default by 1.
         parts: of the attention, that get adapters: q, k, v, and o for the output projection.
@@ -90,7 +96,8 @@ def add_lora(
         block.attn.qkv = SplitQkv(block.attn.qkv)
     scale = rank if alpha is None else alpha
     targets = "|".join(_PARTS[part].replace(".", r"\.") for part in parts)
-    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=rf"image_encoder\.blocks\.\d+\.attn\.({targets})")
+    layers = rf"blocks\.\d+\.attn\.({targets})|stages\.\d+\.\d+\.(expand|project)"
+    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=rf"image_encoder\.({layers})")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, sam)
@@ -108,6 +115,7 @@ def merge_lora(sam: Sam) -> None:
     """Add the adapters to the weights they adapt and take them away, in place: a plain SAM again, outputs unchanged."""
     if not has_lora(sam):
         return
+    from peft.tuners.lora import Conv2d as LoraConv2d
     from peft.tuners.lora import Linear as LoraLinear
 
     for block in sam.image_encoder.blocks:
@@ -119,6 +127,11 @@ def merge_lora(sam: Sam) -> None:
                 setattr(owner, name, layer.get_base_layer())
         if isinstance(attention.qkv, SplitQkv):
             attention.qkv = attention.qkv.fused()
+    adapted = [(name, x) for name, x in sam.image_encoder.named_modules() if isinstance(x, LoraConv2d)]
+    for name, layer in adapted:
+        layer.merge(safe_merge=True)
+        owner, _, last = name.rpartition(".")
+        setattr(sam.image_encoder.get_submodule(owner), last, layer.get_base_layer())
 
 
 def trained_tensors(sam: Sam) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What of SAM is trained: the ways that the two papers use or compare with, by name."""
+"""Tuning methods by name: the parts of SAM that the two papers train, or compare with."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Tuning:
         """
         if not hasattr(sam.image_encoder, "blocks"):
             raise InputError(
-                "MobileSAM (vit_t) cannot be trained here; give a SAM with a ViT encoder: vit_b, vit_l, vit_h, or the "
-                "small model."
+                "MobileSAM (vit_t) cannot be trained here; give a SAM with a ViT encoder, vit_b, vit_l or vit_h, or "
+                "the bundled model."
             )
         try:
             METHODS[self.method](sam, **self.settings)

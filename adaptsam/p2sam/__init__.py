@@ -1,9 +1,9 @@
 """P²SAM: a structure outlined on one image is found on another, with a promptable model and no training.
 
 Zhao and Shen, "Part-aware Personalized Segment Anything Model for Patient-Specific Segmentation" (TMLR 2025).
-The steps, one module each: the prior's part features (``parts``, Eq. 1), their places on the target (``prompts``,
-Eq. 2), the masks (``cascade``), the distances between features (``distances``), the choice among candidates
-(``retrieval``), and all of it (``segment``).
+The steps, one module each: the prior's part features (``part_features``, Eq. 1), their places on the target
+(``prompt_selection``, Eq. 2), the masks (``cascade``), the distances between features (``feature_distances``), the
+choice among candidates (``retrieval``), and all of it (``pair_segmentation``).
 
     prior = Prior.from_mask(model, embedding, mask)
     (result,) = segment(model, [Job(prior, target)])

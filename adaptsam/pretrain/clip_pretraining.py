@@ -1,4 +1,6 @@
-"""Training a small CLIP from nothing, on phantoms alone: ``python -m adaptsam.pretrain.clip_pretraining --output FOLDER``.
+"""Training of a small CLIP from random weights, on phantoms alone.
+
+    python -m adaptsam.pretrain.clip_pretraining --output FOLDER
 
 It is there to try AlignSAM's explicit branch without a download, and for tests: it knows a dozen words. Captions of
 whole pictures alone would take far more pictures than a few minutes allow, so it is told more: which patches a caption
@@ -37,7 +39,7 @@ _PAD, _START, _END = "<pad>", "<start>", "<end>"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what comes out, apart from the machine.
+    """Recipe of the training: all that decides the result, apart from the machine.
 
     ``pool`` slices of ``size`` pixels are drawn first; each of ``steps`` takes ``batch`` of them.
     """

@@ -34,7 +34,7 @@ def validation_scores(sam: Sam, pools: list[tuple[str, list[int]]], size: int) -
         pools: folders of pools, with the numbers of what is held out.
         size: of the model's input, in pixels.
     """
-    model = SamModel(sam, replace(LITE, image_size=size), kind="lite", sha256="validation", device="cpu")
+    model = SamModel(sam, replace(LITE, image_size=size), kind="lite", sha256="validation", device=sam.device)
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     for folder, numbers in pools:
         pool = ImagePool(folder)

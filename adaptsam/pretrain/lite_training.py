@@ -26,7 +26,7 @@ from adaptsam.pretrain.image_pool import ImagePool
 from adaptsam.pretrain.prompt_targets import draw_targets
 from adaptsam.pretrain.prompted_loss import Rounds, prompt_loss
 from adaptsam.pretrain.training_mix import TrainingMix
-from adaptsam.sam import LITE, build_sam, encode, load_sam, save_checkpoint
+from adaptsam.sam import LITE, build_sam, choose_device, encode, load_sam, save_checkpoint
 from adaptsam.sam.imagenet_weights import fold_imagenet_weights
 from adaptsam.storage.atomic_files import replacing
 from adaptsam.synthetic.device_random import generator
@@ -42,7 +42,7 @@ _SPIKE = 1e3
 
 @dataclass(frozen=True)
 class LiteRecipe:
-    """What decides the result.
+    """Recipe of the training: all that decides the result.
 
     Attributes:
         size: side of the images, in pixels; the encoder works at any multiple of 32.
@@ -101,14 +101,17 @@ class LiteTraining:
 
     Args:
         folder: keeps its state, its curve and what it writes.
-        data: has the pools ``pool_*``, and the drawn pairs ``phantom_*.npy`` and ``scene_*.npy``.
-        sam: the model, trained in place.
+        data: the folder of :mod:`.training_data`.
+        sam: the model, trained in place on the device where it is.
         recipe: how.
+        dtype: what the encoder computes in; torch.bfloat16 pays on a GPU and on processors with tiles for it (AMX).
     """
 
-    def __init__(self, folder: Path, data: Path, sam: Sam, recipe: LiteRecipe) -> None:
-        self.folder, self.data, self.recipe = folder, data, recipe
-        self.sam = sam.train()
+    def __init__(
+        self, folder: Path, data: Path, sam: Sam, recipe: LiteRecipe, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.folder, self.data, self.recipe, self.dtype = folder, data, recipe, dtype
+        self.sam, self.device = sam.train(), sam.device
         frozen_start(sam)
         backbone = [p for part in sam.image_encoder.stages[2:] for p in part.parameters()]
         known = {id(p) for p in backbone}
@@ -129,7 +132,7 @@ class LiteTraining:
         path = state or self.folder / _STATE
         if not path.is_file():
             return False
-        kept = torch.load(path, map_location="cpu", weights_only=True)
+        kept = torch.load(path, map_location=self.device, weights_only=True)
         self.sam.load_state_dict(kept["sam"])
         self.average.load_state_dict(kept["average"])
         self.adam.load_state_dict(kept["adam"])
@@ -195,22 +198,17 @@ class LiteTraining:
             kept = [held_out(entry.source, entry.group) for entry in pool.entries]
             training.append((str(folder), [i for i, out in enumerate(kept) if not out]))
             validation.append((str(folder), [i for i, out in enumerate(kept) if out]))
-        drawn = [
-            (str(self.data / f"{name}.npy"), str(self.data / f"{bits}.npy"), share)
-            for name, bits, share in (
-                ("phantom_gray", "phantom_bits", self.recipe.phantoms),
-                ("scene_rgb", "scene_bits", self.recipe.scenes),
-            )
-            if (self.data / f"{name}.npy").is_file() and share > 0
-        ]
+        shares = {"phantom": self.recipe.phantoms, "scene": self.recipe.scenes}
+        drawn = [(str(self.data), name, share) for name, share in shares.items() if share > 0]
         recipe = self.recipe
         mix = TrainingMix(training, drawn, recipe.batch, recipe.size, recipe.seed, first=self.step)
         return [pool for pool in validation if pool[1]], mix
 
     def _step(self, pairs: VisitPairs, share: float) -> float:
         recipe = self.recipe
-        rng = generator("cpu", recipe.seed, self.step)
+        rng = generator(self.device, recipe.seed, self.step)
         numbers = np.random.default_rng([recipe.seed, self.step, 1])
+        pairs = VisitPairs(pairs.images.to(self.device), pairs.masks.to(self.device))
         features = self._features(pairs.images)
         low = 4 * features.shape[-1]
         masks, there = draw_targets(rng, pairs.masks.flatten(0, 1), recipe.prompts_an_image, low)
@@ -233,7 +231,8 @@ class LiteTraining:
 
     def _features(self, images: Tensor) -> Tensor:
         flat = (images.flatten(0, 1) - self.sam.pixel_mean) / self.sam.pixel_std
-        return encode(self.sam.image_encoder, flat).unflatten(0, images.shape[:2])
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return encode(self.sam.image_encoder, flat).unflatten(0, images.shape[:2])
 
     def _note(self, losses: list[float]) -> None:
         images = 2 * self.recipe.batch * self.step
@@ -256,7 +255,9 @@ def main() -> None:
     parser.add_argument("--decay", action="store_true", help="let the rate fall to zero, and write the model")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw images")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--bfloat16", action="store_true", help="of the encoder, where the processor is good at it")
     parser.add_argument("--validate-minutes", type=float, default=15.0)
     args = parser.parse_args()
     torch.manual_seed(2026)
@@ -264,7 +265,9 @@ def main() -> None:
         sam = new_lite_sam(args.imagenet, args.decoder, args.size)
     else:
         sam = resized(build_sam(LITE), args.size)
-    training = LiteTraining(args.folder, args.data, sam, LiteRecipe(size=args.size, batch=args.batch))
+    sam = sam.to(choose_device(args.device))
+    recipe, dtype = LiteRecipe(size=args.size, batch=args.batch), torch.bfloat16 if args.bfloat16 else torch.float32
+    training = LiteTraining(args.folder, args.data, sam, recipe, dtype)
     if not training.resume() and args.from_state is not None:
         training.resume(args.from_state)
     training.run(args.minutes, args.workers, args.validate_minutes, args.decay)

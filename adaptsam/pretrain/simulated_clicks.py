@@ -51,7 +51,7 @@ def clicked(model: SamModel, embedding: Embedding, truth: Mask, counts: Sequence
             [DecodeRequest(embedding, points=np.array(points), labels=np.array(labels), mask_input=logits)]
         )
         logits = decoded.logits[0]
-        found = (model.upscale(logits[None], embedding)[0] > 0).numpy()
+        found = (model.upscale(logits[None], embedding)[0] > 0).cpu().numpy()
         if number in counts:
             scores[number] = overlap(found, truth)
     return scores
@@ -66,7 +66,7 @@ def box_around(truth: Mask) -> NDArray[np.int64]:
 def boxed(model: SamModel, embedding: Embedding, truth: Mask) -> float:
     """Dice of the mask for the truth's own box."""
     [decoded] = model.decode([DecodeRequest(embedding, box=box_around(truth))])
-    return overlap((model.upscale(decoded.logits[:1], embedding)[0] > 0).numpy(), truth)
+    return overlap((model.upscale(decoded.logits[:1], embedding)[0] > 0).cpu().numpy(), truth)
 
 
 def ellipse(truth: Mask) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 
+from adaptsam.pretrain.drawn_pairs import DrawnPairs
 from adaptsam.pretrain.image_pool import ImagePool
-from adaptsam.pretrain.pooled_pairs import TARGETS, PooledPairs
+from adaptsam.pretrain.pooled_pairs import PooledPairs
 from adaptsam.synthetic.visit_pairs import VisitPairs
 
 #: How often each set is drawn from, in parts of all real images; sets that are not named count 1.
@@ -34,53 +33,12 @@ SOURCE_WEIGHTS = {
 }
 
 
-@dataclass(frozen=True)
-class DrawnPairs:
-    """Pairs that were drawn once and are used often, mapped from files.
-
-    ``images`` uint8 (N, 2, S, S) or (N, 2, 3, S, S); ``bits`` uint8 (N, 2, K, S, S / 8), eight pixels a byte.
-    """
-
-    images: NDArray[np.uint8]
-    bits: NDArray[np.uint8]
-
-    @classmethod
-    def mapped(cls, images: Path, bits: Path) -> DrawnPairs:
-        return cls(np.load(images, mmap_mode="r"), np.load(bits, mmap_mode="r"))
-
-    def draw(self, rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Images (2, 3, size, size) and masks (2, TARGETS, size, size) of one pair, mirrored and turned."""
-        number = int(rng.integers(len(self.images)))
-        images = self.images[number]
-        if images.ndim == 3:
-            images = np.broadcast_to(images[:, None], (2, 3, *images.shape[1:]))
-        masks = np.unpackbits(self.bits[number], axis=-1).astype(bool)
-        shown = np.flatnonzero(masks[0].sum((1, 2)) > 0)
-        chosen = rng.permutation(shown)[:TARGETS]
-        targets = np.zeros((2, TARGETS, *masks.shape[2:]), bool)
-        targets[:, : len(chosen)] = masks[:, chosen]
-        if rng.random() < 0.5:
-            images, targets = images[..., ::-1], targets[..., ::-1]
-        turns = int(rng.integers(4)) if rng.random() < 0.3 else 0
-        images, targets = np.rot90(images, turns, (-2, -1)), np.rot90(targets, turns, (-2, -1))
-        if size == images.shape[-1]:
-            return images, targets
-        return _resized(images, size, cv2.INTER_AREA), _resized(targets.view(np.uint8), size, cv2.INTER_NEAREST) > 0
-
-
-def _resized(planes: NDArray[np.uint8], size: int, method: int) -> NDArray[np.uint8]:
-    """Planes (2, K, S, S) brought to another size."""
-    flat = planes.reshape(-1, *planes.shape[-2:])
-    resized = [cv2.resize(np.ascontiguousarray(plane), (size, size), interpolation=method) for plane in flat]
-    return np.stack(resized).astype(np.uint8).reshape(*planes.shape[:2], size, size)
-
-
 class TrainingMix(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Endless batches: images uint8 (B, 2, 3, S, S) and masks bool (B, 2, TARGETS, S, S).
 
     Args:
         pools: folders of image pools, with the numbers of the images that may be drawn.
-        drawn: synthetic pairs, with the share of a batch that they have.
+        drawn: folders and names of synthetic pairs, with the share of a batch that they have.
         batch: pairs of a batch.
         size: of the images.
         seed: of everything; batch number n is the same whoever draws it.
@@ -102,7 +60,7 @@ class TrainingMix(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         worker = torch.utils.data.get_worker_info()
         start, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         real = self._real()
-        synthetic = [DrawnPairs.mapped(Path(images), Path(bits)) for images, bits, _ in self.drawn]
+        synthetic = [DrawnPairs.mapped(Path(folder), name) for folder, name, _ in self.drawn]
         shares = np.array([share for _, _, share in self.drawn])
         weight = np.array([sum(SOURCE_WEIGHTS.get(s, 1.0) for s in pairs[1]) for pairs in real])
         for number in count(self.first + start, step):

@@ -1,1 +1,61 @@
 """Propagation of contours from one visit or frame to others with P²SAM, and their correction."""
+
+from typing import TYPE_CHECKING
+
+from adaptsam.lazy_imports import names_on_demand
+
+if TYPE_CHECKING:
+    from adaptsam.propagation.slice_correction import (
+        CorrectedSlice,
+        CorrectionSettings,
+        correct_slice,
+        follow_slice,
+    )
+    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+    from adaptsam.propagation.volume_propagation import (
+        Propagation,
+        PropagationSettings,
+        Propagator,
+        papers_protocol,
+        propagate,
+        propagate_each,
+    )
+
+__all__ = [
+    "CorrectedSlice",
+    "CorrectionSettings",
+    "Propagation",
+    "PropagationSettings",
+    "Propagator",
+    "VideoSettings",
+    "correct_slice",
+    "follow_slice",
+    "papers_protocol",
+    "propagate",
+    "propagate_each",
+    "propagate_video",
+]
+
+# On demand: no part needs the libraries of another.
+_HOMES = {
+    "slice_correction": (
+        "CorrectedSlice",
+        "CorrectionSettings",
+        "correct_slice",
+        "follow_slice",
+    ),
+    "video_propagation": (
+        "VideoSettings",
+        "propagate_video",
+    ),
+    "volume_propagation": (
+        "Propagation",
+        "PropagationSettings",
+        "Propagator",
+        "papers_protocol",
+        "propagate",
+        "propagate_each",
+    ),
+}
+
+__getattr__ = names_on_demand(__name__, _HOMES)

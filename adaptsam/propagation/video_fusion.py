@@ -35,7 +35,7 @@ PIXELS = 4000
 
 @dataclass(frozen=True)
 class VideoFusionSettings:
-    """How a carried mask and the method's are weighed.
+    """Weights of a carried mask and the method's.
 
     ``error_px`` is what a contour that is fully trusted is usually off by, in pixels of a frame of 384, ``distrust``
     how many times as much is added where nothing is trusted; ``change`` is the share of pixels that are not what they
@@ -66,12 +66,12 @@ class FusedFrame:
 
 
 def pixel_of(size: tuple[int, int]) -> float:
-    """How many pixels of a frame of (H, W) one of 384 has."""
+    """Pixels of a frame of (H, W) for each pixel of one of 384."""
     return max(1.0, max(size) / SIDE)
 
 
 def look_around(carried: CarriedMask, settings: VideoFusionSettings) -> np.ndarray | None:
-    """Where the method's points may lie, bool (H, W); None for anywhere, where flow has lost the structure."""
+    """Region of the method's points, bool (H, W); None for anywhere, where flow has lost the structure."""
     mask = carried.share > 0.5
     if not mask.any():
         return None

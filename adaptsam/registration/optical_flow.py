@@ -1,4 +1,4 @@
-"""Where a pixel of one frame was in another one: dense optical flow, and how far it can be believed.
+"""Dense optical flow: the place of a frame's pixels in another frame, and how far it can be believed.
 
 DIS (Kroeger et al., ECCV 2016; OpenCV's) searches a few pixels around each place. Frames that lie farther apart, and
 things that move against their background, are first brought near by a shift, turn and scale: none, that of the whole
@@ -74,7 +74,7 @@ class Flow:
         self.displacement, self.belief = displacement, belief
 
     def moved(self, array: np.ndarray) -> np.ndarray:
-        """What lies on the source's grid, (h, w), as the target would show it, float32."""
+        """Move a map on the source's grid, (h, w), to the target, float32."""
         return _warped(array, self.displacement)
 
 

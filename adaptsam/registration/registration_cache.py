@@ -1,4 +1,4 @@
-"""How a target lies to its prior, computed once: of two images and settings that were met before, the result is kept.
+"""Cache of registrations: the result for two images and settings that were met before is kept.
 
 A file holds matrix, displacements, quality and the sentence of a warning. It is named by a hash of pixels, grids,
 modalities and settings, from which nobody can be told.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,10 +17,26 @@ import SimpleITK as sitk
 from adaptsam.image.displacement_field import DisplacementField
 from adaptsam.image.volume import Geometry, Volume
 from adaptsam.progress import Tick, ticked, unasked
-from adaptsam.registration.deformable import Deformation, register_deformably
-from adaptsam.registration.rigid import Rigid, register
-from adaptsam.slicewise.volume_settings import VolumeSettings
+from adaptsam.registration.deformable import DeformableSettings, Deformation, register_deformably
+from adaptsam.registration.rigid import RegistrationSettings, Rigid, register
 from adaptsam.storage.disk_cache import KeptFolder
+
+
+class RegistrationChoice(Protocol):
+    """Settings that choose a registration, such as those of a volume's propagation."""
+
+    @property
+    def register(self) -> str:
+        """``rigid`` or ``deformable``."""
+
+    @property
+    def registration(self) -> RegistrationSettings:
+        """Settings of the rigid step."""
+
+    @property
+    def deformable(self) -> DeformableSettings:
+        """Settings of the deformable step."""
+
 
 #: Counts up when the same images and settings give another result than before.
 METHOD = 4
@@ -28,7 +45,7 @@ METHOD = 4
 def registered(
     prior: Volume,
     target: Volume,
-    settings: VolumeSettings,
+    settings: RegistrationChoice,
     kept: KeptFolder | None = None,
     tick: Tick = unasked,
 ) -> Rigid | Deformation:
@@ -51,7 +68,7 @@ def registered(
     return found
 
 
-def registration_key(prior: Volume, target: Volume, settings: VolumeSettings, tick: Tick = unasked) -> str:
+def registration_key(prior: Volume, target: Volume, settings: RegistrationChoice, tick: Tick = unasked) -> str:
     """64 hex digits of everything that decides a registration."""
     how = (METHOD, sitk.Version.VersionString(), settings.register, settings.registration)
     digest = hashlib.sha256(f"{how} {settings.deformable if settings.register == 'deformable' else ''}".encode())
@@ -62,7 +79,7 @@ def registration_key(prior: Volume, target: Volume, settings: VolumeSettings, ti
     return digest.hexdigest()
 
 
-def _computed(prior: Volume, target: Volume, settings: VolumeSettings, tick: Tick) -> Rigid | Deformation:
+def _computed(prior: Volume, target: Volume, settings: RegistrationChoice, tick: Tick) -> Rigid | Deformation:
     rigid = register(prior, target, settings.registration, modality=prior.modality, tick=tick)
     if settings.register == "rigid" or rigid.warning:
         return rigid
@@ -86,7 +103,7 @@ def _told(name: str, one: Rigid | Deformation) -> dict[str, np.ndarray]:
 
 
 def _unpacked(arrays: Mapping[str, np.ndarray]) -> Rigid | Deformation | None:
-    """What was packed; None where there is nothing, or something else."""
+    """Unpack a registration; None where there is none, or something else."""
     try:
         if not all(np.isfinite(array).all() for array in arrays.values()) or arrays["matrix"].shape != (4, 4):
             return None

@@ -146,7 +146,7 @@ def prepared(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
 
 
 def _guesses(fixed: CoarseVolume, moving: CoarseVolume, options: RegistrationSettings) -> list[np.ndarray]:
-    """Where to start: as scanned, and at the two best distinct shifts of the correlation search."""
+    """Starting points: as scanned, and at the two best distinct shifts of the correlation search."""
     guesses = [np.eye(4)]
     for shift in _best_shifts(fixed, moving, options):
         if all(np.linalg.norm(guess[:3, 3] - shift) > options.search_pitch_mm for guess in guesses):
@@ -291,7 +291,7 @@ def run_watched(
 def _quality(
     fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, options: RegistrationSettings, alike: bool
 ) -> float:
-    """How alike two images are over the target's body where the prior has an image, 0 to 1; 0 with little overlap.
+    """Likeness of two images over the target's body where the prior has an image, 0 to 1; 0 with little overlap.
 
     Pearson's correlation for images of one kind, and the informational one for two modalities.
     """

@@ -59,9 +59,10 @@ def read_checkpoint(path: str | PathLike[str], *, kind: str | None = None, reapp
 
     Args:
         path: the file.
-        kind: one of :data:`~adaptsam.sam.checkpoint_recognition.KINDS`, to say what the contents cannot: MedSAM's weights look like
-            vit_b's. None to recognise it; MedSAM's published file is, by its hash.
-        reapply_lora: apply adapters that lie beside the weights; see :func:`~adaptsam.sam.checkpoint_recognition.fold_lora`.
+        kind: one of :data:`~adaptsam.sam.checkpoint_recognition.KINDS`, to say what the contents cannot: MedSAM's
+            weights look like vit_b's. None to recognise it; MedSAM's published file is, by its hash.
+        reapply_lora: apply adapters that lie beside the weights; see
+            :func:`~adaptsam.sam.checkpoint_recognition.fold_lora`.
 
     Raises:
         CheckpointError: the file is missing, damaged, unsafe, of an unknown kind or not of the given one, or its
@@ -213,7 +214,7 @@ def _state_dict(content: object, path: Path) -> Weights:
 
 
 def _described(text: str, path: Path) -> tuple[SamConfig, str, dict[str, Any]]:
-    """What one of our own files says about itself."""
+    """Read the description in one of our own files."""
     try:
         described = json.loads(text)
         version = described.pop("format_version")

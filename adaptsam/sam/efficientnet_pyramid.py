@@ -82,23 +82,37 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class GlobalLayer(nn.Module):
-    """A transformer layer over all places of (B, C, h, w); a depthwise convolution tells it where they are."""
+class GlobalAttention(nn.Module):
+    """Attention among all of (B, n, C), with the fused projection of SAM's own."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        read = functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(read.transpose(1, 2).flatten(2))
+
+
+class GlobalBlock(nn.Module):
+    """A transformer block over all places of (B, C, h, w), which a depthwise convolution encodes (Chu et al., 2023).
+
+    Its parts have the names of SAM's own blocks, so that adapters find them.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
         self.position = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.attn = GlobalAttention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         tokens = (x + self.position(x)).flatten(2).transpose(1, 2)
-        query, key, value = self.qkv(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        read = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        tokens = tokens + self.proj(read)
+        tokens = tokens + self.attn(self.norm1(tokens))
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 
@@ -131,7 +145,7 @@ class EfficientNetPyramid(nn.Module):
         width = config.width
         self.from_last = nn.Conv2d(widths[_LAST], width, 1)
         self.from_sixteenth = nn.Conv2d(widths[_SIXTEENTH], width, 1)
-        self.layers = nn.Sequential(*(GlobalLayer(width, config.heads) for _ in range(config.layers)))
+        self.blocks = nn.Sequential(*(GlobalBlock(width, config.heads) for _ in range(config.layers)))
         self.from_eighth = nn.Conv2d(widths[_EIGHTH], width, 1)
         self.from_quarter = nn.Conv2d(widths[_QUARTER], width, 2, 2)
         self.from_half = nn.Conv2d(widths[_HALF], width, 4, 4)
@@ -144,12 +158,12 @@ class EfficientNetPyramid(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         stages = self.stage_outputs(images)
         x = _twice_as_large(self.from_last(stages[_LAST])) + self.from_sixteenth(stages[_SIXTEENTH])
-        x = _twice_as_large(self.layers(x)) + self.from_eighth(stages[_EIGHTH])
+        x = _twice_as_large(self.blocks(x)) + self.from_eighth(stages[_EIGHTH])
         x = self.norm(x + self.from_quarter(stages[_QUARTER]) + self.from_half(stages[_HALF]))
         return self.last_norm(self.neck(x))
 
     def stage_outputs(self, images: Tensor) -> list[Tensor]:
-        """What each of the seven stages gives."""
+        """Outputs of the seven stages."""
         x = functional.relu6(self.stem(images.contiguous(memory_format=torch.channels_last)))
         outputs = []
         for stage in self.stages:

@@ -1,4 +1,4 @@
-"""From the slices of one structure to its final mask and what is reported about it."""
+"""Finishing of one structure: final mask, confidence and report from its slices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TELLING_ABOVE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not.
+    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not.
 
     ``empty_dice`` is what an empty mask would promise; ``reached``: the registered contour reaches this slice.
     """
@@ -84,7 +84,7 @@ def finish(
 
 
 def _carry(visit: TargetVisit, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None) -> list[int]:
-    """Where prior and target cannot be compared, the registered contour stands in for what was not found; the slices.
+    """Put the registered contour where prior and target cannot be compared and nothing was found; the slices.
 
     Of another modality all slices are carried; where registration failed, those that were not accepted.
     """
@@ -175,7 +175,7 @@ def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) 
 
 
 def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
-    """How much of some voxels (n, 3), k, j, i, lies within ``limit`` mm of the registered contour."""
+    """Share of some voxels (n, 3), k, j, i, that lies within ``limit`` mm of the registered contour."""
     if location is None or not visit.settings.location_prior:
         return None
     return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())
@@ -256,7 +256,7 @@ def _held(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, out
 
 
 def _empty(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
-    """How sure it is that a slice is rightly empty; between two that hold the structure it is not."""
+    """The confidence that a slice is rightly empty; between two that hold the structure it is low."""
     settings, limit = visit.settings.confidence, plan.threshold.limit
     promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
     if promised and outcome.area == 0:

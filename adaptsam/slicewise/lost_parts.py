@@ -1,4 +1,4 @@
-"""What the prior has and the result has not: its components compared with the result, place by place."""
+"""Parts of the prior that the result lacks: its components compared with the result, place by place."""
 
 from __future__ import annotations
 

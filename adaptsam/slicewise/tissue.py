@@ -1,5 +1,4 @@
-"""What tissue looks like inside a structure and around it, wherever it lies, and whether a structure's look changed as
-a whole.
+"""Tissue by its gray value, inside a structure and around it, and structures whose look changed as a whole.
 
 The vote of ``appearance`` compares places: deep inside a tumour it finds nothing but tumour, and falls silent where the
 target shows lung. Whether this patient's gray value is one of the structure or one of its surroundings is known from
@@ -92,7 +91,7 @@ def look_changed(slices: Iterable[Sample], pixel: tuple[float, float], settings:
 
 
 def _steepness(gray: np.ndarray, distance: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
-    """How many gray values a mm the image changes across the contour, whichever side is brighter."""
+    """Gray values a mm by which the image changes across the contour, whichever side is brighter."""
     slopes = np.gradient(smoothed(gray, pixel, SMOOTH_MM), pixel[1], pixel[0])
     normals = np.gradient(distance, pixel[1], pixel[0])
     return np.abs(np.asarray(slopes[0] * normals[0] + slopes[1] * normals[1]))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from operator import index
+from typing import ClassVar
 
 from adaptsam.errors import InputError
 from adaptsam.image.windowing import WindowChoice, check_window
@@ -29,7 +30,7 @@ NOT_NEGATIVE = (
 
 @dataclass(frozen=True)
 class AcceptanceSettings:
-    """How a slice's distance is judged; the rule stands in :mod:`adaptsam.slicewise.acceptance`.
+    """Settings of a slice's acceptance; the rule stands in :mod:`adaptsam.slicewise.acceptance`.
 
     ``gap_mm`` is how far apart the prior's slices are compared, ``pairs`` how many at most, ``quantile`` the robust
     upper limit of their distances, ``factor`` what a later visit may differ more than neighbouring slices do, and
@@ -105,7 +106,7 @@ class ConfidenceSettings:
 
 @dataclass(frozen=True)
 class MisfitSettings:
-    """How the registered contour's error is told from the images; the rule stands in :mod:`adaptsam.slicewise.registration_error`.
+    """Settings of the registered contour's local error; see :mod:`adaptsam.slicewise.registration_error`.
 
     Differences are averaged over ``window_mm`` (a Gaussian's sigma). Those beyond ``noise_factor`` times the noise
     count, ``error_factor`` times as far as they would be explained by. The error is not below ``least_error_mm``, nor
@@ -122,7 +123,7 @@ class MisfitSettings:
 
 @dataclass(frozen=True)
 class LookChangeSettings:
-    """When the look of a structure counts as changed as a whole.
+    """Limits beyond which the look of a structure counts as changed as a whole.
 
     At least ``changed_share`` of what lies deeper inside than ``core_mm`` differs by more than ``difference`` gray
     values, and at least ``kept_edges`` of the prior's edges along the contour (steeper than ``edge`` gray values per
@@ -140,7 +141,7 @@ class LookChangeSettings:
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """How registration, method and appearance are weighed; the model stands in :mod:`adaptsam.slicewise.fusion`.
+    """Settings of the fusion of registration, method and appearance; see :mod:`adaptsam.slicewise.fusion`.
 
     ``rigid_error_mm`` and ``deformable_error_mm`` are what a registered contour is usually wrong by, ``change`` the
     share of tissue near a structure that may not be what it was: with these the weights are fitted. On a target, both
@@ -150,8 +151,8 @@ class FusionSettings:
     method and appearance give its mask on average at least ``enough_support`` of the largest log-odds their weights
     allow. The registered contour puts something where a structure vanished: if less than ``accepted_share`` of the area
     drawn is on accepted slices, the structure counts as gone. ``tissue``: where nothing near a place looks alike, the
-    gray value itself votes (:mod:`adaptsam.slicewise.tissue`); ``look`` tells when a structure's look changed as a whole,
-    None for never.
+    gray value itself votes (:mod:`adaptsam.slicewise.tissue`); ``look`` tells when a structure's look changed as a
+    whole, None for never.
     """
 
     rigid_error_mm: float = 3.0
@@ -170,7 +171,7 @@ class FusionSettings:
 
 @dataclass(frozen=True)
 class VolumeSettings:
-    """How slices are found, paired, shown to the method, judged and put together.
+    """Settings of a volume's workflow: finding, pairing, showing, judging and assembling slices.
 
     Args:
         pairing: "registered" through the registration, "position" by physical place, "middle" of the stacks, as in the
@@ -199,6 +200,13 @@ class VolumeSettings:
             structure, for all structures or per structure name.
         batch_slices: target slices whose images are in memory at a time.
     """
+
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "acceptance": ("acceptance", "calibration"),
+        "cleanup": ("cleanup", "cleaning"),
+        "fusion": ("fusion", "fusing"),
+        "registration": ("register", "registration"),
+    }
 
     pairing: str = "registered"
     register: str = "deformable"

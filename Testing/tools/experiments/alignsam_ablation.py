@@ -1,7 +1,7 @@
 """The ablations of AlignSAM's Tables 2, 4 and 5, beside clicks, boxes, PerSAM and a fine-tuned SAM, on unseen images.
 
-    python Testing/tools/experiments/alignsam_ablation.py --agent left_lung_0.agent.safetensors --task "left lung" --whole \\
-           --data ../shared/data --output ablation.json
+    python Testing/tools/experiments/alignsam_ablation.py --agent left_lung_0.agent.safetensors --task "left lung" \\
+           --whole --data ../shared/data --output ablation.json
 
 The parts are taken away in use, from agents trained once: random actions (w/o RL), all points positive and no first
 pair (w/o SRM), a single step (w/o MSI), and T from one run of 20 steps. PerSAM has the first training image as its

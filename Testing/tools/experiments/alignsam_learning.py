@@ -1,6 +1,7 @@
 """Learning curves of AlignSAM on synthetic patients: return and overlap on unseen ones, against random actions.
 
-    python Testing/tools/experiments/alignsam_learning.py --task "left lung" --seeds 3 --output left_lung --pictures pictures
+    python Testing/tools/experiments/alignsam_learning.py --task "left lung" --seeds 3 \\
+           --output left_lung --pictures pictures
 
 50 training images, one a patient; 30 unseen patients for the scores. A third of the images shows a part magnified, and
 with --whole none does, as when an agent is used on a scan. "polyp" learns from frames of synthetic endoscopies, one a

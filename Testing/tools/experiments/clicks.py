@@ -1,7 +1,8 @@
 """How well a model follows clicks and boxes on real images that it never saw, structure by structure.
 
     python Testing/tools/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --structure GTV-1
-    python Testing/tools/experiments/clicks.py --image abdomen.nii.gz --mask labels.nii.gz --names labels.json --slices 12
+    python Testing/tools/experiments/clicks.py --image abdomen.nii.gz --mask labels.nii.gz \\
+           --names labels.json --slices 12
     python Testing/tools/experiments/clicks.py --image frames --mask masks --pictures
     python Testing/tools/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --view 3
 

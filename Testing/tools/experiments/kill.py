@@ -87,7 +87,7 @@ COMMANDS = {
 # A server that has imported and done nothing else: libraries' threads do not survive a fork.
 _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(
-    ["adaptsam.propagate", "adaptsam.autoprompt", "adaptsam.commands.result_files", "adaptsam.sam", "highdicom"]
+    ["adaptsam.propagation", "adaptsam.autoprompting", "adaptsam.commands.result_files", "adaptsam.sam", "highdicom"]
 )
 
 

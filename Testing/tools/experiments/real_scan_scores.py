@@ -87,7 +87,7 @@ def mixed_slices(folder: Path, case: str, count: int) -> Iterator[Slice]:
     with tempfile.TemporaryDirectory() as images:
         for path, kind in kinds.items():
             if kind == "CT":
-                (Path(images) / path.name).symlink_to(path)
+                (Path(images) / path.name).symlink_to(path.resolve())
         yield from volume_slices(Path(images), contours, case, count)
 
 

@@ -1,6 +1,7 @@
 """A structure of a video's first frame on all others, beside what would come out if no frame were rejected.
 
-    python Testing/tools/experiments/videos.py --frames polyp/images --masks polyp/labels --output polyp.jsonl --picture p.png
+    python Testing/tools/experiments/videos.py --frames polyp/images --masks polyp/labels \\
+           --output polyp.jsonl --picture p.png
 
 Frames and masks are pictures of the same names. One line of JSON a frame; what is printed is of the frames that were
 not outlined: how many were accepted, the mean Dice of those that show the structure, and the rank correlation of Dice
@@ -23,8 +24,9 @@ from adaptsam.io import read_frames, read_mask_picture, read_masks_like
 from adaptsam.io.video.frames import Frames
 from adaptsam.metrics.volume_metrics import slice_dice
 from adaptsam.p2sam import Settings
-from adaptsam.propagation.video_propagation import FrameResult, VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
 from adaptsam.sam import load_sam
+from adaptsam.slicewise.frame_report import FrameResult
 
 RUNS = {
     "default": VideoSettings(),

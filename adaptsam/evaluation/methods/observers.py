@@ -1,4 +1,4 @@
-"""How far apart people are: the contour that another observer drew on the target itself."""
+"""The contour that another observer drew on the target: how far apart people are."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class OwnTasks:
 
 
 def _truth(path: Path, target: Volume, chosen: StructureSet) -> StructureSet:
-    """What one observer drew on the target, by the prior's names."""
+    """One observer's contours of the target, by the prior's names."""
     truth = _called_alike(read_structures(path, target), chosen)
     if not set(chosen.names) & set(truth.names):
         raise InputError(f"{path.name} has none of the structures {', '.join(chosen.names)}.")
