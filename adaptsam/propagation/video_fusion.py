@@ -41,7 +41,7 @@ class VideoFusionSettings:
     ``error_px`` is what a contour that is fully trusted is usually off by, in pixels of a frame of 384, ``distrust``
     how many times as much is added where nothing is trusted; ``change`` is the share of pixels that are not what they
     were, which grows to 1 with distrust. The method looks within ``margin_px`` of the carried contour. Its weight is at
-    most ``largest_weight``. A mask is accepted if, on average, its pixels are trusted at least ``enough_trust``,
+    most ``largest_weight``. A mask is accepted if half of its pixels are trusted at least ``enough_trust``,
     whatever its distance. A model whose agreement with trusted flow is ``agreement[0]`` or less is not heard, and one
     from ``agreement[1]`` on is heard in full. The confidence is 1 − (1 − Dice that the odds promise) to the power
     ``surer``: flow is right more often than it is believed (chosen on one clip of DAVIS).
@@ -52,7 +52,7 @@ class VideoFusionSettings:
     change: float = 0.05
     margin_px: float = 24.0
     largest_weight: float = 3.0
-    enough_trust: float = 0.03
+    enough_trust: float = 0.02
     agreement: tuple[float, float] = (0.6, 0.85)
     surer: float = 2.5
 
@@ -61,7 +61,7 @@ class VideoFusionSettings:
 class FusedFrame:
     """``odds`` (H, W) that a pixel belongs to the structure, and the ``mask`` where they are positive.
 
-    ``trust`` is that in what flow said of it, 0 to 1, ``expected_dice`` what the odds promise.
+    ``trust`` is the median of that in what flow said of it, 0 to 1, ``expected_dice`` what the odds promise.
     """
 
     odds: np.ndarray
@@ -129,7 +129,7 @@ def fuse_frame(
     evidence = Evidence(distance, method_odds(logits), np.zeros_like(distance))
     odds = fuse(evidence, weights, error, change)
     mask = odds > 0
-    trusted = float(carried.trust[mask | there].mean())
+    trusted = float(np.median(carried.trust[mask | there]))
     return FusedFrame(odds, mask, trusted, expected_dice(odds, mask))
 
 
