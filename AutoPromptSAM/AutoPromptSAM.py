@@ -89,8 +89,10 @@ class AutoPromptSAMLogic(BaseLogic):
         """
         targets = images.listed(targets)
         chosen = self._chosen(agents)
-        run = Run(Engine.shared(), targets, chosen, **how)
         question = inputs.question(targets, chosen)
+        if question and allowOtherModality:
+            how["settings"] = {"novelty": False, **(how.get("settings") or {})}
+        run = Run(Engine.shared(), targets, chosen, **how)
         if question and not allowOtherModality:
             raise InputProblem(question + " " + _("Say so with allowOtherModality."))
         return self.start(run, wait)

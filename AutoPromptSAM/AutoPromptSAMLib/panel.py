@@ -43,6 +43,10 @@ class Panel(ReplayPanel, TrainingPanel):
 
     # -- agents
 
+    def needsWorker(self) -> bool:
+        """Always: which agents there are."""
+        return True
+
     def askWorker(self) -> None:
         """The agents of this machine as well; an agent that was trained meanwhile appears."""
         super().askWorker()
@@ -50,6 +54,8 @@ class Panel(ReplayPanel, TrainingPanel):
             Engine.shared().request("agents", self.onAgents)
 
     def onAgents(self, event: dict) -> None:
+        if event["event"] in ("error", "lost"):
+            self.tell(event["message"])
         if event["event"] != "agents":
             return
         self.knownAgents, self.unfinished = event["agents"], event["unfinished"]
@@ -118,8 +124,13 @@ class Panel(ReplayPanel, TrainingPanel):
         )
         if agent["text"]:
             text += _(', looks for "{words}"').format(words=agent["text"])
-        term = f" {code[1]} {code[0]}." if code else ""
-        return text + (", " + ", ".join(figures) if figures else "") + "." + term
+        text += (", " + ", ".join(figures) if figures else "") + "."
+        beside = [f"{name} {value:.2f}" for name, value in agent["scores"].get("comparators", {}).items()]
+        if beside:
+            text += " " + _("Simpler ways to the same mask (IoU): {figures}.").format(figures=", ".join(beside))
+        if agent["outdone_by"]:
+            text += " " + _("One of them does as well as the agent.")
+        return text + (f" {code[1]} {code[0]}." if code else "")
 
     # -- what is shown
 

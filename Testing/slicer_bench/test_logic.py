@@ -129,9 +129,17 @@ def test_a_killed_worker_gives_a_sentence_and_the_scene_back(
 ) -> None:
     before = ids()
     ended: list[tuple[str, str]] = []
-    run = started(logic, visits, onEnd=lambda *values: ended.append(values))
-    until(lambda: engine.pid is not None)
-    os.kill(engine.pid, signal.SIGKILL)
+    told: list[float] = []
+
+    def stop(share: float, left: float | None, text: str) -> None:
+        if share > 0 and not told:  # the first word of the worker: nearly all of its work is still to do
+            told.append(share)
+            os.kill(engine.workerPid, signal.SIGSTOP)
+
+    run = started(logic, visits, onEnd=lambda *values: ended.append(values), onProgress=stop)
+    until(lambda: bool(told))
+    assert not ended
+    os.kill(engine.workerPid, signal.SIGKILL)
     until(lambda: bool(ended))
     assert run.ended is not None
     assert ended[0][0] == "error"
@@ -213,7 +221,7 @@ def test_what_cannot_be_used_is_said_before_anything_starts(logic: Any, engine: 
     )
     for values, sentence in (
         ((None, contours, [target]), "Choose the contoured image"),
-        ((prior, None, [target]), "Choose the segmentation"),
+        ((prior, None, [target]), "Choose the contours"),
         ((prior, empty, [target]), "Empty has no segments"),
         ((prior, contours, []), "Tick at least one image"),
         ((prior, contours, [prior]), "is the contoured image itself"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from adaptsam.alignsam import (
     Agent,
+    Novelty,
     Package,
     Settings,
     Shown,
@@ -27,6 +29,8 @@ from adaptsam.alignsam import (
 from adaptsam.alignsam.agent_folders import UNFINISHED_SUFFIX
 from adaptsam.alignsam.attention_maps import Attention
 from adaptsam.autoprompting.agent_thumbnail import agent_picture
+from adaptsam.autoprompting.calibration import separating
+from adaptsam.autoprompting.comparators import STEPS, compare
 from adaptsam.autoprompting.prompt_drawing import as_pixels, draw_prompts
 from adaptsam.datasets import DataSet, Sample, open_dataset
 from adaptsam.errors import InputError, OutputError
@@ -37,6 +41,12 @@ from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 #: Where no image without the target is known, the least evidence is this part of what a tenth of those with it lack.
 USUAL_QUANTILE, USUAL_SHARE = 0.1, 0.8
 HELD_BACK = 0.2
+#: What the scores of a package were taken on.
+HELD_BACK_IMAGES, TRAINING_IMAGES = "images of patients that were held back", "its training images"
+#: With fewer training images an agent mostly repeats what it was shown; the paper has 50.
+FEW_IMAGES = 10
+
+_log = logging.getLogger(__name__)
 
 
 class Teaching(Protocol):
@@ -190,6 +200,8 @@ class AgentTraining:
             dataset = self.data.open(progress)
             absence = self.settings.training.learn_absence
             learnt, held = read_parts(dataset, self.data.images, self.data.seed, absence)
+            for doubt in doubts(len(learnt.shown), len(held.shown)):
+                _log.warning("%s", doubt)
             if not held.shown:
                 held = Pictures(learnt.shown, held.without)
             loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
@@ -216,11 +228,26 @@ class AgentTraining:
                 after_episode=after,
             )
             scores, least = judge(store, trained.agent, held.shown, held.without, attention)
+            plan = self.settings.training
+            steps = min(STEPS, plan.episodes * plan.epochs)
+            scores["comparators"] = compare(store, trained.agent, learnt.shown, held.shown, attention, steps=steps)
+            scores["scored_on"] = HELD_BACK_IMAGES if held.shown is not learnt.shown else TRAINING_IMAGES
         record = _record(dataset.kind, learnt, held, trained)
         model = store.model
         picture = agent_picture([one.image for one in learnt.shown], [one.mask for one in learnt.shown])
         package = Package(
-            trained.agent, self.target, model.kind, model.sha256, shown, self.text, clip, least, record, scores, picture
+            trained.agent,
+            self.target,
+            model.kind,
+            model.sha256,
+            shown,
+            self.text,
+            clip,
+            least,
+            record,
+            scores,
+            picture,
+            novelty_of(store, learnt.shown, held.shown),
         )
         save_agent(output, package)
         self.unfinished.unlink(missing_ok=True)
@@ -238,6 +265,22 @@ class AgentTraining:
 
         clip = load_clip(self.clip, device=self.device)
         return attention_of(clip, shown, self.text), clip_record(clip)
+
+
+def doubts(learnt: int, held: int) -> list[str]:
+    """What to expect of an agent with so few training images, or with scores on none that were held back."""
+    said = []
+    if 0 < learnt < FEW_IMAGES:
+        said.append(
+            f"There are {learnt} training images, where the paper has 50: expect an agent that finds the target on "
+            "images very like these, and check every result; give more patients for more."
+        )
+    if learnt and not held:
+        said.append(
+            "No image could be held back, since all are of one patient: the scores are on the training images, and "
+            "say nothing of new ones."
+        )
+    return said
 
 
 def _record(kind: str, learnt: Pictures, held: Pictures, trained: Trained) -> dict[str, Any]:
@@ -320,15 +363,11 @@ def judge(
     return told, least
 
 
-def separating(there: NDArray[np.float64], absent: NDArray[np.float64]) -> float:
-    """The limit between two kinds of evidence, 0 to 1, with the fewest errors of either kind, as shares.
-
-    It lies in the middle between two values that occur; of equally good ones in the widest gap.
-    """
-    values = np.unique(np.concatenate([[0.0], there, absent, [1.0]]))
-    limits, gaps = (values[1:] + values[:-1]) / 2, np.diff(values)
-    right = (there[None] >= limits[:, None]).mean(1) + (absent[None] < limits[:, None]).mean(1)
-    return float(limits[np.lexsort((gaps, np.round(right, 9)))[-1]])
+def novelty_of(store: EmbeddingStore, learnt: Sequence[TrainingImage], held: Sequence[TrainingImage]) -> Novelty | None:
+    """The kind of images that an agent knows after its training; see :meth:`adaptsam.alignsam.Novelty.of`."""
+    others = [] if held is learnt else held
+    parts = [store.get([one.image for one in images]) for images in (learnt, others)]
+    return Novelty.of(parts[0], parts[1], store.model.image_size)
 
 
 def prompt_picture(
