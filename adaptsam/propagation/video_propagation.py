@@ -428,7 +428,7 @@ class _Follower:
     ) -> float:
         """The Dice that the odds promise; of an empty mask, how well flow knows the picture in which it is lost."""
         if accepted and fused is not None:
-            return 1.0 - (1.0 - fused.expected_dice) ** self._settings.fusing.surer
+            return float(fused.expected_dice**self._settings.fusing.surer)
         if not accepted and fused is None:
             return float(carried.trust.mean())
         rule = self._settings.confidence
