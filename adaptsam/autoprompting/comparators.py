@@ -51,6 +51,7 @@ def comparator_masks(
     *,
     steps: int = STEPS,
     seed: int = 0,
+    tuned: SamModel | None = None,
 ) -> dict[str, list[Mask]]:
     """The masks of every comparator, bool (H, W), one for each image.
 
@@ -62,6 +63,7 @@ def comparator_masks(
         attention: a function, for the explicit branch.
         steps: of the decoder's fine-tuning; 0 leaves it out.
         seed: of random actions and of the fine-tuning.
+        tuned: the model of :func:`fine_tuned_decoder`, where it was made before.
     """
     found: dict[str, list[Mask]] = {}
     own = agent.settings
@@ -74,8 +76,8 @@ def comparator_masks(
     if own.labels == "recalibration":
         found[FIRST_PAIR] = [result.step_masks[0] for result in results if result.step_masks is not None]
         found[MAP] = module_maps(store, agent, images, attention)
-    if steps:
-        found[DECODER] = unprompted(fine_tuned_decoder(store, learnt, steps, seed), store, images)
+    if steps or tuned is not None:
+        found[DECODER] = unprompted(tuned or fine_tuned_decoder(store, learnt, steps, seed), store, images)
     return found
 
 
