@@ -136,7 +136,7 @@ class LookChangeSettings:
     difference: float = 6.0
     kept_edges: float = 0.7
     edge: float = 4.0
-    method_factor: float = 0.3
+    method_factor: float = 0.0
 
 
 @dataclass(frozen=True)
