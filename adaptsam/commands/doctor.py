@@ -85,10 +85,10 @@ def extras() -> Iterator[Finding]:
         name = re.match(r"[\w.-]+", line)
         if extra and name and extra[1] not in ("docs", "lint", "test"):
             wanted.setdefault(extra[1], []).append(name[0])
-    for name, libraries in sorted(wanted.items()):
+    for part, libraries in sorted(wanted.items()):
         lacking = [library for library in libraries if _version(library) is None]
-        text = "installed" if not lacking else f"not installed (pip install 'adaptsam[{name}]')"
-        yield Finding("Optional parts", name, text)
+        text = "installed" if not lacking else f"not installed (pip install 'adaptsam[{part}]')"
+        yield Finding("Optional parts", part, text)
 
 
 def computing() -> Iterator[Finding]:
