@@ -198,7 +198,7 @@ def summarise(report: StructureReport) -> dict[str, object]:
             }
             for slice_ in report.slices
         ],
-        "lowest_confidence": min((slice_.confidence for slice_ in report.worst_slices), default=None),
+        "lowest_confidence": min((slice_.confidence for slice_ in report.held_slices), default=None),
     }
 
 
@@ -215,8 +215,8 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
             }
         else:
             row["cm³"] = float(report.volume_cm3)
-        row["slices"] = len(report.worst_slices)
-        row["lowest conf."] = min((slice_.confidence for slice_ in report.worst_slices), default=None)
+        row["slices"] = len(report.held_slices)
+        row["lowest conf."] = min((slice_.confidence for slice_ in report.held_slices), default=None)
         if report.name in visit.agreements:
             agreement = visit.agreements[report.name]
             row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "surf. Dice": agreement.surface_dice}

@@ -137,7 +137,7 @@ def structures_table(
         header += [("Dice, registration alone", "")] if baseline else []
     rows = []
     for report in reports:
-        held = report.worst_slices
+        held = report.held_slices
         lowest = held[0].confidence if held else math.nan
         status = (
             escape(report.status) if report.status == "found" else f'<span class="flag">{escape(report.status)}</span>'

@@ -204,7 +204,9 @@ def _panes(
 def _state(report: SliceReport) -> str:
     if report.accepted:
         return f"confidence {report.confidence:.2f}"
-    return "filled in from its neighbours" if report.interpolated else "nothing accepted here"
+    if report.interpolated:
+        return "filled in from its neighbours"
+    return f"{'carried' if report.carried else 'empty'}, confidence {report.confidence:.2f}"
 
 
 def _to_draw(report: StructureReport, mask: np.ndarray) -> list[SliceReport]:
@@ -217,7 +219,7 @@ def _to_draw(report: StructureReport, mask: np.ndarray) -> list[SliceReport]:
 
 
 def _to_review(reports: Sequence[StructureReport]) -> list[tuple[StructureReport, SliceReport]]:
-    """The slices of all structures that hold something, the least trusted first."""
+    """The slices of all structures that hold something or should, the least trusted first."""
     held = [(report, slice_) for report in reports for slice_ in report.worst_slices]
     return sorted(held, key=lambda pair: pair[1].confidence)[:SLICES_TO_REVIEW]
 
