@@ -16,10 +16,14 @@ TAIL_PERCENT = 0.5
 
 @dataclass(frozen=True)
 class Window:
-    """Intensities from ``low`` to ``high`` become 0 to 255; without limits, 8-bit images stay as they are."""
+    """Intensities from ``low`` to ``high`` become 0 to 255; without limits, 8-bit images stay as they are.
+
+    They are rounded, or ``truncated`` to whole numbers as P²SAM's code does.
+    """
 
     low: float | None = None
     high: float | None = None
+    truncated: bool = False
 
     def rgb(self, image: np.ndarray) -> np.ndarray:
         """One slice (H, W), or (H, W, 3) of colour, as uint8 (H, W, 3)."""
@@ -31,6 +35,9 @@ class Window:
         """Intensities (H, W) as uint8 (H, W)."""
         if self.low is None or self.high is None:
             return image.astype(np.uint8)
+        if self.truncated:
+            share = (np.clip(image.astype(np.float64), self.low, self.high) - self.low) / (self.high - self.low)
+            return (share * 255).astype(np.uint8)
         scaled = (image.astype(np.float32) - self.low) * (255.0 / (self.high - self.low))
         return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
 

@@ -134,9 +134,13 @@ class SamModel:
         return decode(self.sam, requests, multimask, tick=tick)
 
     def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
-        """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``."""
+        """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``.
+
+        Of a batch (B, n, 4h, 4w) the n maps are channels of one image; fewer axes are maps one by one. PyTorch's kernel
+        for three channels rounds otherwise than for one.
+        """
         with torch.no_grad():
-            stack = logits.reshape(-1, 1, *logits.shape[-2:])
+            stack = logits if logits.ndim == 4 else logits.reshape(-1, 1, *logits.shape[-2:])
             upscaled = self.sam.postprocess_masks(stack, embedding.input_size, embedding.original_size)
         return upscaled.reshape(*logits.shape[:-2], *embedding.original_size)
 
