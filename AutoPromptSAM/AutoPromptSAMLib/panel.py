@@ -43,6 +43,10 @@ class Panel(ReplayPanel, TrainingPanel):
 
     # -- agents
 
+    def needsWorker(self) -> bool:
+        """Always: which agents there are."""
+        return True
+
     def askWorker(self) -> None:
         """The agents of this machine as well; an agent that was trained meanwhile appears."""
         super().askWorker()
@@ -50,6 +54,8 @@ class Panel(ReplayPanel, TrainingPanel):
             Engine.shared().request("agents", self.onAgents)
 
     def onAgents(self, event: dict) -> None:
+        if event["event"] in ("error", "lost"):
+            self.tell(event["message"])
         if event["event"] != "agents":
             return
         self.knownAgents, self.unfinished = event["agents"], event["unfinished"]

@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from AdaptSAMLib import sentences
 from AdaptSAMLib.geometry import InputProblem
 
 #: Milliseconds between two looks for events.
@@ -73,14 +74,17 @@ class Engine:
         return self._client.pid if self._client is not None else None
 
     @property
+    def workerPid(self):
+        """The process that does the work, behind its launcher, as it said itself; None before it did."""
+        return self._client.worker_pid if self._client is not None else None
+
+    @property
     def busy(self) -> bool:
         return bool(self._handlers)
 
     def array(self, name: str):
-        """An array that an event names, mapped from its file."""
-        from adaptsam.worker import wire_format as wire
-
-        return wire.read_array(self._client.folder, name)
+        """An array that an event names; it can be asked for once."""
+        return self._client.array(name)
 
     def request(self, do: str, handler, **content) -> int:
         """Ask the worker; ``handler`` is called with each event, the last of which is one of an end.
@@ -129,7 +133,7 @@ class Engine:
         self._pumping = True
         try:
             self._stepTasks()
-            self._pending += self._client.events() if self._client is not None else []
+            self._pending += map(sentences.toldIn, self._client.events()) if self._client is not None else []
             until = time.monotonic() + SLICE
             while (self._steps or self._pending) and time.monotonic() < until:
                 if self._steps is None:

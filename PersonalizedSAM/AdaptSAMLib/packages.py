@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+import tempfile
 
 import qt
 import slicer
@@ -13,8 +14,11 @@ from slicer.i18n import tr as _
 from AdaptSAMLib.engine import elsewhere
 from AdaptSAMLib.geometry import InputProblem
 
-#: From here on, whatever is chosen of PyTorch.
-TORCH, TORCHVISION = ">=2.6", ">=0.21"
+#: From here on, whatever is chosen of PyTorch; today's MONAI, which training agents needs, asks for no less.
+TORCH, TORCHVISION = ">=2.8", ">=0.23"
+
+#: What comes through the PyTorch extension, and what with Slicer: pip must not replace either.
+_OF_TORCH, _OF_SLICER = ("torch", "torchvision"), ("simpleitk", "numpy", "scipy", "pydicom")
 
 _REQUIREMENTS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "requirements.txt"
@@ -39,23 +43,28 @@ def lacking(path: str = _REQUIREMENTS) -> list:
     return [] if elsewhere() else missing(path)
 
 
+def named(requirement: str) -> str:
+    """The name of a required package as the package index compares names: "torchrl>=0.14" is no "torch"."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(Requirement(requirement).name)
+
+
 def _met(requirement: str) -> bool:
-    name, _sign, least = requirement.partition(">=")
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    version = _version(wanted.name)
+    return version is not None and wanted.specifier.contains(version, prereleases=True)
+
+
+def _version(name: str):
+    """The version of an installed package, or None."""
     try:
-        version = importlib.metadata.version(name)
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return _numbers(version) >= _numbers(least)
-
-
-def _numbers(version: str) -> tuple:
-    numbers = []
-    for part in version.split("+")[0].split("."):
-        digits = "".join(one for one in part if one.isdigit())
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
+        return None
 
 
 def wheelFolder() -> str:
@@ -64,7 +73,7 @@ def wheelFolder() -> str:
 
 
 def install(wheels: str = "", path: str = _REQUIREMENTS) -> list:
-    """Install what is missing: PyTorch through its extension, the rest with pip. SimpleITK is never touched.
+    """Install what is missing, once the user agreed: PyTorch through its extension, the rest with pip.
 
     Args:
         wheels: a folder of wheels for a machine without internet; "" for the package index.
@@ -72,10 +81,15 @@ def install(wheels: str = "", path: str = _REQUIREMENTS) -> list:
 
     Returns:
         The packages that were replaced while this Slicer had them loaded: it has to be restarted.
+
+    Raises:
+        InputProblem: the user declined, or the PyTorch extension is not there.
     """
     before = _loaded()
-    _installMissing(wheels, path)
-    importlib.invalidate_caches()
+    try:
+        _installMissing(wheels, path)
+    finally:
+        importlib.invalidate_caches()
     return sorted(name for name, version in _loaded().items() if before.get(name, version) != version)
 
 
@@ -89,24 +103,43 @@ def _loaded() -> dict:
     """The packages that this Slicer has imported something of, and the versions that are installed."""
     owners = importlib.metadata.packages_distributions()
     names = {name for module, ones in owners.items() if module in sys.modules for name in ones}
-    return {name: importlib.metadata.version(name) for name in names}
+    return {name: version for name in names if (version := _version(name)) is not None}
 
 
 def _installMissing(wheels: str, path: str) -> None:
     wanted = missing(path)
-    if any(one.startswith("torch") for one in wanted):
+    torch = [one for one in wanted if named(one) in _OF_TORCH]
+    rest = [one for one in wanted if named(one) not in _OF_TORCH]
+    managed = not wheels and importlib.util.find_spec("slicer.packaging") is not None
+    ours = (torch if wheels else []) + ([] if managed else rest)  # for the others, who installs them asks
+    if ours and not slicer.util.confirmYesNoDisplay(
+        _("Install these Python packages into Slicer: {names}?").format(names=", ".join(ours))
+    ):
+        raise InputProblem(_("Nothing was installed; without these packages no model runs."))
+    if torch:
         _installTorch(wheels)
-    rest = [one for one in wanted if not one.startswith("torch")]
     if not rest:
         return
-    if wheels:
-        slicer.util.pip_install(["--no-index", "--find-links", wheels, *rest])
-    elif importlib.util.find_spec("slicer.packaging") is not None:
-        from slicer import packaging
+    with tempfile.TemporaryDirectory() as folder:
+        kept = os.path.join(folder, "constraints.txt")
+        with open(kept, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in constraints())
+        if managed:
+            from slicer import packaging
 
-        packaging.pip_ensure(packaging.load_requirements(path), requester="AdaptSAM")
-    else:  # Slicer 5.10
-        slicer.util.pip_install(rest)
+            try:
+                packaging.pip_ensure(packaging.load_requirements(path), constraints=kept, requester="AdaptSAM")
+            except RuntimeError as error:  # the user declined
+                raise InputProblem(str(error)) from error
+        else:  # wheels, or Slicer 5.10
+            where = ["--no-index", "--find-links", wheels] if wheels else []
+            slicer.util.pip_install([*where, "-c", kept, *rest])
+
+
+def constraints() -> list:
+    """The versions that are here of what pip must leave alone: a package that asks for others is refused by pip."""
+    here = {name: _version(name) for name in (*_OF_TORCH, *_OF_SLICER)}
+    return [f"{name}=={version}" for name, version in here.items() if version is not None]
 
 
 def _installTorch(wheels: str) -> None:

@@ -1,6 +1,8 @@
 """What the panels of all modules have in common: their life, their worker, and a run from Apply to its end. Work is the logic's."""
 
+import logging
 import os
+import sys
 import time
 
 import qt
@@ -96,6 +98,7 @@ class BasePanel(ParameterPanel):
         self.view = ResultView(self.ui, self.hasPrior, self.onChosenResult, self.tell)
         self.computer = Computer(self.ui, self.ask, self.onWorkerMoved, self.onReinstall)
         self.ui.modelFileButton.clicked.connect(lambda checked=False: self.onModelFile())
+        self.ui.modelCollapsibleButton.contentsCollapsed.connect(self.onModelSection)
         self.ui.installButton.clicked.connect(lambda checked=False: self.onInstall())
         self.ui.applyButton.clicked.connect(lambda checked=False: self.onApply())
         self.prepare()
@@ -111,9 +114,18 @@ class BasePanel(ParameterPanel):
         self.setParameterNode(None)
         self.removeObservers()
 
+    def onReload(self) -> None:
+        """This module's files and those that modules share are read anew; the worker of the old ones ends."""
+        Engine.shared().close()
+        ours = ("AdaptSAMLib", f"{self.moduleName}Lib", "adaptsam")
+        for name in [one for one in sys.modules if one.partition(".")[0] in ours]:
+            del sys.modules[name]
+        super().onReload()
+
     def enter(self) -> None:
         self.initializeParameterNode()
-        self.askWorker()
+        if self.needsWorker():
+            self.askWorker()
         self.view.open()
 
     def exit(self) -> None:
@@ -150,14 +162,22 @@ class BasePanel(ParameterPanel):
 
     # -- the worker's models and devices
 
+    def needsWorker(self) -> bool:
+        """Whether the panel shows what only the worker knows; until then none is started."""
+        return bool(self._parameterNode.model) or not self.ui.modelCollapsibleButton.collapsed
+
+    def onModelSection(self, folded: bool) -> None:
+        if not folded and self._parameterNode is not None:
+            self.askWorker()
+
     def askWorker(self) -> None:
-        """What models and devices there are; starts the worker, so that Apply need not wait for it."""
+        """What models and devices there are; starts the worker."""
         if not self._lacking and not self.modelBox.models:
             Engine.shared().request("hello", self.onHello)
 
     def onHello(self, event: dict) -> None:
-        if event["event"] == "lost":
-            self.ui.statusLabel.text = event["message"]
+        if event["event"] in ("error", "lost"):
+            self.tell(event["message"])
         if event["event"] != "hello":
             return
         self.modelBox.tell(event["models"], event["devices"])
@@ -214,25 +234,38 @@ class BasePanel(ParameterPanel):
         """All packages anew, where an installation broke."""
         question = _("All Python packages of AdaptSAM but PyTorch are installed again, which takes minutes. Go on?")
         if slicer.util.confirmYesNoDisplay(question):
-            with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-                packages.reinstall(packages.wheelFolder())
+            self._try(lambda: packages.reinstall(packages.wheelFolder()))
             self._install()
 
     def _install(self, *path) -> None:
         """Install what is missing, and say so if Slicer has to be restarted for it."""
-        replaced = []
-        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
-            replaced = packages.install(packages.wheelFolder(), *path)
+        replaced, problem = self._try(lambda: packages.install(packages.wheelFolder(), *path))
         if not Engine.shared().busy:  # or its end brings the next worker
             Engine.shared().close()
             self.modelBox.models = []
-        self.lookForPackages()
+        self._problem = None
+        self.lookForPackages()  # something may be there now, even where the rest was declined or failed
         self.update()
-        self.askWorker()
+        if self.needsWorker():
+            self.askWorker()
         if replaced:
-            self.ui.statusLabel.text = _("Restart Slicer: a package that it had loaded was replaced ({names}).").format(
-                names=", ".join(replaced)
-            )
+            names = ", ".join(replaced)
+            problem = _("Restart Slicer: a package that it had loaded was replaced ({names}).").format(names=names)
+        if problem:
+            self.tell(problem)
+
+    def _try(self, work):
+        """What an installation returns, and why it was not begun, or ""; one that failed is shown."""
+        done, problem = None, ""
+        try:
+            with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
+                try:
+                    done = work()
+                except InputProblem as declined:
+                    problem = str(declined)
+        except Exception:
+            logging.exception("AdaptSAM: the packages could not be installed.")
+        return done, problem
 
     # -- a run
 

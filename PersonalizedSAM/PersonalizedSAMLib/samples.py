@@ -28,9 +28,15 @@ def register() -> None:
             sampleName=name,
             uris=[],
             fileNames=[],
-            customDownloader=lambda source: load(source.sampleName),
+            customDownloader=download,
             thumbnailFileName=os.path.join(icons, f"{name}.png"),
         )
+
+
+def download(source) -> list:
+    """What Sample Data calls for a click; a failure is shown, which Sample Data does not do itself."""
+    with slicer.util.tryWithErrorDisplay(_("The sample could not be made.")):
+        return load(source.sampleName)
 
 
 def load(sampleName: str) -> list:

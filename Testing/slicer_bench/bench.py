@@ -6,6 +6,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ LOGICS = {
 }
 
 _kept: list[Any] = []
+_kept_folders: list[Any] = []
 _first: set[str] = set()
 
 
@@ -39,6 +42,7 @@ def start() -> Any:
         return _kept[0]
     from slicer_bench import sources, standins, widgets
 
+    _launcher()
     sys.modules["qt"] = widgets.qtModule()
     sys.modules["ctk"] = widgets.ctkModule()
     import slicer
@@ -63,6 +67,27 @@ def start() -> Any:
     sys.path[:0] = [str(one) for one in MODULES if str(one) not in sys.path]
     widgets.truthfulProperties(list(_moduleNames()))
     return application
+
+
+def _launcher() -> None:
+    """PythonSlicer on the path, as in Slicer: the worker is the child of a launcher."""
+    if sys.platform != "win32":
+        from worker.launchers import write_launcher
+
+        folder = tempfile.TemporaryDirectory(prefix="PythonSlicer-")
+        write_launcher(Path(folder.name))
+        os.environ["PATH"] = os.pathsep.join((folder.name, os.environ["PATH"]))
+        _kept_folders.append(folder)
+
+
+def idle(seconds: float) -> None:
+    """Let time go by; with BENCH_HOLDS_LOCK=1 as Slicer's event loop does, which keeps the interpreter's lock meanwhile."""
+    if os.environ.get("BENCH_HOLDS_LOCK"):
+        from worker.launchers import hold
+
+        hold(max(seconds, 0.02))
+    else:
+        time.sleep(seconds)
 
 
 def applicationLogic() -> Any:

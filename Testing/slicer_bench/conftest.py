@@ -123,6 +123,6 @@ def until(application: Any) -> Callable[..., None]:
         while not condition():
             assert time.monotonic() < deadline, "It did not happen in time."
             application.processEvents()
-            time.sleep(0.002)
+            bench.idle(0.002)
 
     return wait

@@ -71,6 +71,11 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         pass
 
+    def onReload(self) -> None:
+        import slicer
+
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def cleanup(self) -> None:
         pass
 

@@ -212,7 +212,7 @@ def test_a_killed_worker_ends_a_training_with_a_sentence_and_keeps_its_episodes(
         onEpisode=lambda episodes: told.append(len(episodes)),
     )
     until(lambda: len(told) > 1)
-    os.kill(engine.pid, signal.SIGKILL)
+    os.kill(engine.workerPid, signal.SIGKILL)
     until(lambda: training.ended is not None)
     assert "ended from outside" in training.ended[1]
     assert len(kinds("vtkMRMLTableNode")) == before

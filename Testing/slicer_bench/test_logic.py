@@ -129,9 +129,17 @@ def test_a_killed_worker_gives_a_sentence_and_the_scene_back(
 ) -> None:
     before = ids()
     ended: list[tuple[str, str]] = []
-    run = started(logic, visits, onEnd=lambda *values: ended.append(values))
-    until(lambda: engine.pid is not None)
-    os.kill(engine.pid, signal.SIGKILL)
+    told: list[float] = []
+
+    def stop(share: float, left: float | None, text: str) -> None:
+        if share > 0 and not told:  # the first word of the worker: nearly all of its work is still to do
+            told.append(share)
+            os.kill(engine.workerPid, signal.SIGSTOP)
+
+    run = started(logic, visits, onEnd=lambda *values: ended.append(values), onProgress=stop)
+    until(lambda: bool(told))
+    assert not ended
+    os.kill(engine.workerPid, signal.SIGKILL)
     until(lambda: bool(ended))
     assert run.ended is not None
     assert ended[0][0] == "error"

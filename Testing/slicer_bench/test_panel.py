@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -186,6 +187,96 @@ def mouse(scene: Any) -> Any:
         node.SetSingletonTag("Singleton")
         made.append(scene.AddNode(node))
     return made[1]
+
+
+def test_the_worker_is_asked_when_it_is_first_needed_and_what_goes_wrong_is_told(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from AdaptSAMLib import panel as module
+
+    from PersonalizedSAM import PersonalizedSAMWidget
+
+    asked: list[str] = []
+
+    class Refuses:
+        busy = False
+
+        @classmethod
+        def shared(cls) -> Any:
+            return cls()
+
+        def request(self, do: str, handler: Any, **content: Any) -> None:
+            asked.append(do)
+            handler({"event": "error", "message": "The window and its worker are of different versions."})
+
+    monkeypatch.setattr(module, "Engine", Refuses)
+    panel = opened(PersonalizedSAMWidget, 400, 300)
+    panel.enter()
+    assert asked == []
+    panel.ui.modelCollapsibleButton.collapsed = False
+    assert asked == ["hello"]
+    assert "different versions" in panel.ui.statusLabel.text
+
+
+def test_reload_reads_the_files_of_both_packages_anew(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    import slicer
+    from AdaptSAMLib import panel as module
+
+    from PersonalizedSAM import PersonalizedSAMWidget
+
+    panel = opened(PersonalizedSAMWidget, 400, 300)
+    closed: list[bool] = []
+    engine = types.SimpleNamespace(close=lambda: closed.append(True))
+    monkeypatch.setattr(module, "Engine", types.SimpleNamespace(shared=lambda: engine))
+    before, left = dict(sys.modules), []
+    tops = ("AdaptSAMLib", "PersonalizedSAMLib", "adaptsam")
+    monkeypatch.setattr(
+        slicer.util,
+        "reloadScriptedModule",
+        lambda name: left.extend(one for one in sys.modules if one.startswith(tops)),
+    )
+    try:
+        panel.onReload()
+    finally:
+        sys.modules.update(before)
+    assert left == []
+    assert closed == [True]
+
+
+def test_an_installation_that_fails_or_is_declined_is_told_and_what_is_missing_is_counted_anew(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+    from AdaptSAMLib import packages
+    from AdaptSAMLib.geometry import InputProblem
+
+    from PersonalizedSAM import PersonalizedSAMWidget
+
+    lacking, shown = ["a>=1", "b>=1", "c>=1"], []
+    panel = opened(PersonalizedSAMWidget, 400, 300)
+    monkeypatch.setattr(packages, "missing", lambda *_: list(lacking))
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: shown.append(text))
+    panel.initializeParameterNode()
+    assert "3 Python packages" in panel.ui.statusLabel.text
+
+    def breaks(*_: Any) -> None:
+        lacking.pop()
+        raise RuntimeError("no connection")
+
+    def declined(*_: Any) -> None:
+        raise InputProblem("Nothing was installed.")
+
+    monkeypatch.setattr(packages, "install", breaks)
+    panel.ui.installButton.click()
+    assert "no connection" in shown[0]
+    assert "2 Python packages" in panel.ui.statusLabel.text
+    monkeypatch.setattr(packages, "install", declined)
+    panel.ui.installButton.click()
+    assert len(shown) == 1
+    assert panel.ui.statusLabel.text == "Nothing was installed."
+    assert "2 Python packages" in panel.ui.applyButton.toolTip
 
 
 def test_apply_cancel_review_correct_and_accept(

@@ -29,6 +29,19 @@ def test_the_samples_are_registered_with_pictures_and_no_address(
     assert {one for one, _title in samples.SAMPLES.values()} == set(made.SAMPLES)
 
 
+def test_a_sample_that_cannot_be_made_is_shown(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer.util
+    from AdaptSAMLib import packages
+    from PersonalizedSAMLib import samples
+
+    shown: list[str] = []
+    monkeypatch.setattr(packages, "missing", lambda *_: ["torch>=2.8"])
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: shown.append(text))
+    with pytest.raises(Exception, match="install its Python packages first"):
+        samples.download(types.SimpleNamespace(sampleName="PersonalizedSAMVisits"))
+    assert "install its Python packages first" in shown[0]
+
+
 def test_two_visits_share_a_patient_and_the_first_is_contoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made, "_SHAPE", (12, 40, 40))
     monkeypatch.setattr(made, "_SPACING", (10.0, 10.0, 24.0))

@@ -52,6 +52,9 @@ class Application(QtWidgets.QApplication):
     def layoutManager(self) -> Any:
         return types.SimpleNamespace(resetThreeDViews=lambda: None)
 
+    def testingEnabled(self) -> bool:
+        return False
+
     def moduleManager(self) -> Any:
         return types.SimpleNamespace(connect=lambda signal, slot: None, disconnect=lambda signal, slot: None)
 
@@ -67,6 +70,8 @@ def application() -> Any:
 class CollapsibleButton(QtWidgets.QGroupBox):
     """ctkCollapsibleButton: a box with a title that can be folded."""
 
+    contentsCollapsed = QtCore.Signal(bool)
+
     def getCollapsed(self) -> bool:
         return bool(self.property("_folded"))
 
@@ -76,6 +81,7 @@ class CollapsibleButton(QtWidgets.QGroupBox):
             if isinstance(child, QtWidgets.QWidget):
                 child.setProperty("visible", not folded)
         self.setProperty("maximumHeight", 28 if folded else 16777215)
+        self.contentsCollapsed.emit(folded)
 
     def getText(self) -> str:
         return str(self.property("title"))

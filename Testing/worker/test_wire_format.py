@@ -46,14 +46,34 @@ def test_damage_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged"):
         wire.unpack_mask({"shape": [2, 2], "box": [[0, 2], [0, 2]], "bits": "AAAA"})
     with pytest.raises(InputError, match="not there any more"):
-        wire.read_array(tmp_path, "gone.npy")
+        wire.take_array(tmp_path, "gone.npy")
     with pytest.raises(InputError, match="outside"):
-        wire.read_array(tmp_path, "../other.npy")
+        wire.take_array(tmp_path, "../other.npy")
 
 
 def test_an_array_that_cannot_be_written_leaves_nothing_and_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
     with pytest.raises(OutputError, match="make room"):
-        wire.write_array(tmp_path / "missing", np.zeros(4))
+        wire.write_array(tmp_path / "taken", np.zeros(4))
+
+
+def test_a_folder_that_was_tidied_away_is_made_again(tmp_path: Path) -> None:
+    name = wire.write_array(tmp_path / "gone", np.arange(4))
+    assert np.array_equal(wire.take_array(tmp_path / "gone", name), np.arange(4))
+
+
+def test_an_array_that_was_taken_lies_nowhere_any_more_and_can_still_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for system in ("linux", "win32"):
+        monkeypatch.setattr(wire.sys, "platform", system)
+        name = wire.write_array(tmp_path, np.arange(6).reshape(2, 3))
+        array = wire.take_array(tmp_path, name)
+        assert not list(tmp_path.iterdir())
+        assert np.array_equal(array, np.arange(6).reshape(2, 3))
+        assert isinstance(array.base, np.memmap) == (system != "win32"), "Windows removes no file that is mapped"
+        with pytest.raises(InputError, match="not there any more"):
+            wire.take_array(tmp_path, name)
 
 
 def test_numbers_of_numpy_travel_as_numbers() -> None:

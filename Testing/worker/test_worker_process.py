@@ -190,9 +190,9 @@ def test_another_window_on_the_same_images_encodes_nothing_and_no_image_is_kept(
 
 def test_images_do_not_outlive_the_window(worker: WorkerClient) -> None:
     collect(worker, worker.request("hello"))
-    folder, process = worker._folder, worker._process
+    assert worker._worker is not None
+    folder, process = worker.folder, worker._worker.process
     assert folder is not None
-    assert process is not None
     assert process.stdin is not None
     process.stdin.close()  # what the system does when the window is killed
     deadline = time.monotonic() + 10

@@ -22,24 +22,17 @@ def test_runs_that_were_cancelled_do_not_put_out_the_one_that_is_corrected(
 ) -> None:
     case = thorax()
     grid = case.volume.geometry
-    image = {
-        "array": wire.write_array(tmp_path, case.volume.array[5:7]),
-        "geometry": {
-            "shape": (2, *grid.shape[1:]),
-            "spacing": grid.spacing,
-            "origin": grid.origin,
-            "direction": grid.direction,
-        },
-        "modality": "CT",
-    }
     heart = {"name": "heart", "mask": wire.pack_mask(case.mask("heart")[5:7])}
-    asked: dict[str, Any] = {
-        "do": "propagate",
-        "prior": image,
-        "structures": [heart],
-        "targets": [{**image, "key": "t"}],
-        "settings": QUICK,
-    }
+
+    def image() -> dict[str, Any]:
+        shape = (2, *grid.shape[1:])
+        place = {"shape": shape, "spacing": grid.spacing, "origin": grid.origin, "direction": grid.direction}
+        return {"array": wire.write_array(tmp_path, case.volume.array[5:7]), "geometry": place, "modality": "CT"}
+
+    def asked(run: str) -> dict[str, Any]:
+        content = {"prior": image(), "structures": [heart], "targets": [{**image(), "key": "t"}], "settings": QUICK}
+        return {"do": "propagate", "run": run, **content}
+
     session = Session(tmp_path)
     store = EmbeddingStore(tiny_model())
     monkeypatch.setattr(session, "store", lambda *values: store)
@@ -55,11 +48,11 @@ def test_runs_that_were_cancelled_do_not_put_out_the_one_that_is_corrected(
         if "segment" in told:
             raise Cancelled("Cancelled.")
 
-    session.answer({**asked, "run": "kept"}, emit, go_on)
+    session.answer(asked("kept"), emit, go_on)
     for number in range(3):
         told.clear()
         with pytest.raises(Cancelled):
-            session.answer({**asked, "run": f"cancelled {number}"}, emit, stop)
+            session.answer(asked(f"cancelled {number}"), emit, stop)
     told.clear()
     correction = {"do": "correct", "run": "kept", "target": "t", "structure": "heart", "index": 1}
     session.answer({**correction, "points": [[30, 30]], "labels": [1]}, emit, go_on)

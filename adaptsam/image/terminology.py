@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from adaptsam.image import snomed
 from adaptsam.image.volume import Structure
 
-_SCT = codes.SCT
 #: Keys of ``Structure.tags`` that hold the code of what a structure is, as RTSTRUCT and SEG give it.
 CODE_KEYS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 _SLICER_TAG = "TerminologyEntry"
@@ -18,52 +17,52 @@ _SLICER_TAG = "TerminologyEntry"
 # The first line of which the expression occurs in the structure's name decides; "Lung_L" is matched as "lung l". A
 # target volume must begin the name: "Lungs-GTV" are lungs.
 _BY_NAME: tuple[tuple[str, Code], ...] = (
-    (r"^gtv|gross tumou?r", _SCT.GrossTumorVolume),
-    (r"^ctv|clinical target", _SCT.ClinicalTargetVolume),
-    (r"^ptv|planning target", _SCT.PlanningTargetVolume),
-    (r"tumou?r|neoplasm|cancer|metasta|\bmets?\b|carcinoma|sarcoma", _SCT.Neoplasm),
-    (r"\bnodule", _SCT.Nodule),
-    (r"\blesion|\bmass\b", _SCT.Mass),
-    (r"lymph ?node", _SCT.LymphNode),
-    (r"spinal ?canal", _SCT.SpinalCanalStructure),
-    (r"spinal ?cord|^cord\b|myelon", _SCT.SpinalCord),
-    (r"lung", _SCT.Lung),
-    (r"heart", _SCT.Heart),
-    (r"gall ?bladder", _SCT.Gallbladder),
-    (r"bladder", _SCT.Bladder),
-    (r"liver", _SCT.Liver),
-    (r"spleen", _SCT.Spleen),
-    (r"pancreas", _SCT.Pancreas),
-    (r"adrenal", _SCT.AdrenalGland),
-    (r"kidney", _SCT.Kidney),
-    (r"o?esophag", _SCT.Esophagus),
-    (r"trachea", _SCT.Trachea),
-    (r"bronch", _SCT.Bronchus),
-    (r"aort", _SCT.Aorta),
-    (r"stomach", _SCT.Stomach),
-    (r"duoden", _SCT.Duodenum),
-    (r"small (bowel|intestine)|bowel small", _SCT.SmallIntestine),
-    (r"large (bowel|intestine)|bowel large", _SCT.LargeIntestine),
-    (r"colon\b", _SCT.Colon),
-    (r"rectum", _SCT.Rectum),
-    (r"prostate", _SCT.Prostate),
-    (r"brain ?stem", _SCT.BrainStem),
-    (r"brain", _SCT.Brain),
-    (r"chiasm", _SCT.OpticChiasm),
-    (r"optic ?n", _SCT.OpticNerve),
-    (r"parotid", _SCT.ParotidGland),
-    (r"thyroid", _SCT.Thyroid),
-    (r"larynx", _SCT.Larynx),
-    (r"mandib", _SCT.Mandible),
-    (r"fem(ur|oral) ?head|head of femur", _SCT.HeadOfFemur),
-    (r"femur", _SCT.Femur),
-    (r"breast", _SCT.Breast),
-    (r"vertebra|\bspine\b", _SCT.Vertebra),
-    (r"\bbone", _SCT.Bone),
+    (r"^gtv|gross tumou?r", snomed.GROSS_TUMOR_VOLUME),
+    (r"^ctv|clinical target", snomed.CLINICAL_TARGET_VOLUME),
+    (r"^ptv|planning target", snomed.PLANNING_TARGET_VOLUME),
+    (r"tumou?r|neoplasm|cancer|metasta|\bmets?\b|carcinoma|sarcoma", snomed.NEOPLASM),
+    (r"\bnodule", snomed.NODULE),
+    (r"\blesion|\bmass\b", snomed.MASS),
+    (r"lymph ?node", snomed.LYMPH_NODE),
+    (r"spinal ?canal", snomed.SPINAL_CANAL_STRUCTURE),
+    (r"spinal ?cord|^cord\b|myelon", snomed.SPINAL_CORD),
+    (r"lung", snomed.LUNG),
+    (r"heart", snomed.HEART),
+    (r"gall ?bladder", snomed.GALLBLADDER),
+    (r"bladder", snomed.BLADDER),
+    (r"liver", snomed.LIVER),
+    (r"spleen", snomed.SPLEEN),
+    (r"pancreas", snomed.PANCREAS),
+    (r"adrenal", snomed.ADRENAL_GLAND),
+    (r"kidney", snomed.KIDNEY),
+    (r"o?esophag", snomed.ESOPHAGUS),
+    (r"trachea", snomed.TRACHEA),
+    (r"bronch", snomed.BRONCHUS),
+    (r"aort", snomed.AORTA),
+    (r"stomach", snomed.STOMACH),
+    (r"duoden", snomed.DUODENUM),
+    (r"small (bowel|intestine)|bowel small", snomed.SMALL_INTESTINE),
+    (r"large (bowel|intestine)|bowel large", snomed.LARGE_INTESTINE),
+    (r"colon\b", snomed.COLON),
+    (r"rectum", snomed.RECTUM),
+    (r"prostate", snomed.PROSTATE),
+    (r"brain ?stem", snomed.BRAIN_STEM),
+    (r"brain", snomed.BRAIN),
+    (r"chiasm", snomed.OPTIC_CHIASM),
+    (r"optic ?n", snomed.OPTIC_NERVE),
+    (r"parotid", snomed.PAROTID_GLAND),
+    (r"thyroid", snomed.THYROID),
+    (r"larynx", snomed.LARYNX),
+    (r"mandib", snomed.MANDIBLE),
+    (r"fem(ur|oral) ?head|head of femur", snomed.HEAD_OF_FEMUR),
+    (r"femur", snomed.FEMUR),
+    (r"breast", snomed.BREAST),
+    (r"vertebra|\bspine\b", snomed.VERTEBRA),
+    (r"\bbone", snomed.BONE),
 )
-_ABNORMAL = {_SCT.Neoplasm.value, _SCT.Nodule.value, _SCT.Mass.value}
-_VOLUMES = {_SCT.GrossTumorVolume.value, _SCT.ClinicalTargetVolume.value, _SCT.PlanningTargetVolume.value}
-_SIDES = ((r"\b(l|lt|left)\b", _SCT.Left), (r"\b(r|rt|right)\b", _SCT.Right))
+_ABNORMAL = {snomed.NEOPLASM.value, snomed.NODULE.value, snomed.MASS.value}
+_VOLUMES = {snomed.GROSS_TUMOR_VOLUME.value, snomed.CLINICAL_TARGET_VOLUME.value, snomed.PLANNING_TARGET_VOLUME.value}
+_SIDES = ((r"\b(l|lt|left)\b", snomed.LEFT), (r"\b(r|rt|right)\b", snomed.RIGHT))
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,14 @@ def term_of(structure: Structure) -> Term:
         return Term(_category(own), own, side)
     named = next((code for pattern, code in _BY_NAME if re.search(pattern, words) and not margin), None)
     if named is None and structure.interpreted_type.upper() == "GTV":
-        named = _SCT.GrossTumorVolume
-    return Term(_category(named), named, side) if named else Term(_SCT.Tissue, _SCT.Tissue)
+        named = snomed.GROSS_TUMOR_VOLUME
+    return Term(_category(named), named, side) if named else Term(snomed.TISSUE, snomed.TISSUE)
 
 
 def own_code(structure: Structure) -> tuple[str, str, str] | None:
     """Value, scheme and meaning of what a structure is; None where neither tags nor name tell."""
     kind = term_of(structure).kind
-    return None if kind == _SCT.Tissue else (kind.value, kind.scheme_designator, kind.meaning)
+    return None if kind == snomed.TISSUE else (kind.value, kind.scheme_designator, kind.meaning)
 
 
 def slicer_entry(term: Term) -> str:
@@ -111,10 +110,10 @@ def _slicer_text(code: Code) -> str:
 
 def _category(kind: Code) -> Code:
     if kind.value in _ABNORMAL:
-        return _SCT.MorphologicallyAbnormalStructure
+        return snomed.MORPHOLOGICALLY_ABNORMAL_STRUCTURE
     if kind.value in _VOLUMES:
-        return _SCT.SpatialAndRelationalConcept
-    return _SCT.Tissue if kind.value == _SCT.Tissue.value else _SCT.AnatomicalStructure
+        return snomed.SPATIAL_AND_RELATIONAL_CONCEPT
+    return snomed.TISSUE if kind.value == snomed.TISSUE.value else snomed.ANATOMICAL_STRUCTURE
 
 
 def _slicer_code(text: str) -> Code | None:

@@ -10,8 +10,10 @@ import binascii
 import io
 import json
 import re
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -41,7 +43,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be sent to another process")
 
 
-def from_line(line: str) -> Message:
+def from_line(line: str | bytes) -> Message:
     """Raises InputError for anything but one JSON object."""
     try:
         message = json.loads(line)
@@ -94,9 +96,11 @@ def write_array(folder: Path, array: np.ndarray) -> str:
     """
     path = folder / f"{uuid4().hex}.npy"
     try:
+        folder.mkdir(mode=0o700, exist_ok=True)  # something that tidies up may have taken it away
         np.save(path, np.ascontiguousarray(array), allow_pickle=False)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         megabytes = array.nbytes / 1e6
         raise OutputError(
             f"An image of {megabytes:.0f} MB cannot be handed to the worker through {folder.parent}: "
@@ -105,15 +109,48 @@ def write_array(folder: Path, array: np.ndarray) -> str:
     return path.name
 
 
-def read_array(folder: Path, name: str) -> np.ndarray:
-    """The array of that file, mapped, so that only what is looked at is in memory."""
+def take_array(folder: Path, name: str) -> np.ndarray:
+    """The array of that file, which is removed from the folder: an image lies there no longer than until it is read.
+
+    Elsewhere than on Windows the file stays mapped, so that only what is looked at is in memory.
+
+    Raises:
+        InputError: the file is not there, or not in that folder.
+    """
     path = folder / name
     if path.parent != folder:
         raise InputError("A file outside of the exchange folder was named; that is refused.")
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        array = np.load(path, mmap_mode=None if sys.platform == "win32" else "r", allow_pickle=False)
+        path.unlink()
     except (OSError, ValueError) as error:
-        raise InputError("An image that was handed to the worker is not there any more; run it again.") from error
+        raise not_there() from error
+    return np.asarray(array)
+
+
+def not_there() -> InputError:
+    """What is raised for an image that was handed over and is gone."""
+    return InputError("An image that was handed to the worker is not there any more; run it again.")
+
+
+def remove_files(folder: Path, message: Message) -> None:
+    """Remove what a message names and nobody took."""
+    for name in file_names(message):
+        with suppress(OSError):
+            (folder / name).unlink()
+
+
+def file_names(message: object) -> Iterator[str]:
+    """The files that a message names, however deep in it."""
+    if isinstance(message, str):
+        if FILE_NAME.fullmatch(message):
+            yield message
+    elif isinstance(message, Mapping):
+        for one in message.values():
+            yield from file_names(one)
+    elif isinstance(message, list):
+        for one in message:
+            yield from file_names(one)
 
 
 def array_lines(array: np.ndarray) -> Iterator[Message]:

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakSet
+
+import torch
 
 from adaptsam import __version__
 from adaptsam.errors import InputError
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.propagation.slice_correction import correct_slice, follow_slice
 from adaptsam.propagation.volume_propagation import PropagationSettings, Propagator
-from adaptsam.sam import EmbeddingStore, lasting_store, load_sam
+from adaptsam.sam import EmbeddingStore, SamModel, lasting_store, load_sam
 from adaptsam.sam.checkpoint import bundled_checkpoint
 from adaptsam.sam.weights_catalogue import catalogue
 from adaptsam.slicewise.target_visit import TargetVisit
@@ -51,6 +54,8 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stores: dict[tuple[str | None, str], EmbeddingStore] = {}
+        self._loaded: WeakSet[SamModel] = WeakSet()
+        self._resting = False
         self._runs: LastRuns[Run] = LastRuns()
         self._jobs: dict[str, Callable[[wire.Message, Emit, Callable[[], None]], None]] = {
             "hello": self._hello,
@@ -71,7 +76,21 @@ class Session:
         job = self._jobs.get(request["do"])
         if job is None:
             raise InputError(f"This worker (AdaptSAM {__version__}) does not know {request['do']!r}; update AdaptSAM.")
+        if self._resting:
+            self._place(False)
         job(request, emit, check)
+
+    def rest(self) -> None:
+        """Nobody has asked for a while: models leave their GPU, and come back for the next request."""
+        self._place(True)
+
+    def _place(self, resting: bool) -> None:
+        """Models in the machine's memory, or on their device; those of runs that are remembered, too."""
+        self._resting = resting
+        for model in self._loaded:
+            model.sam.to("cpu" if resting else model.device)
+        if resting and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _hello(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Greeting: version, device and models."""
@@ -153,8 +172,8 @@ class Session:
         return run.visits[request["target"]]
 
     def volume(self, described: wire.Message) -> Volume:
-        """An image that the client described; its pixels are mapped, not read."""
-        array = wire.read_array(self._folder, described["array"])
+        """An image that the client described; its file is taken, so an image can be asked for once."""
+        array = wire.take_array(self._folder, described["array"])
         grid = described["geometry"]
         geometry = Geometry(
             (int(grid["shape"][0]), int(grid["shape"][1]), int(grid["shape"][2])),
@@ -175,6 +194,7 @@ class Session:
             memory.check_memory(device, memory.needed_bytes(_file(checkpoint), 4 * images_bytes))
             place, precision = memory.device_and_precision(device)
             model = load_sam(checkpoint, place, precision=precision)
+            self._loaded.add(model)
             beside = self._folder / "embeddings"
             self._stores[key] = lasting_store(model) or EmbeddingStore(model, folder=beside, disk_bytes=KEPT_BYTES)
         return self._stores[key]

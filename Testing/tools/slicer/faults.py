@@ -108,7 +108,7 @@ class Bench:
         while not condition():
             assert time.monotonic() - start < seconds, "It did not happen in time."
             self.application.processEvents()
-            time.sleep(0.002)
+            bench.idle(0.002)
         return time.monotonic() - start
 
     def during(self, moment: float) -> bool:
@@ -200,12 +200,12 @@ def cancelled(on: Bench, moment: float) -> float | None:
 
 def killed(on: Bench, moment: float) -> float | None:
     before = on.ids()
-    if not on.during(moment) or on.engine.pid is None:
+    if not on.during(moment) or on.engine.workerPid is None:
         return None
     on.until(lambda: not on.under_way or on.job._number is not None)  # before it is asked, the next worker is asked
     if not on.under_way:
         return None
-    os.kill(on.engine.pid, signal.SIGKILL)
+    os.kill(on.engine.workerPid, signal.SIGKILL)
     took = on.until(lambda: not on.under_way)
     assert "ended from outside" in on.said, on.said
     assert on.ids() == before

@@ -35,7 +35,7 @@ ASKED_FOR_FIRST = ("slicer.packaging",)
 
 
 #: Modules that are not Slicer's.
-OTHERS = ("unittest", "PyTorchUtils")
+OTHERS = ("unittest", "PyTorchUtils", "tempfile")
 
 
 def files() -> list[Path]:

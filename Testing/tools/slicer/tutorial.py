@@ -93,6 +93,7 @@ class Driver:
         self.window.show()
         self.engine = Engine.shared()
         self.panel.enter()
+        self.panel.ui.modelCollapsibleButton.collapsed = False
         self.until(lambda: self.panel.models)
         self.heart = Heartbeat(self.engine)
         self.view = SliceView(bench.applicationLogic())

@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from adaptsam.errors import InputError
-from adaptsam.io.video.video_files import write_video
 from adaptsam.progress import Progress, silent
 from adaptsam.synthetic.endoscopy.mucosa import Camera, Colon, Polyp, draw_colon, look, polyp_place
 
@@ -135,6 +134,8 @@ def write_endoscopy(
         for number, frame in enumerate(drawn()):
             Image.fromarray(frame).save(folder / "frames" / f"frame-{number:06d}.png")
     else:
+        from adaptsam.io.video.video_files import write_video  # PyAV, which frames alone do not need
+
         write_video(folder / f"video.{kind}", drawn(), settings.fps)
     return {
         "description": _described(_draw_scene(seed, settings)),

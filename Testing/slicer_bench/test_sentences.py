@@ -1,0 +1,50 @@
+"""What the worker says to people can be translated: each sentence is in the module's table, and its values survive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "slicer"))
+
+
+def test_the_table_has_every_sentence_of_the_worker_and_no_other(application: Any) -> None:
+    import collect_sentences
+    from AdaptSAMLib import sentences
+
+    written = sentences.table(lambda one: one)
+    assert set(collect_sentences.collected()) <= set(written), "run Testing/tools/slicer/collect_sentences.py"
+
+
+def test_a_sentence_is_said_in_slicers_language_with_its_values(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from AdaptSAMLib import sentences
+
+    from adaptsam.worker.client import why_lost
+
+    german = {
+        "The worker stopped by itself (code {code}); run it again.{reason}": "Der Prozess endete (Code {code}).{reason}",
+        "There is not enough memory; choose a smaller model or fewer structures.": "Der Speicher reicht nicht.",
+    }
+    monkeypatch.setattr(sentences, "_known", [])
+    monkeypatch.setattr(sentences, "tr", lambda text: german.get(text, text))
+    assert sentences.translated("There is not enough memory; choose a smaller model or fewer structures.") == (
+        "Der Speicher reicht nicht."
+    )
+    event = {"event": "lost", "message": why_lost(3, ["ValueError: odd"]), "warnings": ["Nobody wrote this down"]}
+    assert sentences.toldIn(event)["message"] == "Der Prozess endete (Code 3). It said last: ValueError: odd"
+    assert event["warnings"] == ["Nobody wrote this down"]
+
+
+def test_every_sentence_of_the_table_can_be_filled_and_is_found_again(application: Any) -> None:
+    from AdaptSAMLib import sentences
+
+    for one in sentences.table(lambda text: text):
+        names = sentences.pattern(one).groupindex
+        said = one.format(**{name: f"<{name}>" for name in names})
+        assert sentences.pattern(one).fullmatch(said), one
+        assert sentences.translated(said) == said
