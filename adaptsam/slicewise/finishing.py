@@ -288,6 +288,8 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
         status.GONE: f"{name} was not found in this image; its contour is empty.",
         status.CARRIED: f"{name} could not be looked for: prior and target were not registered, or show tissue in "
         "different ways. Its contour is the earlier one, where registration or the scanner puts it; check every slice.",
+        status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
+        "target were not registered, are of different modalities, or have values of unknown units.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
         status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
         status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",

@@ -11,7 +11,7 @@ import numpy as np
 from adaptsam.errors import InputError
 from adaptsam.image.body import coarsen, in_plane_box
 from adaptsam.image.cropping import UNSEEN, View, full_view, square_view
-from adaptsam.image.intensity import same_kind
+from adaptsam.image.intensity import same_kind, unit_doubt
 from adaptsam.image.volume import Volume
 from adaptsam.image.windowing import Window, choose_window
 from adaptsam.registration.deformable import Deformation
@@ -88,15 +88,16 @@ class TargetVisit:
 
     @property
     def comparable(self) -> bool:
-        """Whether a structure that is not found can be called gone: images of one kind, brought together."""
+        """Whether a structure that is not found can be called gone: images of one kind and known units, registered."""
         rigid = self.registration.rigid if isinstance(self.registration, Deformation) else self.registration
         apart = rigid.method == "position" and bool(rigid.warning)
         return not apart and self.alike
 
     @cached_property
     def alike(self) -> bool:
-        """Whether prior and target show tissue alike: what the prior looks like says something of the target."""
-        return same_kind(self.prior.images.volume, self.images.volume)
+        """Whether prior and target show tissue alike, in known units: what one looks like tells of the other."""
+        prior, target = self.prior.images.volume, self.images.volume
+        return same_kind(prior, target) and not (unit_doubt(prior) or unit_doubt(target))
 
     def locate(self, plan: StructurePlan) -> Location:
         """Locate a structure here; nothing of it is inside if the image shows only padding there."""

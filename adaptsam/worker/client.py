@@ -167,7 +167,7 @@ class WorkerClient:
                 self._worker.outbox.put({"id": number, "do": "cancel"})
 
     def events(self) -> Iterator[wire.Message]:
-        """Events since the last call, after a wait of :data:`LEFT` at most. Those of requests that have ended are dropped."""
+        """Events since the last call, after a wait of :data:`LEFT` at most; those of ended requests are dropped."""
         yield from self._end_the_deaf()
         if self._waiting:
             self._leave_time()
