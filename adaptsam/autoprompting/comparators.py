@@ -1,4 +1,4 @@
-"""What an agent must beat: ways to the same masks that need no more than it does, on the same images.
+"""Baselines that an agent must beat: ways to the same masks that need no more than it does, on the same images.
 
 "random actions"      the agent's recalibration module labels points that are drawn evenly.
 "first pair"          the module places its first pair of points, and SAM answers once.
@@ -101,7 +101,7 @@ def compare(
 def module_maps(
     store: EmbeddingStore, agent: Agent, images: Sequence[NDArray[np.uint8]], attention: Attention | None = None
 ) -> list[Mask]:
-    """Where y_r with M = 1 is above one half, at the images' resolution."""
+    """Masks of y_r above one half with M = 1, at the images' resolution."""
     maps = attention_maps(attention, images, agent.settings.branch)
     masks = []
     for embedding, own, image in zip(store.get(images), maps, images, strict=True):
@@ -143,7 +143,7 @@ def fine_tuned_decoder(
 
 
 def unprompted(model: SamModel, store: EmbeddingStore, images: Sequence[NDArray[np.uint8]]) -> list[Mask]:
-    """What a decoder gives without a prompt, from the embeddings of another model with the same encoder."""
+    """Masks of a decoder without a prompt, from the embeddings of another model with the same encoder."""
     masks = []
     for embedding in store.get(images):
         [answer] = model.decode([DecodeRequest(embedding)])

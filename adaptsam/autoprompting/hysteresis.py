@@ -20,7 +20,7 @@ from adaptsam.errors import InputError
 
 @dataclass(frozen=True)
 class HysteresisSettings:
-    """How neighbours are followed.
+    """Settings of the search from slice to neighbouring slice.
 
     Attributes:
         share: of the least evidence that a neighbour needs.

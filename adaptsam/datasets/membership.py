@@ -1,4 +1,4 @@
-"""Which case is in which part of a data set: as published, or as a file says; and which cases are one patient's."""
+"""Membership of cases in the parts of a data set, as published or as a file says; and cases of one patient."""
 
 from __future__ import annotations
 

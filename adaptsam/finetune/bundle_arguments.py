@@ -1,4 +1,4 @@
-"""What ``python -m monai.bundle run`` was given, looked at before anything is built: MONAI takes any name and value."""
+"""Arguments of ``python -m monai.bundle run``, checked before anything is built: MONAI takes any name and value."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class TrainableSam(nn.Module):
         self.detach_no_mask = detach_no_mask
 
     def train(self, mode: bool = True) -> TrainableSam:
-        """As PyTorch's; the statistics of an encoder's batch norms (MobileSAM's) stay those of the weights."""
+        """Set training mode; the statistics of an encoder's batch norms (MobileSAM's) stay those of the weights."""
         super().train(mode)
         for part in self.sam.image_encoder.modules():
             if isinstance(part, nn.BatchNorm2d):
@@ -203,14 +203,14 @@ def _rng(seed: Sequence[int], stream: int) -> np.random.Generator:
 
 
 def _kind(how: Interaction, owner: Sequence[int]) -> str:
-    """What round 0 asks with; "any" is left to be drawn with the point or the box."""
+    """Kind of prompt of round 0; "any" is left to be drawn with the point or the box."""
     if how.first != "any" or how.prompt_per == "image":
         return how.first
     return PROMPTS[_rng(owner, 2).integers(len(PROMPTS))]
 
 
 def _count(how: Interaction, owner: Sequence[int], number: int) -> int:
-    """How many points a later round gets."""
+    """Number of points of a later round."""
     last = how.rounds - 1
     stream = _rng(owner, _QUIET if how.quiet_rounds == "one" else 2 * _COUNT + number)
     if number in (last, int(stream.integers(1, max(2, last)))):

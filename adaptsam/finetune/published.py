@@ -1,4 +1,4 @@
-"""Where P²SAM's released training differs from SAM's paper, from its own paper, or from what we do: one switch for all.
+"""Differences of P²SAM's released training from SAM's paper, its own paper and our defaults: one switch for all.
 
 ``published=true`` in a recipe trains as github.com/Zch0414/p2sam does, point by point; each point is also a setting of
 its own, and docs/training.md gives the reasons for what stands without it.
@@ -102,7 +102,7 @@ def training_points(published: bool = False, kind: str | None = None, **given: A
 
 
 def key_metric(metrics: Mapping[str, Any], best_by: str) -> Any:
-    """Of MONAI's metrics by prompt, what chooses the best model."""
+    """Metric that chooses the best model, among MONAI's by prompt."""
     if best_by == "none":
         return metrics["none"] * 1.0
     return (metrics["none"] + metrics["point"] + metrics["box"]) / 3

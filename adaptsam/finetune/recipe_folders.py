@@ -90,7 +90,7 @@ def plain_recipe(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def plain_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be changed of a recipe, with its values."""
+    """Settings of a recipe that can be changed, with their values."""
     return {key: value for key, value in recipe.items() if key not in NO_SETTINGS}
 
 

@@ -1,4 +1,4 @@
-"""What a training says of itself while it runs: a line a minute, and rate and rounds in TensorBoard."""
+"""Progress of a training: a line a minute, and rate and rounds in TensorBoard."""
 
 from __future__ import annotations
 

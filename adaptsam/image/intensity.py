@@ -68,7 +68,7 @@ def is_ct(volume: Volume, modality: str = "") -> bool:
 
 
 def unit_doubt(volume: Volume) -> str:
-    """Why the values of what says that it is a CT are no Hounsfield units, a clause; "" where they may be.
+    """Reason why the values of a CT are no Hounsfield units, a clause; "" where they may be.
 
     Air must lie near -1000 and tissue near 0; where an image has no air, tissue alone tells. Cone beams are not asked.
     """
@@ -92,7 +92,7 @@ def unit_doubt(volume: Volume) -> str:
 
 
 def unit_remarks(volume: Volume) -> tuple[Remark, ...]:
-    """What :func:`unit_doubt` says, as a remark on the image."""
+    """Remarks on an image whose units are in doubt; see :func:`unit_doubt`."""
     doubt = unit_doubt(volume)
     if not doubt:
         return ()

@@ -1,4 +1,4 @@
-"""What a reader did not read, or could have read in another way: it comes with the data, so that no caller loses it."""
+"""Remarks of a reader on what it left out or could have read in another way; they travel with the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Remark:
-    """What of a file was left out, or read as one of several things that it may mean.
+    """Part of a file that was left out, or read as one of several things that it may mean.
 
     Attributes:
         what: a noun phrase in the plural, as "contours of 'GTV'".
@@ -28,7 +28,7 @@ class Remark:
 
     @property
     def sentence(self) -> str:
-        """For a person."""
+        """Sentence for a person."""
         if self.left_out:
             return f"Left out: {self.what} ({self.count}), as {self.why}."
         return f"Read with care: {self.what} ({self.count}): {self.why}."

@@ -72,7 +72,7 @@ def numbered_names(names: Sequence[str]) -> list[str]:
 
 
 def name_remarks(names: Sequence[str], places: Sequence[int]) -> list[Remark]:
-    """Which of the structures at these places share a name with another, and what they are called."""
+    """Remarks on structures that share a name with another, and on their new names."""
     counts, numbered = Counter(names), numbered_names(names)
     shared = dict.fromkeys(names[place] for place in places if counts[names[place]] > 1)
     return [

@@ -1,4 +1,4 @@
-"""What a file or folder of any kind holds, without using it: what AdaptSAM would read of it, and what not, and why."""
+"""Contents of a file or folder of any kind: what AdaptSAM would read of it, and what not, and why."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DICOM_KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What was found in one file.
+    """Contents of one file.
 
     Attributes:
         kind: in words, as "RTSTRUCT" or "labelmap".
@@ -63,7 +63,7 @@ class Contents:
 
 
 def file_contents(path: Path) -> Contents:
-    """What a single file holds, unless it is a slice of a DICOM series.
+    """Contents of a single file, unless it is a slice of a DICOM series.
 
     Raises:
         InputError: the file is not there or damaged.
@@ -118,7 +118,7 @@ def _size(path: Path) -> str:
 
 @quiet_pydicom()
 def _brief(path: Path) -> tuple[str, str]:
-    """What a file is, by its name and header, and what AdaptSAM does with it; "" for a slice of a series."""
+    """Kind of a file, by its name and header, and its use to AdaptSAM; "" for a slice of a series."""
     name = path.name.lower()
     if is_dicom(path):
         try:

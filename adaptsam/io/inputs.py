@@ -1,4 +1,4 @@
-"""What people have, an array, a dictionary or a path, as the images and structures that everything else takes."""
+"""Inputs as people have them, an array, a dictionary or a path, turned into images and structures."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def load_itk_image(path: Path) -> sitk.Image:
 
 
 def image_size(path: Path) -> tuple[int, ...]:
-    """How many voxels an image has along i, j, k, …, by its header.
+    """Number of voxels of an image along i, j, k, …, by its header.
 
     Raises:
         InputError: the header is damaged.

@@ -1,4 +1,4 @@
-"""Where a NIfTI image lies: one rule for sform and qform, that of nibabel, whatever else is read with the file."""
+"""Grid of a NIfTI image: one rule for sform and qform, that of nibabel, for image and mask alike."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class KMeansSeeds:
 def seed_indices(
     features: NDArray[np.floating], n: int, restarts: int, random_state: np.random.RandomState
 ) -> NDArray[np.int64]:
-    """Which rows of features (m, C) each restart begins with: (restarts, n)."""
+    """Rows of features (m, C) that each restart begins with: (restarts, n)."""
     count, candidates = len(features), 2 + int(np.log(n))
     first = np.empty(restarts, np.int64)
     drawn = np.empty((restarts, n - 1, candidates))
@@ -72,7 +72,7 @@ def _likely(nearest: NDArray[np.floating], drawn: NDArray[np.float64]) -> NDArra
 def _squared_distances(
     wide: NDArray[np.float64], squares: NDArray[np.float64], rows: NDArray[np.int64], dtype: np.dtype
 ) -> NDArray[np.floating]:
-    """Of some rows from all, (len(rows), m): in float64, then rounded to the features' type, as scikit-learn does."""
+    """Squared distances of some rows from all, (len(rows), m): in float64, then rounded as scikit-learn does."""
     distances = squares[rows, None] - 2 * wide[rows] @ wide.T + squares
     np.maximum(distances, 0, out=distances)
     distances[np.arange(len(rows)), rows] = 0

@@ -275,7 +275,7 @@ class WorkerClient:
         worker.folder.remove()
 
     def _lines(self, pipe: IO[bytes]) -> Iterator[bytes]:
-        """What a process writes, read in pieces as large as the pipe."""
+        """Lines that a process writes, read in pieces as large as the pipe."""
         begun = bytearray()
         with pipe:
             while piece := os.read(pipe.fileno(), PIPE):

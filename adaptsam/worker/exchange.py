@@ -99,7 +99,7 @@ def remove_leftovers(older: float = _YOUNG) -> int:
 
 
 class LastWords:
-    """Why a worker ended, in its own words. Behind a launcher nothing else of a process that ends reaches the window.
+    """Last words of a worker. Behind a launcher nothing else of a process that ends reaches the window.
 
     Args:
         folder: the exchange folder.
@@ -123,7 +123,7 @@ class LastWords:
             os.replace(part, self._words)
 
     def heard(self) -> dict[str, Any] | None:
-        """What was said; {} of a worker that began and was silent at its end, None of one that never began.
+        """Last words; {} of a worker that began and was silent at its end, None of one that never began.
 
         ``crash`` is what native code died of, ``message`` what Python code did, ``lacks`` the package that it could not
         import.

@@ -129,7 +129,7 @@ def take_array(folder: Path, name: str) -> np.ndarray:
 
 
 def not_there() -> InputError:
-    """What is raised for an image that was handed over and is gone."""
+    """Error for an image that was handed over and is gone."""
     return InputError("An image that was handed to the worker is not there any more; run it again.")
 
 

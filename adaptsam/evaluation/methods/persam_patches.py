@@ -1,4 +1,4 @@
-"""Which patches of the outlined image PerSAM learns from, as its published code has it."""
+"""Patches of the outlined image that PerSAM learns from, as its published code has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does not belong to the image of its series: localizers, copies, slices of another matrix or orientation."""
+"""Slices that do not belong to their series' image: localizers, copies, others of matrix or orientation."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class SeriesInfo:
 
     @property
     def handle(self) -> str:
-        """What to call it by: its number, or its UID where it has none."""
+        """Handle of a series: its number, or its UID where it has none."""
         return self.uid if self.number is None else str(self.number)
 
 
