@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,10 @@ from adaptsam.autoprompting.agent_batches import (
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.io.files import read_frames
-from adaptsam.io.video.frames import check_frame
+from adaptsam.io.video.frames import checked_frames
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.confidence import Continuity, continuity
 from adaptsam.slicewise.frame_report import FrameResult, frame_report
 
@@ -74,15 +74,8 @@ def _frames(
     text_maps: TextMaps | None,
     progress: Progress,
 ) -> Iterator[FrameResult]:
-    source, done = iter(frames), 0
-    size: tuple[int, int] | None = None
     before: dict[str, np.ndarray] = {}
-    progress("prompt", 0, total)
-    while batch := list(islice(source, options.batch_slices)):
-        images = []
-        for number, frame in enumerate(batch, start=done):
-            images.append(check_frame(frame, size, number))
-            size = size or (images[-1].shape[0], images[-1].shape[1])
+    for done, images in batches(checked_frames(frames), options.batch_slices, progress, "prompt", total):
         embeddings = store.get(images, within_batch(progress, done, total))
         found = [prompted(store.model, package, images, embeddings, options, text_maps) for package in agents]
         for number, image in enumerate(images):
@@ -98,5 +91,3 @@ def _frames(
                 masks[name], before[name] = mask, mask
                 reports[name] = frame_report(mask, accepted, distance, limit.limit, trust, one.points, one.labels)
             yield FrameResult(done + number, image, masks, reports)
-        done += len(batch)
-        progress("prompt", done, max(done, total))

@@ -28,6 +28,7 @@ from adaptsam.image.volume import StructureSet
 from adaptsam.io.inputs import ImageLike, as_volume
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.slice_images import check_image
 from adaptsam.slicewise.slice_report import StructureReport
 
@@ -130,12 +131,11 @@ def _play(
     """All agents on a few slices, then on the next: what they see alike is encoded once."""
     planes = sorted({track.package.shown.plane for track in tracks})
     groups = [[track for track in tracks if track.package.shown.plane == plane] for plane in planes]
-    total, done = sum(len(group[0].wanted) for group in groups), 0
+    total, before = sum(len(group[0].wanted) for group in groups), 0
     progress("prompt", 0, total)
     for group in groups:
         wanted = group[0].wanted
-        for start in range(0, len(wanted), options.batch_slices):
-            batch = wanted[start : start + options.batch_slices]
+        for done, batch in batches(wanted, options.batch_slices, progress, "prompt", total, before):
             for track in group:
                 images = {k: track.slices.image(k) for k in batch}
                 # Padding and air show nothing, and need no encoder to tell.
@@ -148,5 +148,4 @@ def _play(
                     results = prompted(store.model, track.package, shown, embeddings, options, text_maps, keep)
                 for k, result in zip(seen, results, strict=True):
                     track.take(k, result, watch)
-            done += len(batch)
-            progress("prompt", done, total)
+        before += len(wanted)

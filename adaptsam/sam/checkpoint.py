@@ -24,7 +24,8 @@ from adaptsam.sam.architecture import SamConfig, build_sam
 from adaptsam.sam.checkpoint_recognition import KINDS, Weights, fold_lora, plain_names, recognise
 from adaptsam.sam.safe_pickle import is_whole, load_pickled
 from adaptsam.sam.weights_catalogue import known_file
-from adaptsam.storage.atomic_files import bundled_folders, replacing
+from adaptsam.storage.atomic_files import replacing
+from adaptsam.storage.bundled_models import bundled_folders
 from adaptsam.storage.file_hashes import digests
 
 FORMAT_VERSION = 1

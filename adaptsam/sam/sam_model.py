@@ -25,7 +25,7 @@ from adaptsam.sam.int8_quantisation import check_int8, in_int8
 from adaptsam.sam.preprocessing import prepare_image, prepare_mask
 from adaptsam.sam.prompt_encoder import DecodeRequest
 from adaptsam.sam.weights_catalogue import KnownWeights, catalogue, fetched, how_to_get
-from adaptsam.storage.atomic_files import hash_weights
+from adaptsam.storage.weight_hash import hash_weights
 
 #: What the image encoder computes in: "auto" is float32 on the CPU and bfloat16 on a GPU, "int8" is for the CPU.
 Precision = Literal["auto", "float32", "int8"]

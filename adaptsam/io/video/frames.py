@@ -224,6 +224,19 @@ def check_frame(frame: np.ndarray, size: tuple[int, int] | None, number: int) ->
     return frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2)
 
 
+def checked_frames(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Check frames one at a time, as they are asked for: uint8 (H, W, 3), from gray (H, W) too.
+
+    Raises:
+        InputError: while iterating, a frame of another type, number of channels or size than the first.
+    """
+    size: tuple[int, int] | None = None
+    for number, frame in enumerate(frames):
+        checked = check_frame(frame, size, number)
+        size = size or (checked.shape[0], checked.shape[1])
+        yield checked
+
+
 def write_pictures(folder: Path, frames: Iterable[np.ndarray], names: Sequence[str] | None = None) -> list[Path]:
     """Write frames as PNG, without loss, into a folder that is made if missing; returns their paths.
 
