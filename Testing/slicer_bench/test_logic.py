@@ -221,7 +221,7 @@ def test_what_cannot_be_used_is_said_before_anything_starts(logic: Any, engine: 
     )
     for values, sentence in (
         ((None, contours, [target]), "Choose the contoured image"),
-        ((prior, None, [target]), "Choose the segmentation"),
+        ((prior, None, [target]), "Choose the contours"),
         ((prior, empty, [target]), "Empty has no segments"),
         ((prior, contours, []), "Tick at least one image"),
         ((prior, contours, [prior]), "is the contoured image itself"),

@@ -156,13 +156,13 @@ def propagate_video(
     frames, outlined, masks = as_frames(frames), as_picture(outlined), as_frame_masks(masks)
     if len(frames) < (2 if isinstance(outlined, int | np.integer) else 1):
         raise InputError("The video has one frame; nothing can be followed in it. Give at least two frames.")
-    drawn = -1
+    drawn, picture = -1, outlined
     if isinstance(outlined, int | np.integer):
         drawn = int(outlined)
         if not 0 <= drawn < len(frames):
             raise InputError(f"There is no frame {drawn}: the frames are numbered 0 to {len(frames) - 1}.")
-        outlined = frames[drawn]
-    image = check_frame(outlined, None, max(drawn, 0))
+        picture = frames[drawn]
+    image = check_frame(np.asarray(picture), None, max(drawn, 0))
     given = {name: _checked_mask(name, mask, image) for name, mask in masks.items()}
     if not given:
         raise InputError("There is no structure to follow; give at least one mask.")

@@ -107,7 +107,7 @@ class WorkerClient:
 
     @property
     def folder(self) -> Path | None:
-        """Exchange folder of the last worker; None before the first request. It goes with the worker."""
+        """The folder for exchanged arrays of the last worker, which it goes with; None before the first request."""
         return self._folder
 
     def array(self, name: str) -> np.ndarray:
@@ -167,7 +167,10 @@ class WorkerClient:
                 self._worker.outbox.put({"id": number, "do": "cancel"})
 
     def events(self) -> Iterator[wire.Message]:
-        """Events since the last call, after a wait of :data:`LEFT` at most; those of ended requests are dropped."""
+        """Events since the last call; waits for :data:`LEFT` at most.
+
+        Late words of requests that have ended are dropped.
+        """
         yield from self._end_the_deaf()
         if self._waiting:
             self._leave_time()
@@ -275,7 +278,7 @@ class WorkerClient:
         worker.folder.remove()
 
     def _lines(self, pipe: IO[bytes]) -> Iterator[bytes]:
-        """Lines that a process writes, read in pieces as large as the pipe."""
+        """The lines that a process writes, read in pieces as large as the pipe."""
         begun = bytearray()
         with pipe:
             while piece := os.read(pipe.fileno(), PIPE):

@@ -99,7 +99,7 @@ def remove_leftovers(older: float = _YOUNG) -> int:
 
 
 class LastWords:
-    """Last words of a worker. Behind a launcher nothing else of a process that ends reaches the window.
+    """The reason why a worker ended, in its own words: behind a launcher nothing else reaches the window.
 
     Args:
         folder: the exchange folder.
@@ -123,7 +123,7 @@ class LastWords:
             os.replace(part, self._words)
 
     def heard(self) -> dict[str, Any] | None:
-        """Last words; {} of a worker that began and was silent at its end, None of one that never began.
+        """The words that were said; {} of a worker that began and was silent at its end, None of one that never began.
 
         ``crash`` is what native code died of, ``message`` what Python code did, ``lacks`` the package that it could not
         import.

@@ -41,7 +41,7 @@ class Server:
         self._cancelled: set[int] = set()
 
     def run(self) -> None:
-        """Run until the other end closes the pipe."""
+        """Run until the other end closes the pipe, or nobody has asked for an hour."""
         threading.Thread(target=self._listen, daemon=True).start()
         from adaptsam.worker.worker_session import Session  # imports torch, which takes seconds
 
@@ -115,7 +115,7 @@ class Server:
         self._leave()  # the window is gone, and nobody waits for the work
 
     def _leave(self) -> None:
-        """Images of a patient must not lie about."""
+        """End the process; images of a patient must not lie about."""
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(0)
 

@@ -129,7 +129,7 @@ def take_array(folder: Path, name: str) -> np.ndarray:
 
 
 def not_there() -> InputError:
-    """Error for an image that was handed over and is gone."""
+    """The error for an image that was handed over and is gone."""
     return InputError("An image that was handed to the worker is not there any more; run it again.")
 
 

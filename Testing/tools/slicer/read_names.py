@@ -35,7 +35,7 @@ ASKED_FOR_FIRST = ("slicer.packaging",)
 
 
 #: Modules that are not Slicer's.
-OTHERS = ("unittest", "PyTorchUtils", "tempfile")
+OTHERS = ("unittest", "PyTorchUtils", "string", "tempfile")
 
 
 def files() -> list[Path]:
