@@ -14,7 +14,9 @@ from tiny_sam import tiny_model
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.io import read_frames, read_mask_picture
 from adaptsam.p2sam import NATURAL, Job, Prior, Settings, segment
+from adaptsam.propagation.carried_masks import CarriedMask
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
+from adaptsam.propagation.video_fusion import Agreement, VideoFusionSettings
 from adaptsam.propagation.video_propagation import (
     AnchorSettings,
     FrameResult,
@@ -24,6 +26,7 @@ from adaptsam.propagation.video_propagation import (
 )
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, SliceJob, SliceResult
+from adaptsam.slicewise.fusion import Weights
 from adaptsam.storage.disk_cache import KeptFolder
 
 EVERYTHING = VideoSettings(acceptance="off", flow="off", cleanup=False)
@@ -338,3 +341,17 @@ def test_the_number_of_frames_in_a_batch_changes_nothing_with_flow(model: SamMod
         for size in (1, 3)
     )
     assert all(np.array_equal(a.masks["disc"], b.masks["disc"]) for a, b in zip(one, many, strict=True))
+
+
+def test_a_model_is_heard_as_far_as_it_agrees_with_trusted_flow() -> None:
+    share = np.zeros((40, 40), np.float32)
+    share[10:30, 10:30] = 1
+    trusted = CarriedMask(share, np.full((40, 40), 0.8, np.float32))
+    asked, settings = Weights(2.0, 0.0), VideoFusionSettings()
+    for right, heard in ((True, 2.0), (False, 0.0)):
+        agreement = Agreement()
+        assert agreement.heard(asked, settings).method == 0.0
+        logits = np.where(share > 0.5, 5.0, -5.0) * (1 if right else -1)
+        for _ in range(3):
+            agreement.tell(trusted, logits, None)
+        assert agreement.heard(asked, settings).method == pytest.approx(heard)

@@ -194,6 +194,7 @@ def summarise(report: StructureReport) -> dict[str, object]:
                 "prior_index": slice_.prior_index if slice_.prior_index >= 0 else None,
                 "accepted": slice_.accepted,
                 "interpolated": slice_.interpolated,
+                "carried": slice_.carried,
                 "confidence": slice_.confidence,
                 "distance": slice_.distance,
                 "threshold": slice_.threshold,

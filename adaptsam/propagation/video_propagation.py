@@ -25,7 +25,14 @@ from adaptsam.p2sam import Settings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.carried_masks import CarriedMask, FrameVotes, Remembered, resized
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
-from adaptsam.propagation.video_fusion import FusedFrame, VideoFusionSettings, calibrate_video, fuse_frame, look_around
+from adaptsam.propagation.video_fusion import (
+    Agreement,
+    FusedFrame,
+    VideoFusionSettings,
+    calibrate_video,
+    fuse_frame,
+    look_around,
+)
 from adaptsam.registration.optical_flow import FlowFrame
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, CleanupSettings, ConfidenceSettings, SliceJob, SliceResult
@@ -223,6 +230,7 @@ class _Thread:
     anchors: deque[_Anchor]
     distances: deque[float]
     weights: Weights
+    agreement: Agreement = field(default_factory=Agreement)
     before: np.ndarray | None = None
 
 
@@ -368,17 +376,24 @@ class _Follower:
         carried: CarriedMask,
     ) -> tuple[np.ndarray, FrameReport, np.ndarray]:
         """Weigh flow and method on one frame and judge what comes of it; with the trust (H, W) that it deserves."""
-        heard = thread.weights.method
         anchor, result = thread.origin, None
         if found:
             anchor, result, _ = self._nearest(thread, image, found)
         logits = result.logits if result is not None else np.zeros(image.shape[:2], np.float32)
-        fused = fuse_frame(carried, logits, thread.weights, self._settings.fusing)
+        if result is not None:
+            thread.agreement.tell(carried, logits, look_around(carried, self._settings.fusing))
+        weights = thread.agreement.heard(thread.weights, self._settings.fusing)
+        heard = weights.method
+        fused = fuse_frame(carried, logits, weights, self._settings.fusing)
         lost = fused is None
         mask = fused.mask if fused is not None else (logits > 0) & (heard >= HEARD)
+
+        def home(voxels: np.ndarray) -> float:
+            return float((carried.share[voxels[:, 1], voxels[:, 2]] > 0.5).mean())
+
         if self._settings.cleanup and mask.any():
             mask = mask[None].copy()
-            clean(mask, thread.shape, self._settings.cleaning)
+            clean(mask, thread.shape, self._settings.cleaning, None if lost else home, None if lost else home)
             mask = mask[0]
         distance = self._to_origin(thread, image, mask) if mask.any() else float("inf")
         accepted = bool(mask.any()) and self._accepts(thread, distance, fused)
@@ -405,7 +420,7 @@ class _Follower:
     ) -> float:
         """The Dice that the odds promise; of an empty mask, how well flow knows the picture in which it is lost."""
         if accepted and fused is not None:
-            return fused.expected_dice
+            return 1.0 - (1.0 - fused.expected_dice) ** self._settings.fusing.surer
         if not accepted and fused is None:
             return float(carried.trust.mean())
         rule = self._settings.confidence

@@ -75,13 +75,14 @@ def look_changed(slices: Iterable[Sample], pixel: tuple[float, float], settings:
     """Whether what the registered contour holds looks different as a whole, and is there all the same."""
     core: list[np.ndarray] = []
     kept, edges = 0, 0
+    band = max(SMOOTH_MM, 0.75 * max(pixel))  # half a pixel from the contour lies the nearest one
     for target, prior, distance in slices:
         if min(target.shape, default=0) < 2:
             continue
         difference = smoothed(target, pixel, SMOOTH_MM) - smoothed(prior, pixel, SMOOTH_MM)
         core.append(np.abs(difference[distance < -settings.core_mm]))
         before, now = (_steepness(one, distance, pixel) for one in (prior, target))
-        there = (np.abs(distance) <= SMOOTH_MM) & (before > settings.edge)
+        there = (np.abs(distance) <= band) & (before > settings.edge)
         edges += int(there.sum())
         kept += int((now[there] > 0.5 * before[there]).sum())
     values = np.concatenate(core) if core else np.zeros(0)
