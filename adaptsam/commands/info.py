@@ -27,7 +27,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "info",
         help="what is in a file or a folder",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", type=Path, help="a DICOM folder or file, NIfTI, NRRD or MetaImage")
     parser.add_argument("--series", metavar="ID", help="UID or number, where a folder holds several series")
