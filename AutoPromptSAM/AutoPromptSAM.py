@@ -4,7 +4,7 @@ import slicer.util
 from AdaptSAMLib import images
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
-from AdaptSAMLib.logic import BaseLogic, BaseTest
+from AdaptSAMLib.logic import DEPENDENCIES, BaseLogic, BaseTest, link
 from AutoPromptSAMLib import inputs
 from AutoPromptSAMLib.panel import Panel
 from AutoPromptSAMLib.parameters import AutoPromptSAMParameterNode
@@ -23,12 +23,12 @@ class AutoPromptSAM(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "AutoPromptSAM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["PersonalizedSAM"]
+        parent.dependencies = ["PersonalizedSAM", *DEPENDENCIES]
         parent.contributors = ["AdaptSAM's authors"]
         parent.helpText = _(
             "Finds the targets that agents were trained for with the Segment Anything Model; nobody clicks, and every step can be watched and changed. "
             "For research use only: nothing that comes out of it is approved by a clinician."
-        )
+        ) + link("autoprompt")
         parent.acknowledgementText = _(
             "After D. Huang and others, AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning, CVPR 2024."
         )
@@ -89,8 +89,10 @@ class AutoPromptSAMLogic(BaseLogic):
         """
         targets = images.listed(targets)
         chosen = self._chosen(agents)
-        run = Run(Engine.shared(), targets, chosen, **how)
         question = inputs.question(targets, chosen)
+        if question and allowOtherModality:
+            how["settings"] = {"novelty": False, **(how.get("settings") or {})}
+        run = Run(Engine.shared(), targets, chosen, **how)
         if question and not allowOtherModality:
             raise InputProblem(question + " " + _("Say so with allowOtherModality."))
         return self.start(run, wait)

@@ -4,7 +4,7 @@ import slicer
 from AdaptSAMLib import images, results
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
-from AdaptSAMLib.logic import BaseLogic, BaseTest
+from AdaptSAMLib.logic import DEPENDENCIES, BaseLogic, BaseTest, link
 from PersonalizedSAMLib import inputs, samples
 from PersonalizedSAMLib.correction import Correction
 from PersonalizedSAMLib.panel import Panel
@@ -22,12 +22,12 @@ class PersonalizedSAM(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "PersonalizedSAM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = list(DEPENDENCIES)
         parent.contributors = ["AdaptSAM's authors"]
         parent.helpText = _(
             "Carries the contours of one visit to later visits, 4D phases or video frames with the Segment Anything Model, adapted to the patient by P²SAM. "
             "For research use only: nothing that comes out of it is approved by a clinician."
-        )
+        ) + link("tutorial")
         slicer.app.connect("startupCompleted()", samples.register)
         parent.acknowledgementText = _(
             "After C. Zhao and L. Shen, Part-aware Personalized Segment Anything Model, TMLR 2025."
@@ -72,6 +72,7 @@ class PersonalizedSAMLogic(BaseLogic):
             settings: of `adaptsam`, by dotted names: {"register": "rigid", "p2sam.positives": [1, 3]}.
             checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
             device: "auto" (the default), "cpu", "cuda", ….
+            replaces: an earlier run; what it made leaves the scene when this one is done.
             onProgress: called with the share done, seconds to go or None, and a text.
             onOutcome: called with each finished target, an AdaptSAMLib.results.Outcome.
             onEnd: called with "done", "cancelled" or "error", and a sentence.
@@ -108,10 +109,7 @@ class PersonalizedSAMLogic(BaseLogic):
 
         Of a sequence, the browser is moved to the item, and what it shows is the prior.
         """
-        target = outcome.target
-        if target.browserNode is None:
-            return target.volumeNode, outcome.segmentationNode
-        return results.bringUp(target), target.browserNode.GetProxyNode(run.sequenceOf(target))
+        return results.bringUp(outcome.target), run.shownNode(outcome)
 
     def useAsPrior(self, run, outcome):
         """A finished target as the prior of this module, with what was found, and the patient's later images as targets.

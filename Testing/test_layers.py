@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import adaptsam
 
 PACKAGE = Path(adaptsam.__file__).parent
 ORDER = (
-    {"deprecated_names", "errors", "lazy_imports", "library_warnings", "progress", "provenance"},
+    {"deprecated_names", "errors", "lazy_imports", "library_warnings", "nested_settings", "progress", "provenance"},
     {"storage", "image"},
     {"io", "sam"},
     {"datasets", "registration", "synthetic"},
@@ -28,6 +29,7 @@ STRANGERS = [
     *(("p2sam", "alignsam"), ("alignsam", "p2sam"), ("slicewise", "p2sam"), ("slicewise", "alignsam")),
     *(("finetune", "alignsam"), ("finetune", "p2sam"), ("finetune", "slicewise"), ("report", "evaluation")),
     *(("storage", "image"), ("image", "storage"), ("io", "sam"), ("sam", "io"), ("propagation", "autoprompting")),
+    *(("autoprompting", "propagation"), ("worker", "commands"), ("commands", "worker")),
 ]
 
 
@@ -61,15 +63,50 @@ def imported_by(part: str) -> set[str]:
 
 
 def _imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for module in _modules(ast.parse(file.read_text(encoding="utf-8"))):
+        top, _, rest = module.partition(".")
+        part = rest.partition(".")[0]
+        if top == "adaptsam" and part in LEVEL:
+            yield part
+
+
+def _modules(tree: ast.Module) -> Iterator[str]:
+    """Dotted names of all that a file imports."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            modules = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_place_of_the_guide_exists() -> None:
+    guide = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = guide.split("## Looking")[1].split("\n## ")[0]
+    paths = re.findall(r"`((?:adaptsam/)?[\w/]+\.py|adaptsam/[\w/]+/)`", table)
+    there = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")}
+    missing = [
+        one
+        for one in paths
+        if not (PACKAGE.parent / one).exists() and not any(f"/{file}".endswith(f"/{one}") for file in there)
+    ]
+    assert len(paths) > 40
+    assert not missing
+
+
+#: Libraries of file formats. Unique numbers and standard codes are DICOM's vocabulary, and no format.
+FORMATS = re.compile(r"^(?:pydicom(?!\.uid|\.sr)|highdicom|nibabel|nrrd|av)\b")
+#: Reads the folders of the bundled model's training; they are data sets in all but name.
+READERS = {"io", "datasets", "pretrain/pool_sources.py"}
+
+
+def test_nothing_but_io_and_datasets_knows_a_file_format() -> None:
+    told = []
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE).as_posix()
+        if READERS & {place, place.partition("/")[0]}:
             continue
-        for module in modules:
-            top, _, rest = module.partition(".")
-            part = rest.partition(".")[0]
-            if top == "adaptsam" and part in LEVEL:
-                yield part
+        text = path.read_text(encoding="utf-8")
+        found = [name for name in _modules(ast.parse(text)) if FORMATS.match(name)]
+        found += re.findall(r"\bsitk\.(?:ReadImage|WriteImage|ImageFileReader|ImageSeriesReader)\b", text)
+        told += [f"{place}: {name}" for name in found]
+    assert not told

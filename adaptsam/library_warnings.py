@@ -1,4 +1,4 @@
-"""What libraries say of each other on stderr, and no user can act on."""
+"""Messages of libraries about each other that a user cannot act on, hidden."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every result says of itself: what made it, and that no clinician has approved it."""
+"""Provenance that every result carries: the software that made it, and that no clinician has approved it."""
 
 from __future__ import annotations
 

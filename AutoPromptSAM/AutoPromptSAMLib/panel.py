@@ -3,14 +3,13 @@
 import base64
 
 import qt
-import slicer
-import slicer.util
-from AdaptSAMLib import images, patients
+from AdaptSAMLib import choices, images, patients
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
 from AutoPromptSAMLib import inputs, parameters
+from AutoPromptSAMLib.replayPanel import ReplayPanel
 from AutoPromptSAMLib.trainingPanel import TrainingPanel
 
 #: Of an agent's scores, as the card shows them.
@@ -22,36 +21,21 @@ SCORES = {
 }
 
 
-class Panel(TrainingPanel):
+class Panel(ReplayPanel, TrainingPanel):
     """Base of AutoPromptSAMWidget, which names the logic."""
 
-    resultBoxes = ("replayTargetComboBox", "replaySegmentComboBox")
     boxes = TrainingPanel.boxes | {"clip": "clipComboBox"}
     lines = TrainingPanel.lines | {"text": "textLineEdit"}
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self.replay = None
 
     def prepare(self) -> None:
         ui = self.ui
         ui.targetList.itemChanged.connect(lambda item: self.onTicked())
         ui.agentList.itemChanged.connect(lambda item: self.onTicked())
         ui.searchLineEdit.textChanged.connect(lambda text: self.update())
-        self._fill(ui.clipComboBox, [(_("The one that comes with AdaptSAM"), "")])
+        choices.fill(ui.clipComboBox, [(_("The one that comes with AdaptSAM"), "")])
         ui.clipFolderButton.clicked.connect(lambda checked=False: self.onClipFolder())
-        ui.replaySliceSpinBox.valueChanged.connect(lambda value: self.onReplaySlice(int(value)))
-        ui.stepSlider.valueChanged.connect(lambda value: self.onStep(value))
-        ui.replayButton.clicked.connect(lambda checked=False: self.onReplay())
-        ui.flipButton.clicked.connect(lambda checked=False: self.replay.flip())
-        ui.removeButton.clicked.connect(lambda checked=False: self.replay.remove())
-        ui.goOnButton.clicked.connect(lambda checked=False: self.onGoOn(True))
-        ui.decodeButton.clicked.connect(lambda checked=False: self.onGoOn(False))
-        ui.useMaskButton.clicked.connect(lambda checked=False: self.onUseMask())
-        ui.undoButton.clicked.connect(lambda checked=False: self.onUndo())
-        ui.priorButton.clicked.connect(lambda checked=False: self.onPrior())
         self.prepareTraining()
-        self.onResult()
+        self.prepareReplay()
 
     def forget(self) -> None:
         self.replay = None
@@ -80,31 +64,31 @@ class Panel(TrainingPanel):
         """One line of the list."""
         if agent["problem"]:
             return _("{name}: cannot be used").format(name=agent["name"])
-        code = agent["target"]["code"]
-        term = f" ({code[1]} {code[0]})" if code else ""
         kind = agent["shown"]["modality"] or _("any modality")
-        return f"{agent['target']['name']}{term}, {kind}: {agent['name']}"
+        own = "" if agent["name"].casefold() == agent["target"]["name"].casefold() else f" ({agent['name']})"
+        return f"{agent['target']['name']}, {kind}{own}"
 
     def _matching(self) -> list:
         """The agents that the search finds, and those that are ticked."""
         words = self.ui.searchLineEdit.text.lower().split()
         ticked = self._parameterNode.agents
+        said = {one["path"]: f"{self.agentTitle(one)} {self._card(one)}".lower() for one in self.knownAgents}
         return [
-            one
-            for one in self.knownAgents
-            if one["path"] in ticked or all(word in self.agentTitle(one).lower() for word in words)
+            one for one in self.knownAgents if one["path"] in ticked or all(word in said[one["path"]] for word in words)
         ]
 
     def _showAgents(self) -> None:
-        chosen = self.agents()
-        lines = [self._card(one) for one in chosen]
-        if not self.knownAgents and self._models:
-            lines = [_("There is no agent on this machine; 'adaptsam train alignsam' makes one.")]
-        self.ui.agentCardLabel.text = "\n".join(lines)
-        texts = any(one.get("text") for one in chosen)
-        self.ui.textLineEdit.enabled = texts
-        clips = texts or self._parameterNode.trainBranch == "explicit"
-        self.ui.clipComboBox.enabled = self.ui.clipFolderButton.enabled = clips
+        ui, chosen = self.ui, self.agents()
+        lines = [agent["problem"] for agent in chosen if agent["problem"]]
+        if not self.knownAgents and self.models:
+            lines = [_("There is no agent on this computer yet; train one on the other tab.")]
+        ui.agentCardLabel.text = "\n".join(lines)
+        ui.agentCardLabel.visible = bool(lines)
+        words = any(one.get("text") for one in chosen)
+        for widget in (ui.textLineEdit, ui.textLineEditLabel):
+            widget.visible = words
+        for widget in (ui.clipComboBox, ui.clipFolderButton, ui.clipComboBoxLabel):
+            widget.visible = words or self._parameterNode.trainBranch == "explicit"
         self._showPictures()
 
     def _showPictures(self) -> None:
@@ -122,8 +106,10 @@ class Panel(TrainingPanel):
 
     @staticmethod
     def _card(agent: dict) -> str:
+        """The tooltip of an agent: its code, its model, and its scores."""
         if agent["problem"]:
             return agent["problem"]
+        code = agent["target"]["code"]
         figures = [f"{title} {agent['scores'][key]:.2f}" for key, title in SCORES.items() if key in agent["scores"]]
         text = _("{name}: for {model}, {count} steps").format(
             name=agent["target"]["name"],
@@ -132,7 +118,13 @@ class Panel(TrainingPanel):
         )
         if agent["text"]:
             text += _(', looks for "{words}"').format(words=agent["text"])
-        return text + (", " + ", ".join(figures) if figures else "") + "."
+        text += (", " + ", ".join(figures) if figures else "") + "."
+        beside = [f"{name} {value:.2f}" for name, value in agent["scores"].get("comparators", {}).items()]
+        if beside:
+            text += " " + _("Simpler ways to the same mask (IoU): {figures}.").format(figures=", ".join(beside))
+        if agent["outdone_by"]:
+            text += " " + _("One of them does as well as the agent.")
+        return text + (f" {code[1]} {code[0]}." if code else "")
 
     # -- what is shown
 
@@ -150,15 +142,15 @@ class Panel(TrainingPanel):
 
     def showInputs(self) -> None:
         self._listImages(images.candidates())
-        entries = [(one["path"], self.agentTitle(one)) for one in self._matching()]
-        self._list(self.ui.agentList, entries, self._parameterNode.agents)
+        entries = [(one["path"], self.agentTitle(one), self._card(one)) for one in self._matching()]
+        choices.showTicks(self.ui.agentList, entries, self._parameterNode.agents)
         self._showAgents()
         self.updateTraining()
 
     def onTicked(self) -> None:
         node = self._parameterNode
         listed = {one["path"] for one in self.knownAgents}  # what a scene brings may not be listed yet
-        agents = self._ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
+        agents = choices.ticked(self.ui.agentList) + [one for one in node.agents if one not in listed]
         modifying = node.StartModify()  # the first change would bring back what the other list showed
         node.agents, node.targets = agents, self._tickedImages()
         node.EndModify(modifying)
@@ -199,105 +191,3 @@ class Panel(TrainingPanel):
             onOutcome=self.onOutcome,
             onEnd=self.onEnd,
         )
-
-    # -- results
-
-    def onReview(self, row: int) -> None:
-        shown = super().onReview(row)
-        review = self._reviews[row]
-        if shown and self.ui.replayButton.enabled:
-            self.onReplay()
-            if review.index in self.replay.slices:
-                self.ui.replaySliceSpinBox.value = review.index
-
-    # -- replay
-
-    def onResult(self) -> None:
-        """Another structure or target: it is not replayed yet."""
-        if self.replay is not None:
-            self.replay.hide()
-        self.replay = None
-        self.ui.replayButton.enabled = self.ui.priorButton.enabled = self.resultReady()
-        self._enableReplay(False)
-        self.ui.stepLabel.text = ""
-
-    def _enableReplay(self, on: bool) -> None:
-        ui = self.ui
-        for widget in (
-            ui.replaySliceSpinBox,
-            ui.stepSlider,
-            ui.flipButton,
-            ui.removeButton,
-            ui.goOnButton,
-            ui.decodeButton,
-            ui.useMaskButton,
-            ui.undoButton,
-        ):
-            widget.enabled = on
-
-    def onReplay(self) -> None:
-        """Replay the slice on which the agent was surest."""
-        if self.replay is not None:
-            self.replay.hide()
-        self.replay = self.edit(self.logic.replay)
-        if not self.replay.slices:
-            self.ui.statusLabel.text = _("The agent was asked on no slice: there is nothing on them.")
-            self.replay = None
-            return
-        self._enableReplay(True)
-        spin, best = self.ui.replaySliceSpinBox, self.replay.best()
-        blocked = spin.blockSignals(True)
-        spin.minimum, spin.maximum = self.replay.slices[0], self.replay.slices[-1]
-        spin.value = best
-        spin.blockSignals(blocked)
-        self.onReplaySlice(best)
-
-    def onReplaySlice(self, index: int) -> None:
-        if self.replay is None:
-            return
-        try:
-            self.replay.show(index)
-        except InputProblem as error:
-            self.ui.statusLabel.text = str(error)
-            return
-        slider = self.ui.stepSlider
-        blocked = slider.blockSignals(True)
-        slider.minimum, slider.maximum = 0, self.replay.steps - 1
-        slider.value = self.replay.step
-        slider.blockSignals(blocked)
-        self._showStep()
-
-    def onStep(self, step: int) -> None:
-        if self.replay is not None:
-            self.replay.show(self.replay.index, step)
-            self._showStep()
-
-    def _showStep(self) -> None:
-        self.ui.stepLabel.text = _("step {step} of {last}, {count} pixels").format(
-            step=self.replay.step, last=self.replay.steps - 1, count=int(self.replay.mask().sum())
-        )
-
-    def onGoOn(self, play: bool) -> None:
-        if self.attempt(lambda: self.replay.goOn(play, self.ended(self.replay, self.onWentOn))):
-            self.ui.statusLabel.text = _("The agent goes on") if play else _("Decoding")
-
-    def onWentOn(self, kind: str, message: str) -> None:
-        self.ui.statusLabel.text = message if kind == "error" else _("The slice was changed.")
-        if kind == "done" and self.replay is not None:
-            self.onReplaySlice(self.replay.index)
-
-    def onUseMask(self) -> None:
-        if self.attempt(self.replay.accept):
-            self.showTables(self.finished)
-            self.ui.statusLabel.text = _("The slice was changed.")
-
-    def onUndo(self) -> None:
-        text = _("Taken back.") if self.replay.canUndo else _("There is nothing to take back.")
-        if self.attempt(self.replay.undo):
-            self.showTables(self.finished)
-            self.ui.statusLabel.text = text
-
-    def onPrior(self) -> None:
-        """What was found is the prior of PersonalizedSAM, which is opened."""
-        if self.attempt(lambda: self.logic.useAsPrior(self.finished, self.chosenOutcome())):
-            slicer.util.selectModule("PersonalizedSAM")

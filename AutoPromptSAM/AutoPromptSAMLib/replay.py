@@ -12,7 +12,7 @@ class Replay(Edit):
     """One structure of one finished target, slice by slice; its arguments are those of AdaptSAMLib.edit.Edit.
 
     The prompts are one list of markups in the order in which they were given: selected points are positive (green), the
-    others negative (red). The result changes only with :meth:`accept` and :meth:`goOn`.
+    others negative (red). Neither they nor the masks are saved with the scene. The result changes only with :meth:`accept` and :meth:`goOn`.
     """
 
     def __init__(self, *values) -> None:
@@ -126,6 +126,7 @@ class Replay(Edit):
             self.preview = segments.newSegmentation(
                 self.volumeNode, _("{name}: step of the agent").format(name=self.name)
             )
+            self.preview.SetSaveWithScene(False)
 
     def _showMask(self, mask: np.ndarray) -> None:
         inner, first = segments.cropped(np.expand_dims(mask, self.axis))

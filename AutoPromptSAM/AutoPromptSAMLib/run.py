@@ -1,7 +1,7 @@
 """A run of AutoPromptSAM: agents find their targets in images, and everything that they did is kept for the replay."""
 
 import slicer
-from AdaptSAMLib import images, results
+from AdaptSAMLib import images, tables
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
 
@@ -69,10 +69,10 @@ class Run(BaseRun):
 
     def _summarise(self) -> None:
         title = _("Found by agents")
-        self.made.append(results.makeTable(self.outcomes, self.names, title, prior=False))
+        self.made.append(tables.makeTable(self.outcomes, self.names, title, prior=False))
         if len(self.outcomes) > 1:
             colors = {key: one.GetColor() for key, one in self._prototypes.items()}
-            self.made += results.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"))
+            self.made += tables.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"))
 
 
 def _segment(agent: dict):

@@ -5,7 +5,7 @@ import os
 import qt
 import slicer
 import slicer.util
-from AdaptSAMLib import images, packages
+from AdaptSAMLib import choices, images, packages
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel, sentence, showProgress
 from slicer.i18n import tr as _
@@ -48,13 +48,13 @@ class TrainingPanel(BasePanel):
     def prepareTraining(self) -> None:
         """Fill choices and connect widgets, once."""
         ui = self.ui
-        self._fill(ui.trainBranchComboBox, [(_("Implicit"), "implicit"), (_("Explicit, with a text"), "explicit")])
+        choices.fill(ui.trainBranchComboBox, [(_("Implicit"), "implicit"), (_("Explicit, with a text"), "explicit")])
         schedules = [(_("Reduced, 300 slices prompted"), "reduced"), (_("Published, 50 episodes"), "published")]
-        self._fill(ui.trainScheduleComboBox, schedules)
+        choices.fill(ui.trainScheduleComboBox, schedules)
         windows = [(_("Automatic"), "auto"), (_("Lung"), "lung"), (_("Soft tissue"), "soft tissue")]
         windows += [(_("Liver"), "liver"), (_("Brain"), "brain"), (_("Bone"), "bone")]
-        self._fill(ui.trainWindowComboBox, windows)
-        self._fill(ui.curveComboBox, [(title, key) for key, (title, _columns) in curves.CHARTS.items()])
+        choices.fill(ui.trainWindowComboBox, windows)
+        choices.fill(ui.curveComboBox, [(title, key) for key, (title, _columns) in curves.CHARTS.items()])
         ui.trainSegmentComboBox.currentTextChanged.connect(lambda text: self.onTrainSegment())
         ui.trainList.itemChanged.connect(lambda item: self.onTrainTicked())
         ui.trainAnewCheckBox.toggled.connect(lambda on: self.checkCanTrain())
@@ -80,20 +80,20 @@ class TrainingPanel(BasePanel):
         self._outlined = inputs.outlined()
         names = list(self._outlined)
         if [ui.trainSegmentComboBox.itemText(n) for n in range(ui.trainSegmentComboBox.count)] != names:
-            self._fill(ui.trainSegmentComboBox, [(name, name) for name in names])
+            choices.fill(ui.trainSegmentComboBox, [(name, name) for name in names])
         if node.trainSegment not in names and names:
             self._chooseStructure(names[0])
         if node.trainSegment in names:
-            self._choose(ui.trainSegmentComboBox, node.trainSegment)
+            choices.choose(ui.trainSegmentComboBox, node.trainSegment)
         entries = [
-            (f"{volume.GetID()} {segmentation.GetID()}", f"{volume.GetName()}: {segmentation.GetName()}")
+            (f"{volume.GetID()} {segmentation.GetID()}", f"{volume.GetName()}: {segmentation.GetName()}", "")
             for volume, segmentation, _segmentId in self._outlined.get(node.trainSegment, [])
         ]
         pairs = zip(node.trainVolumes, node.trainSegmentations)
-        ticked = [
+        marked = [
             f"{one.GetID()} {other.GetID()}" for one, other in pairs if images.listed([one, other]) == [one, other]
         ]
-        self._list(ui.trainList, entries, ticked)
+        choices.showTicks(ui.trainList, entries, marked)
         ui.trainTextLineEdit.enabled = node.trainBranch == "explicit"
         ui.trainAnewCheckBox.enabled = node.trainName.strip() in self.unfinished
         ui.curveButton.enabled = self.learnt is not None and bool(self.learnt.curves.charts)
@@ -138,13 +138,13 @@ class TrainingPanel(BasePanel):
         node.EndModify(modifying)
 
     def onTrainSegment(self) -> None:
-        name = self._chosen(self.ui.trainSegmentComboBox)
+        name = choices.chosen(self.ui.trainSegmentComboBox)
         if self._parameterNode is not None and name and name != self._parameterNode.trainSegment:
             self._chooseStructure(name)
 
     def onTrainTicked(self) -> None:
         node = self._parameterNode
-        pairs = [key.split(" ") for key in self._ticked(self.ui.trainList)]
+        pairs = [key.split(" ") for key in choices.ticked(self.ui.trainList)]
         modifying = node.StartModify()
         node.trainVolumes = [slicer.mrmlScene.GetNodeByID(volume) for volume, _other in pairs]
         node.trainSegmentations = [slicer.mrmlScene.GetNodeByID(other) for _volume, other in pairs]
@@ -222,11 +222,11 @@ class TrainingPanel(BasePanel):
         where = (
             _("on images held back") if training.agent["training"]["held_back"] else _("on the images it learnt from")
         )
-        text = _("The agent {name} is there and can be ticked above. Its overlap (IoU) {where}: {iou:.2f}.")
+        text = _("The agent {name} is there and can be ticked on the other tab. Its overlap (IoU) {where}: {iou:.2f}.")
         return text.format(name=training.name, where=where, iou=scores["iou"])
 
     def onCurve(self) -> None:
-        chart = self.learnt.curves.charts[self._chosen(self.ui.curveComboBox)]
+        chart = self.learnt.curves.charts[choices.chosen(self.ui.curveComboBox)]
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def forgetTraining(self) -> None:

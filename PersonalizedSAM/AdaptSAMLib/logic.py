@@ -5,6 +5,17 @@ import unittest
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
 
+#: Slicer's modules whose nodes and logics are used; they are loaded first.
+DEPENDENCIES = ("Markups", "Plots", "Segmentations", "Sequences", "SubjectHierarchy", "Tables", "Terminologies")
+
+#: Where the project lies; OWNER is to be filled in when it is published.
+HOMEPAGE = "https://github.com/OWNER/SlicerAdaptSAM"
+
+
+def link(page: str) -> str:
+    """A link to a page of docs/slicer, for help texts."""
+    return f' <a href="{HOMEPAGE}/blob/main/docs/slicer/{page}.md">{_("Documentation")}</a>.'
+
 
 class BaseLogic(ScriptedLoadableModuleLogic):
     """Base of the modules' logics, which say what a run is."""

@@ -79,6 +79,12 @@ def install(wheels: str = "", path: str = _REQUIREMENTS) -> list:
     return sorted(name for name, version in _loaded().items() if before.get(name, version) != version)
 
 
+def reinstall(wheels: str = "", path: str = _REQUIREMENTS) -> None:
+    """Install all packages but PyTorch anew, each alone, so that nothing else is replaced for it."""
+    source = ["--no-index", "--find-links", wheels] if wheels else []
+    slicer.util.pip_install(["--force-reinstall", "--no-deps", *source, *requirements(path)])
+
+
 def _loaded() -> dict:
     """The packages that this Slicer has imported something of, and the versions that are installed."""
     owners = importlib.metadata.packages_distributions()

@@ -1,54 +1,43 @@
-"""What the panels of all modules have in common: their life, lists, models, a run, its results. Work is the logic's."""
+"""What the panels of all modules have in common: their life, their worker, and a run from Apply to its end. Work is the logic's."""
 
 import os
-import shlex
 import time
 
 import qt
 import slicer
 import slicer.util
-import vtk
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
-from slicer.util import VTKObservationMixin
 
-from AdaptSAMLib import images, packages, patients, results
-from AdaptSAMLib.engine import Engine, elsewhere
+from AdaptSAMLib import packages
+from AdaptSAMLib.computer import Computer
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.modelbox import ModelBox
+from AdaptSAMLib.parameterpanel import ParameterPanel
+from AdaptSAMLib.resultview import ResultView
 
-#: Slices to review that are listed, the least trusted ones; and seconds between two views of a growing table.
-LISTED, READ = 500, 1.0
+#: Seconds between two views of growing results.
+READ = 1.0
+
+#: Parts of the panels that are the same in all modules, by where a module wants them.
+SHARED = {"runPlace": "AdaptSAMRun", "resultsPlace": "AdaptSAMResults", "computerPlace": "AdaptSAMComputer"}
+_UI = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "UI")
 
 
-class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class BasePanel(ParameterPanel):
     """Base of the modules' panels, which say what is asked, when it can start, and how."""
 
     #: Whether results are compared with a prior.
     hasPrior = False
 
-    #: The combo boxes that choose one result's target and structure: what is corrected, or replayed.
-    resultBoxes: tuple
-
-    #: Parameters that are chosen in a combo box, and those that are typed, with the names of their widgets.
-    boxes: dict = {"model": "modelComboBox", "device": "deviceComboBox"}
-    lines: dict = {}
-
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        super().__init__(parent)
         self.logic = None
         self.run = None
         self.finished = None
-        self._parameterNode = None
-        self._guiTag = None
-        self._updating = self._showing = False
         self._problem = None
         self._lacking = []
-        self._items = {}
         self._edits = {}
-        self._shown = []
-        self._reviews = []
-        self._models = []
         self._shownAt = 0.0
         self._farewell = None
 
@@ -64,15 +53,11 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def fillDefaults(self) -> None:
         """What can be chosen from the scene without asking."""
 
-    def showInputs(self) -> None:
-        """What only this panel has, as the parameters and the scene are now."""
-        raise NotImplementedError
-
     def forget(self) -> None:
         """What belongs to a result that is gone."""
 
     def onResult(self) -> None:
-        """Another target or structure was chosen in the boxes."""
+        """Another structure or slice was chosen among the results, or they are others."""
         raise NotImplementedError
 
     def checkInputs(self) -> None:
@@ -94,48 +79,34 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- what others may ask
 
     @property
-    def parameterNode(self):
-        """The choices, wrapped; None while the panel is not shown."""
-        return self._parameterNode
-
-    @property
     def models(self) -> list:
         """What the worker told of the models there are; empty until it did."""
-        return self._models
+        return self.modelBox.models
 
     # -- life of the panel
 
     def setup(self) -> None:
-        ScriptedLoadableModuleWidget.setup(self)
+        super().setup()
         widget = slicer.util.loadUI(self.resourcePath(f"UI/{self.moduleName}.ui"))
         self.layout.addWidget(widget)
-        self.ui = slicer.util.childWidgetVariables(widget)
+        self.ui = _withShared(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = self.makeLogic()
-        self._fill(self.ui.deviceComboBox, [(_("Automatic"), "auto")])
-        self._fill(self.ui.modelComboBox, [(_("Small model that comes with AdaptSAM"), "")])
+        self.modelBox = ModelBox(self.ui, Engine.shared, self.onFetching, self.onFetched)
+        self.view = ResultView(self.ui, self.hasPrior, self.onChosenResult, self.tell)
+        self.computer = Computer(self.ui, self.ask, self.onWorkerMoved, self.onReinstall)
         self.ui.modelFileButton.clicked.connect(lambda checked=False: self.onModelFile())
         self.ui.installButton.clicked.connect(lambda checked=False: self.onInstall())
         self.ui.applyButton.clicked.connect(lambda checked=False: self.onApply())
-        self.ui.plotButton.clicked.connect(lambda checked=False: self.onPlot())
-        self.ui.reviewTable.cellClicked.connect(lambda row, column: self.onReview(row))
-        self._targetBox, self._segmentBox = (getattr(self.ui, name) for name in self.resultBoxes)
-        for box in (self._targetBox, self._segmentBox):
-            box.currentTextChanged.connect(lambda text: self.onResult())
-        for name in self.boxes.values():
-            getattr(self.ui, name).currentTextChanged.connect(lambda text: self.onChosen())
-        for name in self.lines.values():
-            getattr(self.ui, name).textChanged.connect(lambda text: self.onChosen())
         self.prepare()
+        self.connectChoices()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
-            self.addObserver(scene, event, self.onSceneChanged)
         self.ui.progressBar.visible = False
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
+        self.view.close()
         self.logic.abandon()
         self.setParameterNode(None)
         self.removeObservers()
@@ -143,8 +114,10 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         self.initializeParameterNode()
         self.askWorker()
+        self.view.open()
 
     def exit(self) -> None:
+        self.view.close()
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
@@ -155,6 +128,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._farewell = running.ended[1]
         self.run = self.finished = None
         self._edits.clear()
+        self.view.forget()
         self.forget()
         self.setParameterNode(None)
 
@@ -165,16 +139,6 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._farewell is not None:
             self.ui.statusLabel.text = self._farewell
 
-    def onSceneChanged(self, caller=None, event=None) -> None:
-        """Lists follow the scene, once in a moment however much happens in it."""
-        if not self._updating:
-            self._updating = True
-            qt.QTimer.singleShot(0, self.onSceneSettled)
-
-    def onSceneSettled(self) -> None:
-        self._updating = False
-        self.update()
-
     def lookForPackages(self) -> None:
         """Which packages are missing, looked up when the panel is opened and after an installation."""
         self._lacking = packages.lacking()
@@ -184,137 +148,11 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
 
-    def setParameterNode(self, node) -> None:
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
-        self._parameterNode = node
-        if node is not None:
-            self._guiTag = node.connectGui(self.ui)
-            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParameters)
-            self.update()
-
-    def onParameters(self, caller=None, event=None) -> None:
-        self.update()
-
-    def update(self) -> None:
-        """Lists, choices and buttons as the parameters and the scene are now."""
-        # What a scene brings is shown when all of it is there, or choices would be taken for those of nodes that are gone.
-        if self._parameterNode is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self.showInputs()
-            self.showChoices()
-            self.checkCanApply()
-
-    def showChoices(self) -> None:
-        """Boxes, lines and the card of the model as the parameters are now."""
-        self._showing = True  # one that was shown would bring what the others show into the parameters
-        for parameter, name in self.boxes.items():
-            self._choose(getattr(self.ui, name), getattr(self._parameterNode, parameter))
-        for parameter, name in self.lines.items():
-            line, text = getattr(self.ui, name), getattr(self._parameterNode, parameter)
-            if line.text != text:
-                line.text = text
-        self._showing = False
-        self._showCard()
-
-    def onChosen(self) -> None:
-        """What boxes and lines show, into the parameters."""
-        node = self._parameterNode
-        if node is None or self._showing:
-            return
-        modifying = node.StartModify()
-        for parameter, name in self.boxes.items():
-            setattr(node, parameter, self._chosen(getattr(self.ui, name)))
-        for parameter, name in self.lines.items():
-            setattr(node, parameter, getattr(self.ui, name).text)
-        node.EndModify(modifying)
-
-    # -- lists and tables
-
-    @staticmethod
-    def _fill(combo, entries) -> None:
-        blocked = combo.blockSignals(True)
-        combo.clear()
-        for text, value in entries:
-            combo.addItem(text, value)
-        combo.blockSignals(blocked)
-
-    @staticmethod
-    def _choose(combo, value: str) -> None:
-        """Show a value; one that is not in the list (a file) is added."""
-        index = combo.findData(value)
-        if index < 0:
-            combo.addItem(os.path.basename(value) or value, value)
-            index = combo.findData(value)
-        if combo.currentIndex != index:
-            combo.currentIndex = index
-
-    @staticmethod
-    def _chosen(combo) -> str:
-        return combo.itemData(combo.currentIndex)
-
-    @staticmethod
-    def _titled(node) -> str:
-        if node.IsA("vtkMRMLSequenceNode"):
-            return _("{name} ({count} images)").format(name=node.GetName(), count=node.GetNumberOfDataNodes())
-        day = patients.studyDate(node)
-        return f"{node.GetName()} ({day[:4]}-{day[4:6]}-{day[6:]})" if day else node.GetName()
-
-    def _list(self, widget, entries, ticked) -> None:
-        """Entries (value, text) with ticks; rebuilt only where they differ from what is shown."""
-        shown = [
-            (widget.item(n).data(qt.Qt.UserRole), widget.item(n).text(), widget.item(n).checkState() == qt.Qt.Checked)
-            for n in range(widget.count)
-        ]
-        wanted = [(value, text, value in ticked) for value, text in entries]
-        if shown == wanted:
-            return
-        blocked = widget.blockSignals(True)
-        widget.clear()
-        for number, (value, text, on) in enumerate(wanted):
-            widget.addItem(text)
-            item = widget.item(number)
-            item.setData(qt.Qt.UserRole, value)
-            item.setCheckState(qt.Qt.Checked if on else qt.Qt.Unchecked)
-        widget.blockSignals(blocked)
-
-    @staticmethod
-    def _ticked(widget) -> list:
-        items = [widget.item(n) for n in range(widget.count)]
-        return [item.data(qt.Qt.UserRole) for item in items if item.checkState() == qt.Qt.Checked]
-
-    def _listImages(self, nodes) -> None:
-        """The images that can be targets, ticked as the parameters say."""
-        entries = [(one.GetID(), self._titled(one)) for one in nodes]
-        self._list(self.ui.targetList, entries, [one.GetID() for one in self.targets()])
-
-    def _tickedImages(self) -> list:
-        return images.listed([slicer.mrmlScene.GetNodeByID(one) for one in self._ticked(self.ui.targetList)])
-
-    def targets(self) -> list:
-        """The images that are chosen, and still there."""
-        return images.listed(self._parameterNode.targets)
-
-    def _table(self, table, titles, rows) -> None:
-        table.clear()
-        # Qt does not keep Python's items alive in every version of PythonQt.
-        kept = self._items[table.objectName] = []
-        table.columnCount, table.rowCount = len(titles), len(rows)
-        table.setHorizontalHeaderLabels(titles)
-        for number, row in enumerate(rows):
-            for column, text in enumerate(row):
-                kept.append(qt.QTableWidgetItem(text))
-                kept[-1].setToolTip(text)
-                table.setItem(number, column, kept[-1])
-        table.resizeColumnsToContents()
-        # What is in the first column is a title, and may be cut short where the figures need the room.
-        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-
     # -- the worker's models and devices
 
     def askWorker(self) -> None:
         """What models and devices there are; starts the worker, so that Apply need not wait for it."""
-        if not self._lacking and not self._models:
+        if not self._lacking and not self.modelBox.models:
             Engine.shared().request("hello", self.onHello)
 
     def onHello(self, event: dict) -> None:
@@ -322,38 +160,44 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = event["message"]
         if event["event"] != "hello":
             return
-        self._models = event["models"]
-        here = [(one["label"], one["name"] or "") for one in self._models if one["here"]]
-        self._fill(self.ui.modelComboBox, here)
-        devices = [(_("Automatic"), "auto")]
-        for one in event["devices"]:
-            text = _("{label}: {free:.1f} of {total:.1f} GB free").format(
-                label=one["label"], free=one["free"] / 1e9, total=one["total"] / 1e9
-            )
-            devices.append((text, one["name"]))
-        self._fill(self.ui.deviceComboBox, devices)
+        self.modelBox.tell(event["models"], event["devices"])
         self.update()
 
-    def _showCard(self) -> None:
-        value = self._parameterNode.model
-        known = next((one for one in self._models if (one["name"] or "") == value), None)
-        if known is not None:
-            needs = (
-                _(" It needs about {gigabytes:.1f} GB.").format(gigabytes=known["needed"] / 1e9)
-                if known["needed"]
-                else ""
-            )
-            text = f"{known['card']}{needs}"
+    def showState(self) -> None:
+        """The card of the model, and whether Apply works."""
+        self.modelBox.show(self._parameterNode.model)
+        self.checkCanApply()
+
+    def onFetching(self, share: float, remaining, text: str) -> None:
+        self.ui.progressBar.visible = True
+        self.onProgress(share, remaining, text)
+
+    def onFetched(self, message: str) -> None:
+        """Weights came or went; the worker says what is here now."""
+        self.ui.progressBar.visible = self.run is not None
+        self._problem = None
+        self.tell(message)
+        self.ask("hello", self.onHello)
+
+    def onWorkerMoved(self) -> None:
+        """Another machine has other models, devices and packages."""
+        if Engine.shared().busy:
+            self.tell(_("The worker is busy; the new address counts when Slicer is started again."))
+            return
+        Engine.shared().close()
+        self.modelBox.models = []
+        self.initializeParameterNode()
+        self.askWorker()
+
+    def ask(self, do: str, handler, **content) -> None:
+        """Ask the worker something beside runs, where its packages are there."""
+        if self._lacking:
+            self.tell(_("{count} Python packages are missing; install them first.").format(count=len(self._lacking)))
         else:
-            text = value
-        command = elsewhere()
-        if command:
-            text = (
-                _("The images are sent to another machine ({command}).").format(command=shlex.join(command))
-                + " "
-                + text
-            )
-        self.ui.modelCardLabel.text = text
+            Engine.shared().request(do, handler, **content)
+
+    def tell(self, message: str) -> None:
+        self.ui.statusLabel.text = message
 
     def onModelFile(self) -> None:
         path = qt.QFileDialog.getOpenFileName(
@@ -366,6 +210,14 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onInstall(self) -> None:
         self._install()
 
+    def onReinstall(self) -> None:
+        """All packages anew, where an installation broke."""
+        question = _("All Python packages of AdaptSAM but PyTorch are installed again, which takes minutes. Go on?")
+        if slicer.util.confirmYesNoDisplay(question):
+            with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
+                packages.reinstall(packages.wheelFolder())
+            self._install()
+
     def _install(self, *path) -> None:
         """Install what is missing, and say so if Slicer has to be restarted for it."""
         replaced = []
@@ -373,7 +225,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             replaced = packages.install(packages.wheelFolder(), *path)
         if not Engine.shared().busy:  # or its end brings the next worker
             Engine.shared().close()
-            self._models = []
+            self.modelBox.models = []
         self.lookForPackages()
         self.update()
         self.askWorker()
@@ -392,7 +244,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.applyButton.text, ui.applyButton.enabled = _("Cancel"), True
             ui.applyButton.toolTip = _("Stops within two seconds and leaves the scene as it was.")
             return
-        problem = sentence(self.checkInputs)
+        problem = sentence(self.checkInputs) or self.modelBox.lack()
         if lacking:
             problem = _("{count} Python packages are missing; install them first.").format(count=len(lacking))
         ui.applyButton.text, ui.applyButton.enabled = _("Apply"), not problem
@@ -421,7 +273,7 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         showProgress(self.ui.progressBar, self.ui.statusLabel, share, remaining, text)
 
     def onOutcome(self, outcome) -> None:
-        """Into the tables; not more often than somebody can read."""
+        """Into the results; not more often than somebody can read."""
         if self.run is not None and time.monotonic() - self._shownAt > READ:
             self.showResults(self.run)
             self._shownAt = time.monotonic()
@@ -435,63 +287,42 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.showResults(self.finished)
         if self._parameterNode is not None:
             self.checkCanApply()
-        done = _("Done. Review the slices below before you use anything.")
-        self.ui.statusLabel.text = message or done
+        self.tell(message or _("Done. Look at the slices below before you use anything."))
+        slicer.util.showStatusMessage(f"{self.moduleName}: {self.ui.statusLabel.text}", 5000)
 
     # -- results
 
     def showResults(self, run=None) -> None:
-        """The tables and boxes of a run; empty without one."""
-        outcomes, names = self.showTables(run)
-        self.ui.plotButton.enabled = len(outcomes) > 1 and run is not None and run.ended is not None
-        self._fill(self._targetBox, [(one.target.title, str(number)) for number, one in enumerate(outcomes)])
-        self._fill(self._segmentBox, [(name, segmentId) for segmentId, name in names.items()])
+        """The results of a run; none without one."""
+        self.view.show(run)
         self.onResult()
 
-    def showTables(self, run) -> tuple:
-        """The tables of a run as its reports are now; returns its outcomes, and the names of its structures."""
-        outcomes = self._shown = list(run.outcomes) if run is not None else []
-        names = run.names if run is not None else {}
-        unit, length = results.units(outcomes)
-        fine = results.digits(outcomes)
-        shift = _("Shift\n{unit}").format(unit=length)
-        titles = [_("Target"), _("Structure"), unit, _("Change\n%"), shift, _("Confidence"), _("Review")]
-        rows = []
-        for outcome in outcomes:
-            for segmentId, report in outcome.reports.items():
-                rows.append([outcome.target.title, names[segmentId], *results.figures(report, fine)])
-        if not self.hasPrior:
-            titles, rows = titles[:3] + titles[5:], [row[:3] + row[5:] for row in rows]
-        self._table(self.ui.resultTable, titles, rows)
-        self._reviews = results.reviews(outcomes, names)
-        listed = [
-            [one.target.title, one.name, str(one.index), f"{one.confidence:.2f}", one.reason]
-            for one in self._reviews[:LISTED]
-        ]
-        self._table(self.ui.reviewTable, [_("Target"), _("Structure"), _("Slice"), _("Confidence"), _("Why")], listed)
-        return outcomes, names
+    def onChosenResult(self) -> None:
+        """A structure or slice was chosen in the tree, or the next one by its key; the views are there."""
+        self.onResult()
 
     def resultReady(self) -> bool:
         """Whether there is a result that can be corrected or replayed."""
-        return self.run is None and self.finished is not None and bool(self.finished.outcomes)
+        return self.run is None and self.finished is not None and self.view.structure is not None
 
     def chosenOutcome(self):
         """The result of the chosen target."""
-        return self.finished.outcomes[int(self._chosen(self._targetBox))]
+        return self.view.structure.outcome
 
     def edit(self, make):
         """What changes the chosen structure of the chosen target, with all that can be undone, until the next result."""
-        key = (self._chosen(self._targetBox), self._chosen(self._segmentBox))
+        one = self.view.structure
+        key = (one.outcome.target.key, one.segmentId)
         if key not in self._edits:
-            self._edits[key] = make(self.finished, self.chosenOutcome(), key[1])
+            self._edits[key] = make(self.finished, one.outcome, one.segmentId)
         return self._edits[key]
 
     def ended(self, edit, told):
-        """What an edit tells at its end, unless its result is gone meanwhile; the tables follow it."""
+        """What an edit tells at its end, unless its result is gone meanwhile; the results follow it."""
 
         def tell(kind: str, message: str) -> None:
             if edit in self._edits.values():
-                self.showTables(self.run or self.finished)
+                self.view.show(self.run or self.finished)
                 told(kind, message)
 
         return tell
@@ -500,24 +331,17 @@ class BasePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Do something; where it cannot be done, the sentence is shown. Whether it was done."""
         problem = sentence(work)
         if problem:
-            self.ui.statusLabel.text = problem
+            self.tell(problem)
         return not problem
 
-    def onReview(self, row: int) -> bool:
-        """Show a slice that should be looked at, and choose its target and structure. Whether it is there."""
-        review = self._reviews[row]
-        targets = [one.target for one in self._shown]
-        self._choose(self._targetBox, str(targets.index(review.target)))
-        self._choose(self._segmentBox, review.segmentId)
-        if not self.attempt(lambda: results.jump(review)):
-            return False
-        self._place = review.ras
-        return True
 
-    def onPlot(self) -> None:
-        charts = images.listed([one for one in self.finished.made if one.IsA("vtkMRMLPlotChartNode")])
-        if charts:
-            slicer.modules.plots.logic().ShowChartInLayout(charts[0])
+def _withShared(widget):
+    """The widgets of a panel by their names, after the parts that all modules share were put into their places."""
+    own = slicer.util.childWidgetVariables(widget)
+    for place, name in SHARED.items():
+        part = slicer.util.loadUI(os.path.join(_UI, f"{name}.ui"))
+        getattr(own, place).layout().addWidget(part)
+    return slicer.util.childWidgetVariables(widget)
 
 
 def sentence(check) -> str:

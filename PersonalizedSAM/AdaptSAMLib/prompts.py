@@ -34,6 +34,8 @@ def onSlice(node, volumeNode, axis: int, index: int) -> list:
     """The points of a list that lie on a slice: numbers in the list, voxels of the slice, places in the world."""
     found = []
     for number in range(node.GetNumberOfControlPoints()):
+        if node.GetNthControlPointPositionStatus(number) != node.PositionDefined:
+            continue  # the mouse holds it, and has not placed it yet
         ras = [0.0, 0.0, 0.0]
         node.GetNthControlPointPositionWorld(number, ras)
         voxel = geometry.voxelOfWorld(volumeNode, ras)

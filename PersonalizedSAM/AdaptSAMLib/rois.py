@@ -91,6 +91,15 @@ def kind(name: str, interpretedType: str = "") -> str:
     return known or _kindByName(name)
 
 
+def interpretedType(name: str) -> str:
+    """The RT ROI interpreted type that a region is written with, by its name: "GTV", "CTV", "PTV", "ORGAN", or ""."""
+    words = [word.lower() for word in _words(name)]
+    volume = next(
+        (one for one in ("gtv", "ctv", "ptv") for word in words if re.fullmatch(f"i?{one}[a-z]{{0,2}}", word)), ""
+    )
+    return volume.upper() or ("ORGAN" if kind(name) == ORGAN else "")
+
+
 def _kindByName(name: str) -> str:
     words = [word.lower() for word in _words(name)]
     if any(_TARGETS.fullmatch(word) for word in words):

@@ -1,11 +1,16 @@
 """One run: what all modules' runs have in common. Its results appear in the scene as they come; nothing waits."""
 
+import time
+
 import slicer
 from slicer.i18n import tr as _
 
-from AdaptSAMLib import patients, results, segments
+from AdaptSAMLib import patients, results, segments, tables
 from AdaptSAMLib.job import Job
 from AdaptSAMLib.results import Outcome
+
+#: Seconds between two surfaces of a segment that grows: making one of a lung takes a while.
+SURFACE_EVERY = 3.0
 
 
 class BaseRun(Job):
@@ -20,6 +25,7 @@ class BaseRun(Job):
         settings: of `adaptsam`, by dotted names.
         checkpoint: a file, a name of `adaptsam weights list`, or None for the bundled model.
         device: "auto", "cpu", "cuda", ….
+        replaces: an earlier run whose nodes leave the scene when this one is done, but for those that it was asked about.
         onProgress, onEnd: see AdaptSAMLib.job.Job.
         onOutcome: called with each finished target.
 
@@ -42,6 +48,7 @@ class BaseRun(Job):
         settings=None,
         checkpoint=None,
         device="auto",
+        replaces=None,
         onProgress=None,
         onEnd=None,
         onOutcome=None,
@@ -52,10 +59,11 @@ class BaseRun(Job):
         self.targets, self.title, self.names = targets, title, names
         self.outcomes, self.warnings = [], []
         self._settings, self._checkpoint, self._device = dict(settings or {}), checkpoint, device
-        self._onOutcome = onOutcome
+        self._onOutcome, self._replaces = onOutcome, replaces
         self._prototypes = prototypes
         self._partial: dict = {}
         self._sequences: dict = {}
+        self._surfaceAt = 0.0
 
     def _content(self, targets: list) -> dict:
         """What every request for a run says; ``targets`` as they were described."""
@@ -72,7 +80,31 @@ class BaseRun(Job):
             return
         if self.outcomes:
             self._summarise()
+            if self._replaces is not None:
+                self._replaces.discard(self._inputs())
         self._end("done", " ".join(self.warnings))
+
+    def _inputs(self) -> list:
+        """The nodes that were asked about."""
+        return [one.volumeNode for one in self.targets]
+
+    def discard(self, kept) -> None:
+        """Take what this run made out of the scene, but for some nodes."""
+        self.made = [one for one in self.made if one not in kept]
+        self._remove()
+
+    def shownNode(self, outcome):
+        """The segmentation of an outcome as a node of the scene; of a sequence, the one that its browser shows."""
+        target = outcome.target
+        if target.browserNode is None:
+            return outcome.segmentationNode
+        return target.browserNode.GetProxyNode(self.sequenceOf(target))
+
+    @staticmethod
+    def shownImage(outcome):
+        """The image of an outcome as a node of the scene; of a sequence, the one that its browser shows."""
+        target = outcome.target
+        return target.volumeNode if target.browserNode is None else target.browserNode.GetProxyNode(target.sequenceNode)
 
     def sequenceOf(self, target):
         """The sequence of segmentations that a target's result is kept in; None for a volume of the scene."""
@@ -81,8 +113,8 @@ class BaseRun(Job):
     def tellAgain(self) -> None:
         """Tables and plots of the scene as the reports are after a change."""
         for node in self.made:
-            if node.GetScene() is slicer.mrmlScene and node.GetAttribute(results.ROLE):
-                results.tellAgain(node, self.outcomes, self.names)
+            if node.GetScene() is slicer.mrmlScene and node.GetAttribute(tables.ROLE):
+                tables.tellAgain(node, self.outcomes, self.names)
 
     def keepItem(self, outcome) -> None:
         """Show and keep what was changed in a segmentation that is an item of a sequence."""
@@ -128,7 +160,7 @@ class BaseRun(Job):
                 yield
                 if not self._wanted(target):
                     return
-                self._fill(self._node(target), segmentId, *grown[name].box(), target)
+                self._fill(self._node(target), segmentId, *grown[name].box(), target, self._surfaceDue())
 
     def _take(self, event: dict):
         """A finished target."""
@@ -166,8 +198,13 @@ class BaseRun(Job):
             self.ended is None and not self.cancelling and target is not None and self._target(target.key) is not None
         )
 
-    def _fill(self, node, segmentId: str, inner, first, target) -> None:
-        segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode)
+    def _fill(self, node, segmentId: str, inner, first, target, surfaces: bool = True) -> None:
+        segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode, surfaces)
+
+    def _surfaceDue(self) -> bool:
+        due = time.monotonic() - self._surfaceAt > SURFACE_EVERY
+        self._surfaceAt = time.monotonic() if due else self._surfaceAt
+        return due
 
     def _end(self, kind: str, message: str) -> None:
         self._partial.clear()

@@ -179,11 +179,13 @@ def newSegmentation(volumeNode, name: str, inScene: bool = True):
     return node
 
 
-def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, first, volumeNode) -> None:
+def setSegment(
+    segmentationNode, segmentId: str, prototype, inner: np.ndarray, first, volumeNode, surfaces: bool = True
+) -> None:
     """Put a mask into a segment that has the prototype's name, colour, terminology and tags; made if missing.
 
     Every segment has a labelmap of its own, so that segments which overlap do not take voxels from each other. Surfaces and
-    what else is made from labelmaps follow, and those of the other segments stay.
+    what else is made from labelmaps follow, and those of the other segments stay; without ``surfaces``, its own stays as it was.
     """
     segmentation = segmentationNode.GetSegmentation()
     image = orientedImage(inner, first, volumeNode, segmentationNode)
@@ -200,7 +202,7 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
     modifying = segmentationNode.StartModify()
     segment.SetLabelValue(1)  # saving a scene packs segments into one labelmap, with values of their own
     segment.AddRepresentation(LABELMAP, image)
-    for made in (SURFACE, CONTOURS):
+    for made in (SURFACE, CONTOURS) if surfaces else ():
         if segment.GetRepresentation(made) is not None:
             segment.RemoveRepresentation(made)
             segmentation.CreateRepresentation(made)  # only of segments that lack it
@@ -209,10 +211,13 @@ def setSegment(segmentationNode, segmentId: str, prototype, inner: np.ndarray, f
 
 
 def setStatus(segmentationNode, segmentId: str, status: str) -> None:
-    """How far a segment is, as Slicer's segment table shows it: a name of vtkSlicerSegmentationsModuleLogic, "InProgress"."""
+    """How far a segment is, as Slicer's segment table shows it: a name of vtkSlicerSegmentationsModuleLogic, "InProgress".
+
+    What a person has completed stays so.
+    """
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    if segment is not None:
+    if segment is not None and logic.GetSegmentStatus(segment) not in (logic.Completed, getattr(logic, status)):
         logic.SetSegmentStatus(segment, getattr(logic, status))
 
 

@@ -18,25 +18,32 @@ class Correction(Edit):
 
     Attributes:
         prompts: labels (1 positive, 0 negative) to lists of markups, while they are shown.
+        shown: the slice whose prompts are in them; None where there are none.
     """
 
     def __init__(self, *values) -> None:
         super().__init__(*values)
-        self._placed: dict = {}  # slices to labels and places of the points that nobody touched
+        self._placed: list = []  # labels and places of the points that are shown and that nobody touched
         self._clicked: dict = {}
         self.prompts: dict = {}
+        self.shown = None
 
-    def showPrompts(self) -> None:
-        """Put the prompts of all slices into two lists of markups, positive and negative."""
-        self.hidePrompts()
-        for label in (1, 0):
-            kind = _("positive") if label else _("negative")
-            title = f"{self.name} {kind} {self.outcome.target.title}"
-            node = self.prompts[label] = prompts.newList(title, COLORS[label], COLORS[label])
-            node.GetDisplayNode().SetPointLabelsVisibility(False)
-        for one in self.outcome.reports[self.segmentId]["slices"]:
-            if one["accepted"] or one["interpolated"]:
-                self._add(one)
+    def showPrompts(self, index: int) -> None:
+        """Put the prompts of a slice, and of no other, into two lists of markups, positive and negative."""
+        if not self.prompts or not self._listed():
+            self.hidePrompts()
+            for label in (1, 0):
+                kind = _("positive") if label else _("negative")
+                title = f"{self.name} {kind} {self.outcome.target.title}"
+                node = self.prompts[label] = prompts.newList(title, COLORS[label], COLORS[label])
+                node.GetDisplayNode().SetPointLabelsVisibility(False)
+        self.shown = index
+        known = (one for one in self.outcome.reports[self.segmentId]["slices"] if one["index"] == index)
+        one = next((one for one in known if one["accepted"] or one["interpolated"]), None)
+        self._fill(one or {"index": index, "points": [], "labels": []})
+
+    def _listed(self) -> bool:
+        return all(node.GetScene() is slicer.mrmlScene for node in self.prompts.values())
 
     def hidePrompts(self) -> None:
         """Take the markups out of the scene."""
@@ -45,6 +52,7 @@ class Correction(Edit):
                 slicer.mrmlScene.RemoveNode(node)
         self.prompts.clear()
         self._placed.clear()
+        self.shown = None
 
     def normal(self):
         """The direction of the world, of length 1, in which the slices of the target follow each other."""
@@ -58,8 +66,8 @@ class Correction(Edit):
 
     def rerun(self, index: int, onEnd=None) -> "Correction":
         """The slice again, from the markups that lie on it."""
-        if not all(node.GetScene() is slicer.mrmlScene for node in self.prompts.values()):
-            raise InputProblem(_("The prompts were removed from the scene; show them again."))
+        if not self.prompts or not self._listed():
+            raise InputProblem(_("The prompts were removed from the scene; press + structure again."))
         points, labels, clicked = self._promptsOn(index)
         if not (labels == 1).any():
             raise InputProblem(
@@ -94,35 +102,34 @@ class Correction(Edit):
         outcome = next(one for one in self._run.outcomes if one.target.key == key)
         known = event | {"clicked": self._clicked.get(index, []) if outcome is self.outcome else []}
         self._put(outcome, known, change)
-        if self.prompts and outcome is self.outcome:
-            self._clear(index)
-            self._add(known)
+        if self.prompts and self._listed() and outcome is self.outcome and index == self.shown:
+            self._fill(known)
 
-    def _add(self, one: dict) -> None:
-        """The prompts of a slice; those that a person placed are so after the slice was run again, too."""
+    def _fill(self, one: dict) -> None:
+        """The prompts of a slice into the lists, each in one modification; those that a person placed stay so."""
         points, labels = one["points"], one["labels"]
-        placed = self._placed.setdefault(one["index"], [])
+        modifying = {label: node.StartModify() for label, node in self.prompts.items()}
+        for node in self.prompts.values():
+            node.RemoveAllControlPoints()
+        self._placed.clear()
         for point, label, clicked in zip(points, labels, one.get("clicked") or [False] * len(points)):
             _number, ras = prompts.place(self.prompts[label], self.volumeNode, self.axis, one["index"], point)
             if not clicked:
-                placed.append((label, ras))
-
-    def _clear(self, index: int) -> None:
-        for node in self.prompts.values():
-            for number, _point, _ras in reversed(prompts.onSlice(node, self.volumeNode, self.axis, index)):
-                node.RemoveNthControlPoint(number)
-        self._placed.pop(index, None)
+                self._placed.append((label, ras))
+        for label, node in self.prompts.items():
+            node.EndModify(modifying[label])
 
     def _promptsOn(self, index: int):
         """Points in voxels of the slice (faster axis first), labels, and which a person placed or moved."""
         points, labels, clicked = [], [], []
-        known = self._placed.get(index, [])
         for label, node in self.prompts.items():
             for _number, point, ras in prompts.onSlice(node, self.volumeNode, self.axis, index):
                 points.append(point)
                 labels.append(label)
                 clicked.append(
-                    not any(one == label and np.linalg.norm(np.subtract(ras, was)) < SAME_PLACE for one, was in known)
+                    not any(
+                        one == label and np.linalg.norm(np.subtract(ras, was)) < SAME_PLACE for one, was in self._placed
+                    )
                 )
         return np.array(points).reshape(-1, 2), np.array(labels, int), np.array(clicked, bool)
 

@@ -28,19 +28,19 @@ def check(prior, segmentation, chosen, targets) -> None:
 def _lack(prior, segmentation, chosen, targets) -> str:
     """What was not chosen, or not rightly; "" where nothing is lacking."""
     if prior is None:
-        return _("Choose the prior volume: the image that has contours.")
+        return _("Choose the contoured image.")
     if segmentation is None:
-        return _("Choose the segmentation of the prior volume.")
+        return _("Choose the contours of {name}.").format(name=prior.GetName())
     if not segmentation.GetSegmentation().GetNumberOfSegments():
         return _("{name} has no segments; draw one in the Segment Editor, or choose another segmentation.").format(
             name=segmentation.GetName()
         )
     if not chosen:
-        return _("Tick at least one segment.")
+        return _("Tick at least one structure.")
     if not targets:
-        return _("Tick at least one target: the images that the contours are carried to.")
+        return _("Tick at least one image that the contours are carried to.")
     if prior in targets:
-        return _("{name} is the prior and cannot be its own target; take the tick away.").format(name=prior.GetName())
+        return _("{name} is the contoured image itself; take its tick away.").format(name=prior.GetName())
     return ""
 
 

@@ -18,6 +18,7 @@ class PersonalizedSAMParameterNode:
     targets - volumes and sequences it is carried to.
     model - "" for the bundled model, a name of `adaptsam weights list`, or a file.
     backgroundParts - 0 for as many as foreground parts.
+    output - "new", or "replace" for a result that takes the place of the last one.
     """
 
     priorVolume: vtkMRMLScalarVolumeNode | vtkMRMLVectorVolumeNode | None
@@ -34,6 +35,7 @@ class PersonalizedSAMParameterNode:
     locationPrior: bool = True
     acceptance: bool = True
     followReach: Annotated[int, WithinRange(1, 20)] = 3
+    output: str = "new"
 
 
 def settingsOf(parameters) -> dict:

@@ -1,7 +1,7 @@
 """A run of PersonalizedSAM: from the prior to all targets."""
 
 import slicer
-from AdaptSAMLib import geometry, images, results, segments
+from AdaptSAMLib import display, geometry, images, results, segments, tables
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
@@ -25,7 +25,7 @@ class Run(BaseRun):
     """
 
     stages = {
-        "prior": _("Learning from the prior"),
+        "prior": _("Learning from the contours"),
         "register": _("Registering {title}"),
         "segment": _("{title}: slice {done} of {total}"),
     }
@@ -33,7 +33,7 @@ class Run(BaseRun):
     def __init__(self, engine, prior, segmentation, chosen, targets, **how):
         inputs.check(prior, segmentation, chosen, targets)
         self.prior, self.segmentation, self.chosen = prior, segmentation, list(chosen)
-        self._shown = images.shownFrom(prior)
+        self._shown, self._restore = images.shownFrom(prior), None
         names = {one: name for one, name in segments.segmentNames(segmentation).items() if one in self.chosen}
         wanted = self._withoutPrior(images.expand(targets))
         super().__init__(engine, wanted, segmentation.GetName(), names, self._copiedSegments(), **how)
@@ -70,11 +70,25 @@ class Run(BaseRun):
     def _summarise(self) -> None:
         inputs.remember(self.segmentation, self._shown)
         title = _("{name} carried on").format(name=self.title)
-        self.made.append(results.makeTable(self.outcomes, self.names, title))
+        self.made.append(tables.makeTable(self.outcomes, self.names, title))
         if len(self.outcomes) > 1:
             before = {key: results.amounts(one)[1] for key, one in self.outcomes[0].reports.items()}
             colors = {key: one.GetColor() for key, one in self._prototypes.items()}
-            self.made += results.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"), before)
+            self.made += tables.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"), before)
+
+    def _inputs(self) -> list:
+        return [*super()._inputs(), self.prior, self.segmentation]
+
+    def _node(self, target):
+        """From the first result on, the contours that it comes from are a pale outline."""
+        if self._restore is None:
+            self._restore = display.pale(self.segmentation)
+        return super()._node(target)
+
+    def _remove(self) -> None:
+        super()._remove()
+        if self._restore is not None and self.ended is None:  # what is discarded later leaves others' contours alone
+            self._restore()
 
     def _copiedSegments(self) -> dict:
         """Names, colours, terminology and tags as they are now, so that nobody can take them away during the run."""
@@ -92,5 +106,5 @@ class Run(BaseRun):
             if one.sequenceNode is None or images.itemOf(self.prior, one.sequenceNode) != one.item
         ]
         if not kept:
-            raise InputProblem(_("The only target is the prior itself; tick another image."))
+            raise InputProblem(_("The only image that is ticked is the contoured one; tick another."))
         return kept

@@ -16,7 +16,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_sam import tiny_model
 
-from adaptsam.alignsam import Agent, Package, Settings, Shown, Target, TrainingImage, load_agent, prompt, save_agent
+from adaptsam.alignsam import (
+    Agent,
+    Novelty,
+    Package,
+    Settings,
+    Shown,
+    Target,
+    TrainingImage,
+    load_agent,
+    prompt,
+    save_agent,
+)
 from adaptsam.alignsam.agent_folders import FOLDER_VARIABLE, agent_files, find_agent, own_agent, unfinished_agents
 from adaptsam.autoprompting.agent_thumbnail import agent_picture
 from adaptsam.cli import main
@@ -260,3 +271,23 @@ def test_a_users_own_agent_has_a_name_that_every_system_takes(tmp_path: Path, mo
     assert unfinished_agents() == []
     (tmp_path / "lung.agent.safetensors.training").write_bytes(b"")
     assert unfinished_agents() == ["lung"]
+
+
+def test_the_kind_of_images_that_an_agent_knows_comes_back(package: Package, tmp_path: Path) -> None:
+    values = np.linspace(0.5, 2.0, 2 * package.agent.channels, dtype=np.float32)
+    knowing = replace(package, novelty=Novelty(values, values[::-1].copy(), 1.5))
+    save_agent(tmp_path / "a.agent.safetensors", knowing)
+    again = load_agent(tmp_path / "a.agent.safetensors").novelty
+    assert again is not None
+    assert again.limit == 1.5
+    np.testing.assert_array_equal(again.mean, values)
+    np.testing.assert_array_equal(again.spread, values[::-1])
+    with pytest.raises(InputError, match="other channels"):
+        replace(package, novelty=Novelty(values[:4], values[:4], 1.5))
+
+
+def test_a_forged_kind_of_images_is_refused(package: Package, file: Path) -> None:
+    for limit in (1.5, "large", -1.0, float("1e400")):
+        forged = forge(file, lambda described, tensors, limit=limit: described.update(novelty_limit=limit))
+        with pytest.raises(CheckpointError, match="does not describe an agent as it should"):
+            load_agent(forged)

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 
 from adaptsam.alignsam import AlignEnv, AlignVectorEnv, Case, EnvironmentSettings
@@ -58,3 +59,49 @@ def test_the_action_mask_says_what_is_left(model: SamModel, cases: list[Case]) -
 def test_a_game_without_truth_is_refused(model: SamModel, cases: list[Case]) -> None:
     with pytest.raises(InputError, match="needs a truth"):
         AlignEnv(model, Case(cases[0].embedding), GAME)
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3)])
+def test_a_seed_of_numpys_is_as_good_as_pythons(model: SamModel, cases: list[Case], seed: np.integer) -> None:
+    alone, together = AlignEnv(model, cases[0], GAME), AlignVectorEnv(model, cases, GAME)
+    _, plain = alone.reset(seed=3)
+    np.testing.assert_array_equal(alone.reset(seed=seed)[1]["points"], plain["points"])  # type: ignore[arg-type]
+    _, plain = together.reset(seed=3)
+    np.testing.assert_array_equal(together.reset(seed=seed)[1]["points"], plain["points"])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(together.reset(seed=np.arange(3, 6))[1]["points"], plain["points"])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="2 seeds were given for 3 images"):
+        together.reset(seed=[1, 2])
+
+
+def test_reset_begins_as_its_options_say(model: SamModel, cases: list[Case]) -> None:
+    def corner(spatial: torch.Tensor, semantic: torch.Tensor | None) -> torch.Tensor:
+        score = torch.full_like(spatial[:, 0], 0.5)
+        score[:, 0, 0], score[:, -1, -1] = 1.0, 0.0
+        return score
+
+    environment = AlignVectorEnv(model, cases, GAME, scorer=corner)
+    sizes = np.array([case.embedding.original_size[::-1] for case in cases])
+    _, info = environment.reset(seed=1, options={"first": "scorer"})
+    assert (info["points"][:, 0] < sizes / 4).all()
+    assert (info["points"][:, 1] > sizes * 3 / 4 - 1).all()
+    _, info = environment.reset(options={"first": "none", "reset_mask": np.ones(3, bool)})
+    assert info["points"].shape == (3, 0, 2)
+    assert info["iou"].tolist() == [0, 0, 0]
+    _, info = environment.reset(options={"first": "truth"})
+    assert all(case.truth[int(y), int(x)] for case, (x, y) in zip(cases, info["points"][:, 0], strict=True))  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": 1}, "knows no option 'start'"),
+        ({"first": "middle"}, "one of truth, scorer, none, not 'middle'"),
+        ({"first": "scorer"}, "none was given"),
+        ({"reset_mask": np.array([True, False, True])}, "All images begin together"),
+    ],
+)
+def test_reset_refuses_options_that_mean_nothing(
+    model: SamModel, cases: list[Case], options: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        AlignVectorEnv(model, cases, GAME).reset(options=options)

@@ -10,7 +10,16 @@ import SimpleITK as sitk
 from tiny_sam import tiny_model
 
 from adaptsam.alignsam import EnvironmentSettings, Settings, Target, TrainingSettings, load_agent
-from adaptsam.autoprompting.agent_training import AgentTraining, TrainingData, drawn, separating
+from adaptsam.autoprompting.agent_training import (
+    HELD_BACK_IMAGES,
+    TRAINING_IMAGES,
+    AgentTraining,
+    TrainingData,
+    doubts,
+    drawn,
+    separating,
+)
+from adaptsam.autoprompting.comparators import DECODER, FIRST_PAIR, MAP, RANDOM
 from adaptsam.datasets import Sample, open_dataset
 from adaptsam.errors import InputError
 from adaptsam.sam import SamModel
@@ -67,6 +76,20 @@ def test_slices_without_the_target_tell_which_evidence_is_enough(tmp_path: Path,
     assert again.least_evidence == package.least_evidence
     shares = package.scores["accepted_where_shown"], package.scores["accepted_where_not"]
     assert 0 <= shares[1] <= shares[0] <= 1
+    assert set(again.scores["comparators"]) == {RANDOM, FIRST_PAIR, MAP, DECODER}
+    assert again.scores["scored_on"] == HELD_BACK_IMAGES
+    assert again.novelty is not None
+
+
+def test_what_to_expect_is_said_where_images_are_few_or_none_is_held_back(
+    tmp_path: Path, sam: SamModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = TrainingData(write_volumes(tmp_path / "volumes", 1))
+    package = AgentTraining(data, Target("blob"), QUICK, tmp_path / "blob.agent.safetensors").run(load=lambda: sam)
+    assert package.scores["scored_on"] == TRAINING_IMAGES
+    assert "There are 4 training images, where the paper has 50" in caplog.text
+    assert "No image could be held back" in caplog.text
+    assert doubts(50, 10) == []
 
 
 def test_an_explicit_task_learns_with_the_bundled_clip_and_names_it(tmp_path: Path, sam: SamModel) -> None:

@@ -11,7 +11,9 @@ from blob_agent import GRID, make_agent, scene
 from tiny_sam import tiny_model
 
 import adaptsam
-from adaptsam.alignsam import Package, prompt
+from adaptsam.alignsam import Novelty, Package, prompt
+from adaptsam.autoprompting.agent_slices import AgentSlices
+from adaptsam.autoprompting.hysteresis import HysteresisSettings
 from adaptsam.autoprompting.volume_autoprompting import AutoPrompt, AutoPromptSettings, autoprompt, autoprompt_frames
 from adaptsam.errors import Cancelled, CheckpointError, InputError
 from adaptsam.image.volume import Geometry, Volume
@@ -181,9 +183,65 @@ def test_what_does_not_fit_is_refused_before_the_work(model: SamModel, agent: Pa
         autoprompt([agent], replace(scene(), array=np.zeros(GRID.shape)), model=model)
 
 
-def test_another_modality_is_a_warning(model: SamModel, agent: Package) -> None:
-    result = autoprompt([agent], scene(modality="MR"), model=model, settings=EVERYTHING)
-    assert result.warnings[0] == "The agent for blob was trained on CT, and this image is MR."
+def test_an_image_of_another_modality_comes_out_empty_and_says_so(model: SamModel, agent: Package) -> None:
+    result = autoprompt([agent], scene(modality="MR"), model=model)
+    assert not result.structures.structures[0].mask.any()
+    assert not any(one.accepted for one in result.reports[0].slices)
+    assert result.warnings == (
+        "The agent for blob was trained on CT, and this image is MR: nothing is accepted on it.",
+        "blob was not found in this image; its contour is empty.",
+    )
+    forced = autoprompt([agent], scene(modality="MR"), model=model, settings=EVERYTHING)
+    assert forced.structures.structures[0].mask.any()
+    assert forced.warnings[0] == "The agent for blob was trained on CT, and this image is MR."
+    asked = autoprompt([agent], scene(modality="MR"), model=model, settings=AutoPromptSettings(novelty=False))
+    assert asked.structures.structures[0].mask.any()
+    assert autoprompt([agent], scene(modality="CBCT"), model=model).reports[0].status == "found"
+
+
+def test_images_of_another_kind_come_out_empty_and_say_so(model: SamModel, agent: Package) -> None:
+    slices = AgentSlices(scene(), agent.shown, model.image_size)
+    known = model.embed([slices.image(k) for k in range(10)])
+    knowing = replace(agent, novelty=Novelty.of(known, [], model.image_size))
+    assert autoprompt([knowing], scene(), model=model).reports[0].status == "found"
+    noise = np.random.default_rng(0).uniform(-160, 240, GRID.shape).astype(np.float32)
+    odd = Volume(noise, GRID, "CT")
+    assert autoprompt([agent], odd, model=model).structures.structures[0].mask.any()
+    result = autoprompt([knowing], odd, model=model)
+    assert not result.structures.structures[0].mask.any()
+    assert "10 of 10 slices look unlike all images that the agent for blob learnt from" in result.warnings[1]
+    off = AutoPromptSettings(novelty=False)
+    assert autoprompt([knowing], odd, model=model, settings=off).structures.structures[0].mask.any()
+    frames = [slices.image(5), np.random.default_rng(0).integers(0, 255, slices.image(5).shape).astype(np.uint8)]
+    first, second = autoprompt_frames([knowing], frames, model=model)
+    assert first.masks["blob"].any()
+    assert not second.masks["blob"].any()
+
+
+def test_an_agent_that_its_comparators_outdid_says_so(model: SamModel, agent: Package) -> None:
+    scores = {"iou": 0.5, "comparators": {"random actions": 0.4, "decoder fine-tuned": 0.7}}
+    result = autoprompt([replace(agent, scores=scores)], scene(), model=model)
+    assert result.warnings[0].startswith(
+        "Where its scores were taken, the agent for blob did no better (IoU 0.50) than a simpler way to the same mask "
+        "(decoder fine-tuned, 0.70)"
+    )
+    beaten = {"iou": 0.8, "comparators": scores["comparators"]}
+    assert replace(agent, scores=beaten).outdone_by == {}
+
+
+def test_a_search_outwards_finds_one_run_of_slices(model: SamModel, agent: Package) -> None:
+    each = autoprompt([agent], scene(), model=model, settings=AutoPromptSettings(cleanup=False))
+    evidence = {one.index: 1 - one.distance for one in each.reports[0].slices}
+    best = max(evidence, key=evidence.__getitem__)
+    strict = AutoPromptSettings(least_evidence=evidence[best] - 1e-6, least_mm=0.0, cleanup=False)
+    alone = autoprompt([agent], scene(), model=model, settings=strict)
+    assert [one.index for one in alone.reports[0].slices if one.accepted] == [best]
+    wide = replace(strict, search="outward", hysteresis=HysteresisSettings(share=0.0, alike=0.0))
+    followed = autoprompt([agent], scene(), model=model, settings=wide)
+    with_a_mask = [one.index for one in each.reports[0].slices if one.accepted]
+    assert [one.index for one in followed.reports[0].slices if one.accepted] == with_a_mask
+    with pytest.raises(InputError, match="search can be"):
+        AutoPromptSettings(search="sideways")
 
 
 def test_an_agent_of_the_explicit_branch_is_given_the_maps_of_its_text(model: SamModel) -> None:

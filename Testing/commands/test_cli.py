@@ -22,10 +22,10 @@ from tiny_sam import TINY
 from adaptsam import cli
 from adaptsam.commands import bench
 from adaptsam.commands.image_sources import find_sources, target_sources
-from adaptsam.commands.settings_options import change, parse
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.image import DicomSource, Geometry, Structure, StructureSet, Volume, same_patient
 from adaptsam.io import read_structures, read_volume, write_dicom_series, write_structures, write_volume
+from adaptsam.nested_settings import change, parse
 from adaptsam.propagation.volume_propagation import PropagationSettings
 from adaptsam.sam import build_sam, save_checkpoint
 from adaptsam.synthetic.thorax_phantom import PhantomVisit

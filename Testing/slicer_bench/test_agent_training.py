@@ -166,10 +166,10 @@ def test_the_panel_trains_cancels_and_goes_on(
     until(lambda: panel.training is None)
     assert seen[0] > 1
     assert seen[-1] == 4
-    assert ui.trainStatusLabel.text.startswith("The agent mine is there and can be ticked above.")
+    assert ui.trainStatusLabel.text.startswith("The agent mine is there and can be ticked on the other tab.")
     until(lambda: "mine" in {one["name"] for one in panel.knownAgents})
     rows = {ui.agentList.item(n).text(): ui.agentList.item(n) for n in range(ui.agentList.count)}
-    assert not rows["mine (SCT 80891010), CT: mine"].icon().isNull()
+    assert not rows["mine, CT"].icon().isNull()
     panel.onSceneStartClose()
     assert panel.learnt is None
 

@@ -264,7 +264,9 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     engine.request("agents", panel.onAgents, files=[str(one) for one in sorted(shelf.iterdir())])
     until(lambda: any(one["name"] == "blob" for one in panel.knownAgents))
     texts = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
-    assert "blob (SCT 4147007), CT: blob" in texts
+    assert "blob, CT" in texts
+    [tip] = [panel.ui.agentList.item(texts.index("blob, CT")).toolTip()]
+    assert tip.endswith(" SCT 4147007.")
     panel.ui.searchLineEdit.text = "mr bra"
     ticked = panel.parameterNode.agents
     shown = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
@@ -281,13 +283,14 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     item.setCheckState(Qt.CheckState.Checked)
     assert len(ticked) <= 1
     assert panel.ui.applyButton.enabled
-    assert not panel.ui.textLineEdit.enabled
+    assert not panel.ui.textLineEdit.visible, "this agent takes no words"
+    assert not panel.ui.clipComboBox.visible
     panel.ui.stepsSpinBox.value = 4
     panel.ui.applyButton.click()
     assert panel.ui.applyButton.text == "Cancel"
     until(lambda: panel.run is None)
-    assert panel.ui.resultTable.rowCount == 1
-    assert panel.ui.resultTable.columnCount == 5
+    assert panel.ui.resultTree.topLevelItemCount == 1
+    assert panel.ui.resultTree.columnCount == 4
     assert not panel.ui.goOnButton.enabled
 
     panel.ui.replayButton.click()

@@ -79,14 +79,15 @@ def test_a_run_a_correction_and_a_new_prior(logic: Any, visits: Visits) -> None:
     assert table.GetTable().GetValueByName(0, "Structure").ToString() == "heart"
 
     correction = logic.correction(run, outcome, "heart")
-    correction.showPrompts()
     best = max(report["slices"], key=lambda one: one["confidence"])
     k = best["index"]
+    correction.showPrompts(k)
+    assert sum(one.GetNumberOfControlPoints() for one in correction.prompts.values()) == len(best["points"])
     assert len(best["points"]) == len(best["labels"]) > 0
     world = [0.0, 0.0, 0.0]
     positive = next(point for point, label in zip(best["points"], best["labels"], strict=True) if label == 1)
     correction.prompts[1].GetNthControlPointPositionWorld(0, world)
-    assert correction.currentSlice(world) in [one["index"] for one in report["slices"]]
+    assert correction.currentSlice(world) == k
 
     from AdaptSAMLib import geometry
 
@@ -211,11 +212,11 @@ def test_what_cannot_be_used_is_said_before_anything_starts(logic: Any, engine: 
         np.zeros((1, 8, 8, 3), np.uint8), nodeClassName="vtkMRMLVectorVolumeNode", name="Picture"
     )
     for values, sentence in (
-        ((None, contours, [target]), "Choose the prior volume"),
+        ((None, contours, [target]), "Choose the contoured image"),
         ((prior, None, [target]), "Choose the segmentation"),
         ((prior, empty, [target]), "Empty has no segments"),
-        ((prior, contours, []), "Tick at least one target"),
-        ((prior, contours, [prior]), "cannot be its own target"),
+        ((prior, contours, []), "Tick at least one image"),
+        ((prior, contours, [prior]), "is the contoured image itself"),
         ((prior, contours, [picture]), "both be in colour or both in gray"),
     ):
         with pytest.raises(InputProblem, match=sentence):

@@ -21,6 +21,7 @@ from slicer_bench import bench
 
 KEPT = json.loads((Path(__file__).parent / "slicer_names.json").read_text(encoding="utf-8"))
 FILES = sorted(one for module in bench.MODULES for one in module.rglob("*.py"))
+FORMS = sorted(one for module in bench.MODULES for one in module.rglob("*.ui"))
 STANDINS = ("ctkCollapsibleButton", "qMRMLNodeComboBox")
 
 
@@ -107,11 +108,13 @@ def test_qt_and_vtk_have_what_is_asked_of_them(application: Any) -> None:
                 target = getattr(target, part)
 
 
-@pytest.mark.parametrize("module", bench.MODULES, ids=lambda one: one.name)
-def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any, module: Path) -> None:
-    path = module / "Resources" / "UI" / f"{module.name}.ui"
+@pytest.mark.parametrize("path", FORMS, ids=lambda one: one.stem)
+def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any, path: Path) -> None:
     qt = sys.modules["qt"]
-    for widget in ET.parse(path).iter("widget"):
+    tree = ET.parse(path)
+    there = {one.attrib["name"] for one in tree.iter("widget")}
+    assert {one.text for one in tree.iter("cstring")} <= there, "a label's buddy is another widget of the form"
+    for widget in tree.iter("widget"):
         name = widget.attrib["class"]
         properties = [one.attrib["name"] for one in widget.findall("property") if one.attrib.get("stdset") != "0"]
         if name in STANDINS:
@@ -120,6 +123,7 @@ def test_the_ui_file_uses_widgets_and_properties_that_exist(application: Any, mo
         elif name != "qMRMLWidget":
             meta = getattr(qt, name).staticMetaObject
             known = {meta.property(n).name() for n in range(meta.propertyCount())}
+            known |= {"buddy"} if name == "QLabel" else set()
             assert set(properties) <= known, f"{widget.attrib['name']}: {set(properties) - known}"
 
 
@@ -135,7 +139,8 @@ def test_the_ui_file_binds_parameters_that_exist_and_the_panel_uses_its_widgets(
     bound = [one.findtext("string") for one in tree.iter("property") if one.attrib["name"] == "SlicerParameterName"]
     assert len(bound) == len(set(bound)) == count
     assert all(hasattr(known, str(one)) for one in bound)
-    there = {one.attrib["name"] for one in tree.iter("widget")}
+    shared = [ET.parse(one) for one in FORMS if one.stem.startswith("AdaptSAM")]
+    there = {one.attrib["name"] for form in [tree, *shared] for one in form.iter("widget")}
     own = [one for one in FILES if module in one.parents or "AdaptSAMLib" in one.parts]
     wanted = {parts[2] for _, parts, _ in used("self", own) if parts[1] == "ui" and len(parts) > 2}
     wanted |= {parts[1] for _, parts, _ in used("ui", own)}

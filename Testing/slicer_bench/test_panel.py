@@ -44,16 +44,15 @@ def tick(widget: Any, text: str, on: bool = True) -> None:
     item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
 
 
-def assert_all_columns_are_seen(table: Any) -> None:
-    header = table.horizontalHeader()
-    widths = [header.sectionSize(number) for number in range(table.columnCount)]
-    assert sum(widths) <= table.viewport().width
-    assert min(widths) >= header.minimumSectionSize
+def rows(tree: Any) -> list[tuple[str, list[str]]]:
+    """The first column of the parents, with those of their children."""
+    parents = [tree.topLevelItem(n) for n in range(tree.topLevelItemCount)]
+    return [(one.text(0), [one.child(n).text(0) for n in range(one.childCount())]) for one in parents]
 
 
 def test_an_empty_scene_says_what_to_choose_first(panel: Any, application: Any) -> None:
     assert not panel.ui.applyButton.enabled
-    assert panel.ui.statusLabel.text.startswith("Choose the prior volume")
+    assert panel.ui.statusLabel.text.startswith("Choose the contoured image")
     assert panel.ui.applyButton.toolTip == panel.ui.statusLabel.text
     assert "research use only" in panel.ui.researchLabel.text
     assert not panel.ui.progressBar.visible
@@ -70,7 +69,7 @@ def test_defaults_are_filled_from_the_scene(panel: Any, scene: Any, visits: Visi
     tick(panel.ui.segmentList, "tumour", False)
     assert panel._parameterNode.segments == ["id-heart"]
     tick(panel.ui.segmentList, "heart", False)
-    assert panel.ui.statusLabel.text == "Tick at least one segment."
+    assert panel.ui.statusLabel.text == "Tick at least one structure."
     assert not panel.ui.applyButton.enabled
 
 
@@ -147,7 +146,7 @@ def test_the_panels_choices_become_adaptsams_settings(scene: Any, engine: Any) -
 
 
 def test_the_panel_says_when_images_are_sent_to_another_machine(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from AdaptSAMLib import panel as base
+    from AdaptSAMLib import modelbox as base
 
     assert "another machine" not in panel.ui.modelCardLabel.text
     monkeypatch.setattr(base, "elsewhere", lambda: ["ssh", "gpu", "python", "-m", "adaptsam.worker", "-"])
@@ -176,19 +175,33 @@ def test_an_installation_that_replaced_what_was_loaded_asks_for_a_restart(
     assert panel.ui.statusLabel.text == "Restart Slicer: a package that it had loaded was replaced (numpy)."
 
 
+@pytest.fixture
+def mouse(scene: Any) -> Any:
+    """What Slicer's place mode lives in."""
+    import slicer
+
+    made = []
+    for kind in ("vtkMRMLSelectionNode", "vtkMRMLInteractionNode"):
+        node = getattr(slicer, kind)()
+        node.SetSingletonTag("Singleton")
+        made.append(scene.AddNode(node))
+    return made[1]
+
+
 def test_apply_cancel_review_correct_and_accept(
-    panel: Any, engine: Any, visits: Visits, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    panel: Any, engine: Any, visits: Visits, mouse: Any, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import slicer
-    from AdaptSAMLib import geometry, results, segments
+    from AdaptSAMLib import geometry, review, segments, tables
 
-    prior, _contours, target = visits
+    prior, contours, target = visits
     panel.initializeParameterNode()
     panel.askWorker()
-    until(lambda: panel._models)
+    until(lambda: panel.models)
     assert "GB free" in panel.ui.deviceComboBox.itemText(1)
     assert panel.ui.modelCardLabel.text.startswith("A demonstration")
     tick(panel.ui.segmentList, "tumour", False)
+    assert panel.ui.resultsCollapsibleButton.collapsed
 
     panel.ui.applyButton.click()
     assert panel.ui.applyButton.text == "Cancel"
@@ -198,58 +211,71 @@ def test_apply_cancel_review_correct_and_accept(
     until(lambda: panel.run is None)
     assert panel.ui.applyButton.text == "Apply"
     assert panel.ui.statusLabel.text == "Cancelled."
-    assert panel.ui.resultTable.rowCount == 0
+    assert panel.ui.resultTree.topLevelItemCount == 0
+    display = contours.GetDisplayNode()
+    filled = display.GetVisibility2DFill()
 
-    monkeypatch.setattr(results, "REVIEW_BELOW", 1.1)
+    monkeypatch.setattr(review, "TRUSTED", 1.1)
     panel.ui.applyButton.click()
     until(lambda: panel.run is None)
-    assert panel.ui.resultTable.rowCount == 1
-    assert panel.ui.resultTable.item(0, 1).text() == "heart"
-    assert_all_columns_are_seen(panel.ui.resultTable)
-    assert panel.ui.reviewTable.rowCount == len(panel._reviews) > 0
-    panel.ui.reviewTable.cellClicked.emit(0, 0)
-    assert (
-        panel.currentSliceOfReview if hasattr(panel, "currentSliceOfReview") else panel._place == panel._reviews[0].ras
-    )
+    assert not panel.ui.resultsCollapsibleButton.collapsed
+    assert filled
+    assert not display.GetVisibility2DFill(), "the contours are an outline beside the result"
+    assert display.GetOpacity2DOutline() < 1
+    [(name, listed)] = rows(panel.ui.resultTree)
+    assert name == "heart"
+    [structure] = panel.view.structures
+    assert len(listed) == len(structure.slices) > 0
+    first = structure.slices[0]
+    assert listed[0].startswith(f"slice {first.index}, ")
+    assert listed[0].endswith(" mm")
+    panel.ui.nextButton.click()
+    while panel.view.current is structure.whole:
+        panel.ui.nextButton.click()
+    assert panel.view.current is first
 
-    panel.ui.promptsButton.click()
     outcome = panel.finished.outcomes[0]
-    k = panel.currentSlice()
-    assert k == panel._reviews[0].index
+    k = first.index
     before = segments.readMask(outcome.segmentationNode, "id-heart", target)
-    panel.correction.prompts[0].AddControlPointWorld(*geometry.worldOfVoxel(target, [2, 2, k]))
     asked: list[dict[str, Any]] = []
     request = engine.request
     monkeypatch.setattr(
         engine, "request", lambda do, handler, **more: asked.append(more) or request(do, handler, **more)
     )
+    panel.ui.excludeButton.click()
+    assert mouse.GetCurrentInteractionMode() == mouse.Place
+    assert panel.correction.shown == panel.currentSlice() == k
     for again in range(3):
-        if again == 2:
-            panel.ui.promptsButton.click()
-            assert len(fiducials()) == 2, "the lists that were shown before are gone"
         panel.ui.statusLabel.text = ""
-        panel.ui.rerunButton.click()
+        panel.correction.prompts[0].AddControlPointWorld(*geometry.worldOfVoxel(target, [2 + 3 * again, 2, k]))
         until(lambda: panel.ui.statusLabel.text == "Corrected.")
-        assert asked[-1]["clicked"].count(True) == 1, "the point that was placed still decides"
+        assert asked[-1]["clicked"].count(True) == again + 1, "the points that were placed still decide"
+        assert panel.ui.excludeButton.checked
+        assert mouse.GetCurrentInteractionMode() == mouse.Place
+    assert len(fiducials()) == 2
+    mouse.SwitchToViewTransformMode()  # Escape
+    until(lambda: not panel.ui.excludeButton.checked)
     count = segments.readMask(outcome.segmentationNode, "id-heart", target).sum()
     assert count != before.sum()
-    volume = f"{count * 4 * 4 * 5 / 1000:.2f}"
-    tables = [one for one in nodesOf("vtkMRMLTableNode") if one.GetAttribute(results.ROLE) == "results"]
-    assert panel.ui.resultTable.item(0, 2).text() == volume
-    assert tables[-1].GetTable().GetValueByName(0, "Volume (cm³)").ToString() == volume
-    assert tables[-1].GetTable().GetValueByName(0, "Status").ToString() == "corrected"
+    volume = count * 4 * 4 * 5 / 1000
+    found = [one for one in nodesOf("vtkMRMLTableNode") if one.GetAttribute(tables.ROLE) == "results"][-1].GetTable()
+    assert panel.ui.resultTree.topLevelItem(0).text(1) == f"{volume:.2f}"
+    assert found.GetColumnByName("Volume (cm³)").GetValue(0) == pytest.approx(volume, abs=1e-3)
+    assert found.GetValueByName(0, "Status").ToString() == "corrected"
     panel.onResult()  # another structure, and back
     for _ in range(3):
         assert panel.ui.undoButton.enabled
         panel.ui.undoButton.click()
     assert not panel.ui.undoButton.enabled
     assert np.array_equal(segments.readMask(outcome.segmentationNode, "id-heart", target), before)
-    assert tables[-1].GetTable().GetValueByName(0, "Volume (cm³)").ToString() != volume
+    assert found.GetColumnByName("Volume (cm³)").GetValue(0) != pytest.approx(volume, abs=1e-3)
 
+    panel.ui.outputComboBox.currentIndex = 1
     panel.ui.applyButton.click()
-    panel.onReview(0)  # of the results that are still shown
-    panel.ui.applyButton.click()
+    panel.ui.nextButton.click()  # of the results that are still shown
     until(lambda: panel.run is None)
+    assert outcome.segmentationNode.GetScene() is None, "another result took its place"
+    outcome = panel.finished.outcomes[0]
 
     outcome.segmentationNode.GetSegmentation().AddEmptySegment("id-gone", "gone")
     panel.ui.acceptButton.click()
@@ -258,12 +284,14 @@ def test_apply_cancel_review_correct_and_accept(
     assert panel._parameterNode.priorSegmentation is outcome.segmentationNode
     assert panel._parameterNode.targets == [prior]
 
-    panel.ui.promptsButton.click()
+    panel.ui.addButton.click()
     outcome.segmentationNode.GetSegmentation().RemoveSegment("id-heart")
-    panel.ui.rerunButton.click()
+    panel.correction.prompts[1].AddControlPointWorld(*panel.view.structure.whole.ras)
+    until(lambda: "not in the scene any more" in panel.ui.statusLabel.text)
     assert panel.ui.statusLabel.text == "heart of Week 3 is not in the scene any more; press Apply again."
     slicer.mrmlScene.RemoveNode(target)
-    panel.ui.reviewTable.cellClicked.emit(0, 0)
+    panel.ui.resultTree.setCurrentItem(panel.ui.resultTree.topLevelItem(0).child(0))
+    panel.ui.resultTree.setCurrentItem(panel.ui.resultTree.topLevelItem(0))
     assert panel.ui.statusLabel.text.startswith("Week 3 was removed from the scene or resampled")
 
 
@@ -321,7 +349,7 @@ def test_a_target_that_is_deleted_leaves_the_panel_and_the_rest_stays_ticked(pan
     assert panel.logic.propagate(prior, node.priorSegmentation, other, wait=False).cancel() is None
     slicer.mrmlScene.RemoveNode(other)
     panel.update()
-    assert panel.ui.statusLabel.text.startswith("Tick at least one target")
+    assert panel.ui.statusLabel.text.startswith("Tick at least one image")
 
 
 def test_a_segment_that_is_deleted_after_it_was_ticked_is_not_asked_for(panel: Any, visits: Visits) -> None:

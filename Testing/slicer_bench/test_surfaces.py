@@ -64,10 +64,17 @@ def test_no_surface_is_made_where_there_was_none(volume: Any) -> None:
 
 def test_a_result_is_in_progress_whatever_its_prior_is(volume: Any) -> None:
     import slicer
+    from AdaptSAMLib import segments
 
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     node = balls(volume, [(8, 10, 10), (8, 30, 30)], "Completed")
-    assert logic.GetSegmentStatus(node.GetSegmentation().GetSegment("s0")) == logic.InProgress
+    segment = node.GetSegmentation().GetSegment("s0")
+    assert logic.GetSegmentStatus(segment) == logic.InProgress
+    segments.setStatus(node, "s0", "Flagged")
+    assert logic.GetSegmentStatus(segment) == logic.Flagged
+    logic.SetSegmentStatus(segment, logic.Completed)  # a person
+    segments.setStatus(node, "s0", "Flagged")
+    assert logic.GetSegmentStatus(segment) == logic.Completed
 
 
 def test_prompts_are_in_slice_views_only_and_saved_with_no_scene(scene: Any) -> None:

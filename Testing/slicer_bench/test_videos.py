@@ -94,7 +94,7 @@ def test_a_clip_is_followed_corrected_and_edited_in_its_browser(logic: Any, vide
         np.array_equal(segments.readMask(one.segmentationNode, "d", prior), mask)
         for one, mask in zip(run.outcomes, before, strict=True)
     )
-    correction.showPrompts()
+    correction.showPrompts(0)
     correction.prompts[0].AddControlPointWorld(*_world(prior, [45.0, 35.0, 0.0]))
     correction.prompts[1].AddControlPointWorld(*_world(prior, [80.0, 80.0, 0.0]))
     correction.rerun(0).wait()

@@ -41,6 +41,7 @@ class SliceView:
         self._interactor.SetRenderWindow(self.window)
         self._interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
         self._interactor.Initialize()
+        self._style = slicer.vtkMRMLSliceViewInteractorStyle()
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(applicationLogic)
         for manager in MANAGERS:
@@ -55,6 +56,9 @@ class SliceView:
         self.node = self.logic.AddSliceNode(name)
         self.node.SetOrientation(orientation)
         self._group.SetMRMLDisplayableNode(self.node)
+        self._style.SetSliceLogic(self.logic)
+        self._style.SetDisplayableManagers(self._group)
+        self._style.SetInteractor(self._interactor)
         mapper = vtk.vtkImageMapper()
         mapper.SetColorWindow(255)
         mapper.SetColorLevel(127.5)
@@ -76,6 +80,23 @@ class SliceView:
         """Around what is in the middle."""
         width, height, depth = self.node.GetFieldOfView()
         self.node.SetFieldOfView(width / factor, height / factor, depth)
+
+    def click(self, ras: Any) -> None:
+        """The left mouse button at a place of the world, as Slicer's interactor style and markups take it."""
+        import numpy as np
+
+        toView = vtk.vtkMatrix4x4()
+        vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), toView)
+        x, y = (round(value) for value in toView.MultiplyPoint([*np.asarray(ras, float), 1.0])[:2])
+        for event in (
+            "EnterEvent",
+            "MouseMoveEvent",
+            "MouseMoveEvent",
+            "LeftButtonPressEvent",
+            "LeftButtonReleaseEvent",
+        ):
+            self._interactor.SetEventInformation(x, y, 0, 0, chr(0), 0, None)
+            self._interactor.InvokeEvent(event)
 
     def picture(self) -> Any:
         """What the view shows, uint8 (height, width, 3)."""

@@ -49,6 +49,9 @@ class Application(QtWidgets.QApplication):
     def applicationLogic(self) -> Any:
         return None
 
+    def layoutManager(self) -> Any:
+        return types.SimpleNamespace(resetThreeDViews=lambda: None)
+
     def moduleManager(self) -> Any:
         return types.SimpleNamespace(connect=lambda signal, slot: None, disconnect=lambda signal, slot: None)
 

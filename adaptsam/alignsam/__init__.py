@@ -2,9 +2,10 @@
 
 Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
 The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game
-(``environment``, ``gymnasium_env``), actor and critic (``agent_network``, Eq. 5), their training (``ppo``, Eq. 6 to 10;
-``policy_training``, Algorithm 1), the labels of the points (``recalibration``, Eq. 11 to 13), the use on new images
-(``agent_inference``), and the file of an agent (``agent_file``). ``clip`` makes the text attention maps of the explicit
+(``environment``, ``gymnasium_env``), the segmenter that is prompted (``segmenter``), actor and critic
+(``agent_network``, Eq. 5), their training (``ppo``, Eq. 6 to 10; ``policy_training``, Algorithm 1), the labels of the
+points (``recalibration``, Eq. 11 to 13), the use on new images (``agent_inference``), the kind of images that an agent
+knows (``novelty``), and the file of an agent (``agent_file``). ``clip`` makes the text attention maps of the explicit
 branch; no module here imports it: maps, or a function that makes them, are passed in.
 
     store = EmbeddingStore(load_sam())
@@ -23,6 +24,8 @@ from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.agent_scoring import Scores, score
 from adaptsam.alignsam.alignsam_settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
 from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.alignsam.novelty import Novelty
+from adaptsam.alignsam.segmenter import Segmenter, Session
 from adaptsam.lazy_imports import names_on_demand
 
 if TYPE_CHECKING:
@@ -39,10 +42,13 @@ __all__ = [
     "EnvironmentSettings",
     "Episode",
     "Evidence",
+    "Novelty",
     "Package",
     "Prompted",
     "Scorer",
     "Scores",
+    "Segmenter",
+    "Session",
     "Settings",
     "Shown",
     "Target",

@@ -33,7 +33,7 @@ class Actions:
         return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
     def cells(self, size: tuple[int, int]) -> NDArray[np.int64]:
-        """Which pixel, or grid cell, of ``size`` (H, W) holds each centre: (N,), counted row by row."""
+        """Pixels, or grid cells, of ``size`` (H, W) that hold each centre: (N,), counted row by row."""
         rows, columns = middles(self.rows, size[0]), middles(self.columns, size[1])
         return (rows[:, None] * size[1] + columns[None, :]).reshape(-1)
 
@@ -43,5 +43,5 @@ class Actions:
 
 
 def middles(parts: int, length: int) -> NDArray[np.int64]:
-    """Which of ``length`` pixels holds the middle of each of so many equal parts."""
+    """Middle pixels of equal parts of ``length`` pixels."""
     return ((2 * np.arange(parts) + 1) * length) // (2 * parts)

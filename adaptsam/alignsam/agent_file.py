@@ -16,12 +16,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.alignsam_settings import Settings
+from adaptsam.alignsam.novelty import Novelty
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.sam import SamModel
 from adaptsam.storage.atomic_files import replacing
@@ -29,7 +31,7 @@ from adaptsam.storage.atomic_files import replacing
 FORMAT_VERSION = 1
 SUFFIX = ".agent.safetensors"
 
-_KEY, _PICTURE_KEY = "adaptsam_agent", "adaptsam_agent_picture"
+_KEY, _PICTURE_KEY, _NOVELTY_KEY = "adaptsam_agent", "adaptsam_agent_picture", "adaptsam_agent_novelty"
 _VIEWS = ("full", "body")
 _LONGEST_TEXT = 300
 # More than any agent needs, and little enough that a forged file cannot exhaust the machine.
@@ -39,7 +41,7 @@ _MOST_PICTURE_BYTES, _MOST_PICTURE_SIDE = 50_000, 256
 
 @dataclass(frozen=True)
 class Target:
-    """What an agent finds.
+    """Target of an agent: its name, code and shape.
 
     Attributes:
         name: of the structure it makes.
@@ -64,7 +66,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Shown:
-    """How the images of the training were shown to SAM, and so must be those in use.
+    """Presentation of the training images to SAM, which those in use must share.
 
     Attributes:
         window: a name of :data:`adaptsam.image.windowing.WINDOWS`, "auto" or "percentiles", or two intensities.
@@ -108,6 +110,7 @@ class Package:
         training: how it was trained: any JSON values, without anything that names a patient.
         scores: how good it is, by name: numbers, or lists of them.
         picture: a small PNG of what it finds, for lists; b"" without one.
+        novelty: the kind of images that it knows; None where that is not told.
     """
 
     agent: Agent = field(repr=False)
@@ -121,6 +124,7 @@ class Package:
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     picture: bytes = field(default=b"", repr=False)
+    novelty: Novelty | None = None
 
     def __post_init__(self) -> None:
         _check_text(self.sam_kind, "kind of SAM")
@@ -134,6 +138,8 @@ class Package:
         if (self.agent.settings.branch == "explicit") != bool(self.text):
             raise InputError("An agent of the explicit branch has a text prompt, and one of the implicit branch none.")
         _check_picture(self.picture)
+        if self.novelty is not None and len(self.novelty.mean) != 2 * self.agent.channels:
+            raise InputError("The kind of images that an agent knows has other channels than the agent.")
 
     def check_model(self, model: SamModel) -> None:
         """Raise CheckpointError unless ``model`` is the SAM that the agent was trained with."""
@@ -143,8 +149,20 @@ class Package:
                 f"{self.sam_sha256[:12]}…, and this is {model.kind}, {model.sha256[:12]}…); give that one."
             )
 
+    @property
+    def outdone_by(self) -> dict[str, float]:
+        """Comparators that did at least as well as the agent on the images of its scores, with their IoU, best first.
+
+        Empty where it beat all of them, and where its file does not tell; see ``adaptsam.autoprompting.comparators``.
+        """
+        known, own = self.scores.get("comparators"), self.scores.get("iou")
+        if not isinstance(known, Mapping) or own is None or not _is_number(own):
+            return {}
+        figures = {str(name): float(value) for name, value in known.items() if _is_number(value)}
+        return {name: value for name, value in sorted(figures.items(), key=lambda one: -one[1]) if value >= own}
+
     def describe(self) -> dict[str, Any]:
-        """Everything but weights and picture, as plain values for JSON."""
+        """Return all but weights and picture as plain values for JSON."""
         return {
             "format_version": FORMAT_VERSION,
             "target": asdict(self.target),
@@ -154,9 +172,11 @@ class Package:
             "sam": {"kind": self.sam_kind, "sha256": self.sam_sha256, "channels": self.agent.channels},
             "shown": asdict(self.shown),
             "least_evidence": float(self.least_evidence),
+            "novelty_limit": None if self.novelty is None else float(self.novelty.limit),
             "settings": self.agent.settings.to_dict(),
             "training": dict(self.training),
             "scores": dict(self.scores),
+            "outdone_by": self.outdone_by,
         }
 
 
@@ -177,7 +197,7 @@ def save_agent(path: str | PathLike[str], package: Package) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {_KEY: described} | _kept(package.picture))
+            save_file(tensors, temporary, {_KEY: described} | _kept(package.picture) | _kept_novelty(package.novelty))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The agent cannot be written to {path}: {error}.") from error
 
@@ -195,9 +215,9 @@ def load_agent(path: str | PathLike[str], model: SamModel | None = None) -> Pack
             SAM.
     """
     path = Path(path)
-    described, tensors, picture = _read(path)
+    described, tensors, picture, novelty = _read(path)
     try:
-        package = _package(described, picture)
+        package = _package(described, picture, novelty)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = error.args[0] if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise CheckpointError(
@@ -215,7 +235,24 @@ def _kept(picture: bytes) -> dict[str, str]:
     return {_PICTURE_KEY: base64.b64encode(picture).decode("ascii")} if picture else {}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes]:
+def _kept_novelty(novelty: Novelty | None) -> dict[str, str]:
+    """As the file keeps it: float32, least significant byte first."""
+    if novelty is None:
+        return {}
+    parts = [np.asarray(part, "<f4").tobytes() for part in (novelty.mean, novelty.spread)]
+    return {_NOVELTY_KEY: base64.b64encode(b"".join(parts)).decode("ascii")}
+
+
+def _novelty(limit: object, kept: bytes) -> Novelty | None:
+    if limit is None:
+        return None
+    if not _is_number(limit):
+        raise InputError("The limit of novelty is a number")
+    mean, spread = np.frombuffer(kept, "<f4").astype(np.float32).reshape(2, -1)
+    return Novelty(mean, spread, float(limit))  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes, bytes]:
     if not path.is_file():
         raise CheckpointError(f"There is no agent file at {path}; check the path.")
     try:
@@ -223,6 +260,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes]:
             texts = file.metadata() or {}
             described = json.loads(texts.get(_KEY, "null"))
             picture = base64.b64decode(texts.get(_PICTURE_KEY, ""), validate=True)
+            novelty = base64.b64decode(texts.get(_NOVELTY_KEY, ""), validate=True)
             ours = isinstance(described, dict) and described.get("format_version") == FORMAT_VERSION
             names = list(file.keys()) if ours else []
             tensors = {name: file.get_tensor(name) for name in names}
@@ -240,10 +278,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes]:
             f"{path.name} was written by a newer AdaptSAM (agent format {version}, this reads {FORMAT_VERSION}); "
             "update AdaptSAM."
         )
-    return described, tensors, picture
+    return described, tensors, picture, novelty
 
 
-def _package(described: Mapping[str, Any], picture: bytes) -> Package:
+def _package(described: Mapping[str, Any], picture: bytes, novelty: bytes) -> Package:
     settings = Settings.from_dict(described["settings"])
     channels = described["sam"]["channels"]
     if type(channels) is not int or not 4 <= channels <= _MOST_CHANNELS:
@@ -266,6 +304,7 @@ def _package(described: Mapping[str, Any], picture: bytes) -> Package:
         training=dict(described["training"]),
         scores=dict(described["scores"]),
         picture=picture,
+        novelty=_novelty(described.get("novelty_limit"), novelty),
     )
 
 

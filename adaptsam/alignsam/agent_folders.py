@@ -1,4 +1,4 @@
-"""Where agents lie on this machine, so that one can be named instead of giving its path."""
+"""Folders of agents on this machine, so that an agent can be named instead of giving its path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_NAME = 60
 
 
 def own_folder() -> Path:
-    """Where the user keeps agents; it need not exist."""
+    """The user's folder of agents; it need not exist."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else user_data_path("adaptsam", appauthor=False) / "agents"
 
@@ -40,7 +40,7 @@ def agents_in(folder: Path) -> list[Path]:
 
 
 def agent_name(path: Path) -> str:
-    """What the agent in a file is called here."""
+    """The name of an agent's file on this machine."""
     return path.name.removesuffix(SUFFIX)
 
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.attention_maps import Attention, attention_maps
 from adaptsam.alignsam.environment import Case, Environment
+from adaptsam.alignsam.segmenter import Embedder, Encoder, Session
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress, silent
-from adaptsam.sam import Embedding, EmbeddingStore, SamModel
+from adaptsam.sam import Embedding
 
 
 @dataclass(frozen=True)
 class UseSettings:
-    """How an agent is used; the game itself is in the agent's own settings.
+    """Settings of an agent's use; the rules of the game are in the agent's own settings.
 
     Attributes:
         greedy: take the likeliest action, which always gives the same mask; False draws actions as in training (Eq. 5).
@@ -55,12 +56,12 @@ PAPER_USE = UseSettings(greedy=False, mask_taken=None)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What agent and SAM themselves say of a mask, each from 0 to 1.
+    """Evidence of agent and SAM for a mask, each from 0 to 1.
 
     Attributes:
         score: the mean of y_r under the mask, from the image alone (M = 1): what the recalibration module holds to be
             the target, whatever the prompts. 1 without recalibration; 0 for an empty mask.
-        predicted_iou: SAM's estimate, clipped.
+        predicted_iou: SAM's estimate, clipped; 1 of a segmenter that makes none.
         stability: the intersection over union of the masks at logits above 1 and above -1, as SAM measures it.
     """
 
@@ -86,6 +87,8 @@ class Prompted:
         evidence: that the target is on the image at all, and this mask is it.
         step_masks: bool (steps, H, W), the mask after the first pair (if there was one) and after each further point;
             None where they were not asked for.
+        novelty: of the image, where the agent's file tells which kind it knows; see
+            :class:`adaptsam.alignsam.novelty.Novelty`.
     """
 
     logits: NDArray[np.float32] = field(repr=False)
@@ -94,6 +97,7 @@ class Prompted:
     first: int
     evidence: Evidence
     step_masks: NDArray[np.bool_] | None = field(default=None, repr=False)
+    novelty: float | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -102,13 +106,14 @@ class Prompted:
 
 
 def prompt(
-    store: EmbeddingStore,
+    store: Embedder,
     agent: Agent,
     images: Sequence[NDArray[np.uint8]],
     settings: UseSettings | None = None,
     *,
     attention: Attention | None = None,
     keep_steps: bool = True,
+    session: Session | None = None,
     progress: Progress = silent,
 ) -> list[Prompted]:
     """Segment an agent's target on images.
@@ -120,6 +125,7 @@ def prompt(
         settings: None for the defaults.
         attention: M_c of the images, for the explicit branch.
         keep_steps: give the mask after each step as well.
+        session: makes the segmenter that the agent was trained with; None for the model's own decoder.
         progress: told the number of finished images; may cancel.
 
     Returns:
@@ -136,27 +142,28 @@ def prompt(
         progress("prompt", start, len(images))
         embeddings = store.get(images[start : start + size])
         cases = [Case(one, attention=own) for one, own in zip(embeddings, maps[start : start + size], strict=True)]
-        results += prompt_cases(store.model, agent, cases, settings, keep_steps=keep_steps)
+        results += prompt_cases(store.model, agent, cases, settings, keep_steps=keep_steps, session=session)
     progress("prompt", len(images), len(images))
     return results
 
 
 def prompt_cases(
-    model: SamModel,
+    model: Encoder,
     agent: Agent,
     cases: Sequence[Case],
     settings: UseSettings | None = None,
     *,
     keep_steps: bool = False,
+    session: Session | None = None,
 ) -> list[Prompted]:
-    """As :func:`prompt`, for images that are encoded, all of them in one batch. No truth is looked at."""
+    """Prompt encoded images, all in one batch, like :func:`prompt`. No truth is read."""
     settings = settings or UseSettings()
-    environment = _environment(model, agent, cases, settings)
+    environment = _environment(model, agent, cases, settings, session)
     return _play(environment, agent, settings, keep_steps)
 
 
 def go_on(
-    model: SamModel,
+    model: Encoder,
     agent: Agent,
     case: Case,
     points: NDArray[np.float64],
@@ -164,6 +171,7 @@ def go_on(
     settings: UseSettings | None = None,
     *,
     play: bool = True,
+    session: Session | None = None,
 ) -> Prompted:
     """One image from prompts that a person has changed: the agent adds points until T steps are made.
 
@@ -176,6 +184,7 @@ def go_on(
         labels: (n,), 1 for foreground and 0 for background.
         settings: None for the defaults.
         play: False only decodes the prompts that are given.
+        session: as in :func:`prompt`.
 
     Returns:
         As :func:`prompt_cases`, with the mask after each step.
@@ -187,11 +196,13 @@ def go_on(
     points, labels = np.asarray(points, float).reshape(-1, 2), np.asarray(labels, np.int64).ravel()
     if not len(points) or len(points) != len(labels) or not np.isin(labels, (0, 1)).all():
         raise InputError("An agent goes on from at least one prompt, each with its label, 1 or 0.")
-    environment = _environment(model, agent, [case], settings)
+    environment = _environment(model, agent, [case], settings, session)
     return _play(environment, agent, settings, True, (points, labels), play)[0]
 
 
-def _environment(model: SamModel, agent: Agent, cases: Sequence[Case], settings: UseSettings) -> Environment:
+def _environment(
+    model: Encoder, agent: Agent, cases: Sequence[Case], settings: UseSettings, session: Session | None
+) -> Environment:
     """The game as it is played in use, on images whose truth is not looked at."""
     if agent.channels != model.embed_dim:
         raise InputError(
@@ -207,7 +218,7 @@ def _environment(model: SamModel, agent: Agent, cases: Sequence[Case], settings:
         game = replace(game, mask_taken=settings.mask_taken and game.steps <= game.side**2)
     scorer = agent.score if agent.settings.labels == "recalibration" else None
     blind = [replace(case, truth=None) for case in cases]
-    return Environment(model, blind, game, scorer=scorer)
+    return Environment(model, blind, game, scorer=scorer, session=session)
 
 
 def _play(
@@ -277,7 +288,7 @@ class _Record:
         last = self._unchanged[-settings.patience :]
         return len(last) == settings.patience and min(last) >= settings.unchanged
 
-    def result(self, model: SamModel, first: int) -> Prompted:
+    def result(self, model: Encoder, first: int) -> Prompted:
         upscaled = model.upscale(torch.stack(self._logits), self._embedding).float().cpu().numpy()
         steps = upscaled > 0 if self._keep_steps else None
         return Prompted(upscaled[-1].copy(), self._points, self._labels, first, self._evidence, steps)
@@ -302,12 +313,12 @@ def _note(records: Sequence[_Record], environment: Environment, seen: torch.Tens
 def _evidence(environment: Environment, seen: torch.Tensor) -> list[Evidence]:
     logits, weight = environment.logits, environment.state.mask
     assert logits is not None
-    assert environment.predicted_iou is not None
     score = (seen * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
     score = torch.where((logits > 0).any(2).any(1), score, 0.0)
     sure, possible = (logits > 1).sum((1, 2)), (logits > -1).sum((1, 2))
     stability = sure / possible.clamp(min=1)
-    columns = (score, environment.predicted_iou.clamp(0, 1), stability)
+    told = environment.predicted_iou
+    columns = (score, torch.ones_like(score) if told is None else told.clamp(0, 1), stability)
     return [Evidence(*row) for row in torch.stack(columns, 1).tolist()]
 
 

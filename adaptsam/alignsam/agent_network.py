@@ -99,7 +99,7 @@ class Critic(nn.Module):
 
 @dataclass(frozen=True)
 class Choice:
-    """What the actor makes of B states: ``actions`` (B,), their ``log_probability`` (B,), and ``entropy`` (B,)."""
+    """The actor's choice for B states: ``actions`` (B,), their ``log_probability`` (B,), and ``entropy`` (B,)."""
 
     actions: Tensor
     log_probability: Tensor
@@ -107,7 +107,7 @@ class Choice:
 
 
 class Agent(nn.Module):
-    """Everything that is trained, for one target and one SAM.
+    """All trained networks for one target and one SAM.
 
     Args:
         settings: how it is trained and used.

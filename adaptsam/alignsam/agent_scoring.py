@@ -1,4 +1,4 @@
-"""How well an agent does on images whose truth is known: its return, and the overlap after each step."""
+"""Scores of an agent on images with a known truth: its return, and the overlap after each step."""
 
 from __future__ import annotations
 

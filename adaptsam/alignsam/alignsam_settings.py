@@ -1,4 +1,4 @@
-"""What decides how an agent is trained and used; every row of the paper's Tables 2, 4 and 5 is a setting.
+"""Settings of an agent's training and use; every row of the paper's Tables 2, 4 and 5 is a setting.
 
 Where the paper is silent, the default is a choice of ours; docs/architecture.md lists those.
 """
@@ -15,6 +15,7 @@ from adaptsam.errors import InputError
 Branch = Literal["implicit", "explicit"]
 Policy = Literal["agent", "random"]
 Labels = Literal["recalibration", "positive"]
+Reward = Literal["point", "overlap", "coverage"]
 
 _UPDATES: dict[Branch, int] = {"implicit": 1, "explicit": 5}
 # More than any agent needs, and little enough that a forged file cannot exhaust the machine.
@@ -30,6 +31,10 @@ class EnvironmentSettings:
         patch: side in pixels of a patch on the canvas; the centres of the patches are the actions (Eq. 3).
         steps: T, the points of an episode after the first pair.
         mask_taken: an action can be taken once only; the paper does not say so.
+        reward: what an action earns in training. "point" is the paper's: 1 on the target and -1 elsewhere, as often as
+            it comes. The others are ours: "coverage" pays 1 only the first time that a patch of the target is chosen,
+            and -1 otherwise; "overlap" pays T times what the action adds to the intersection over union of mask and
+            truth. All lie between -T and T over an episode.
 
     Raises :class:`InputError` for a value that means nothing.
     """
@@ -38,6 +43,7 @@ class EnvironmentSettings:
     patch: int = 80
     steps: int = 15
     mask_taken: bool = False
+    reward: Reward = "point"
 
     def __post_init__(self) -> None:
         _check_whole(self, "canvas", "patch", "steps")
@@ -46,6 +52,7 @@ class EnvironmentSettings:
         if self.side > _MOST_PATCHES_A_SIDE:
             raise InputError(f"An agent has at most {_MOST_PATCHES_A_SIDE} patches a side, not {self.side}.")
         _check_steps(self.steps)
+        _check_choice(self, "reward", Reward)
         if self.mask_taken and self.steps > self.side**2:
             raise InputError(
                 f"{self.steps} steps cannot each take another of {self.side**2} actions; ask for fewer steps, smaller "
@@ -123,11 +130,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, choices in (("branch", Branch), ("policy", Policy), ("labels", Labels)):
-            if getattr(self, name) not in get_args(choices):
-                known = ", ".join(get_args(choices))
-                raise InputError(
-                    f"The AlignSAM setting '{name}' is {str(getattr(self, name))[:40]!r}; choose one of {known}."
-                )
+            _check_choice(self, name, choices)
         if self.labels == "positive" and self.training.learn_absence:
             raise InputError("Absence is learnt by the recalibration module, which labels 'positive' leave out.")
         if self.steps_in_use is not None:
@@ -192,6 +195,13 @@ def _check_whole(settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if type(value) is not int or value < 1:
             raise InputError(f"The AlignSAM setting '{name}' is {str(value)[:40]}; give a whole number from 1.")
+
+
+def _check_choice(settings: object, name: str, choices: Any) -> None:
+    value = getattr(settings, name)
+    if value not in get_args(choices):
+        known = ", ".join(get_args(choices))
+        raise InputError(f"The AlignSAM setting '{name}' is {str(value)[:40]!r}; choose one of {known}.")
 
 
 def _check_number(settings: object, name: str, most: float = math.inf) -> None:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from adaptsam.alignsam.actions import Actions
 from adaptsam.alignsam.alignsam_settings import EnvironmentSettings
+from adaptsam.alignsam.segmenter import Encoder, Session, open_session
 from adaptsam.alignsam.state import Canvas, State, map_to_canvas
 from adaptsam.errors import InputError
-from adaptsam.sam import Embedding, PromptSession, SamModel
+from adaptsam.sam import Embedding
 
 #: Gives the probability (B, h, w) that a place is foreground, from the spatial state s_t (B, c, h, w) and the semantic
 #: state s_c (B, c, h, w) or None (Eq. 11 and 12).
@@ -41,17 +42,19 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What an action leads to.
+    """Result of an action: next state, reward and masks.
 
     Attributes:
         state: the next one.
-        rewards: float32 (B,), 1 where the chosen point is on the target and -1 elsewhere; None without truth.
+        rewards: float32 (B,), as ``EnvironmentSettings.reward`` says; None without truth.
         truncated: T steps were made. Nothing ever ends by itself.
+        hits: bool (B,), on the CPU, whether the point is on the target; None without truth.
     """
 
     state: State
     rewards: Tensor | None
     truncated: bool
+    hits: Tensor | None = None
 
 
 class Environment:
@@ -63,6 +66,7 @@ class Environment:
         settings: the actions and the number of steps.
         scorer: labels the chosen points, and gives the first pair on images without truth; None calls every chosen
             point foreground.
+        session: makes the segmenter that is prompted; None for the model's own decoder.
 
     Attributes:
         actions: the patches.
@@ -84,11 +88,12 @@ class Environment:
 
     def __init__(
         self,
-        model: SamModel,
+        model: Encoder,
         cases: Sequence[Case],
         settings: EnvironmentSettings | None = None,
         *,
         scorer: Scorer | None = None,
+        session: Session | None = None,
     ) -> None:
         _check(cases)
         self.model = model
@@ -97,7 +102,7 @@ class Environment:
         self.actions = Actions.of(self.settings)
         self._scorer = scorer
         embeddings = [case.embedding for case in cases]
-        self._session = PromptSession(model.sam, embeddings)
+        self._session = open_session(model, embeddings, session)
         self._canvas = Canvas(embeddings, model.image_size, model.device)
         stacked = torch.stack([embedding.features.to(model.device) for embedding in embeddings])
         self.features = self._canvas.stretch(stacked)
@@ -108,6 +113,7 @@ class Environment:
         self._low_truth: Tensor | None = None
         self._mask: Tensor
         self._available: Tensor
+        self._chosen: Tensor
         self.points: NDArray[np.float64]
         self.labels: NDArray[np.int64]
         self.logits: Tensor | None
@@ -116,26 +122,29 @@ class Environment:
     def __len__(self) -> int:
         return len(self.cases)
 
-    def reset(self, randoms: Sequence[np.random.Generator] | None = None) -> State:
+    def reset(self, randoms: Sequence[np.random.Generator] | None = None, *, pair: bool = True) -> State:
         """Begin anew.
 
         Args:
             randoms: one for each image: the first pair is a random pixel of the target and one beside it (P_0 of
                 Algorithm 1). None: the pair is where the scorer gives the highest and the lowest score with M = 1;
                 without a scorer there is no pair, and M stays 1 until the first action.
+            pair: False begins without one whatever there is.
 
         Raises:
             InputError: a pair shall come from a truth that is missing or has one class only.
         """
         self._start()
-        pair = None
+        given = None
+        if not pair:
+            return self.state
         if randoms is not None:
-            pair = [_random_pair(case, random) for case, random in zip(self.cases, randoms, strict=True)]
+            given = [_random_pair(case, random) for case, random in zip(self.cases, randoms, strict=True)]
         elif self._scorer is not None:
-            pair = self._scored_pair(self._scorer)
-        if pair is not None:
+            given = self._scored_pair(self._scorer)
+        if given is not None:
             labels = np.tile([1, 0], (len(self), 1))
-            self._prompt(np.stack(pair), labels)
+            self._prompt(np.stack(given), labels)
         return self.state
 
     def step(self, actions: Tensor | ArrayLike) -> Step:
@@ -151,14 +160,15 @@ class Environment:
         rows = np.arange(len(self))
         labels = self._label(chosen)
         points = np.stack([self.actions.points(case.embedding.original_size)[a] for case, a in self._pairs(chosen)])
+        before = self._overlap_so_far() if self._hits is not None and self.settings.reward == "overlap" else None
         self._prompt(points[:, None], labels[:, None])
         if self.settings.mask_taken:
             self._available[rows, chosen] = False
         self._step += 1
-        rewards = None
-        if self._hits is not None:
-            rewards = torch.where(self._hits[rows, chosen], 1.0, -1.0).to(self.model.device)
-        return Step(self.state, rewards, self.over)
+        hits = None if self._hits is None else self._hits[rows, chosen]
+        rewards = None if hits is None else self._rewards(hits, chosen, before)
+        self._chosen[rows, chosen] = True
+        return Step(self.state, rewards, self.over, hits)
 
     def give(self, points: NDArray[np.float64], labels: NDArray[np.int64], steps: int) -> State:
         """Prompts that somebody else chose, before the agent goes on from them.
@@ -184,12 +194,12 @@ class Environment:
 
     @property
     def predicted_iou(self) -> Tensor | None:
-        """SAM's own estimate of the masks' intersection over union, float32 (B,); None before any prompt."""
+        """The segmenter's own estimate of its masks' intersection over union, float32 (B,); None where it has none."""
         return self._session.iou
 
     @property
     def state(self) -> State:
-        """What the agent knows now."""
+        """The current state of the episode."""
         return State(self.features, self._mask, self._available.to(self.model.device, copy=True))
 
     def iou(self) -> Tensor:
@@ -215,6 +225,7 @@ class Environment:
         self._canvas.keep(kept)
         self.points, self.labels = self.points[kept], self.labels[kept]
         self.features, self._mask, self._available = self.features[kept], self._mask[kept], self._available[kept]
+        self._chosen = self._chosen[kept]
         for name in ("semantic", "target", "logits", "_hits", "_low_truth"):
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[kept])
@@ -224,6 +235,7 @@ class Environment:
         self._session.restart()
         self._mask = torch.ones_like(self.features[:, 0])
         self._available = torch.ones(count, len(self.actions), dtype=torch.bool)
+        self._chosen = torch.zeros_like(self._available)
         self.points, self.labels = np.zeros((count, 0, 2)), np.zeros((count, 0), np.int64)
         self.logits = None
         self._step = 0
@@ -234,6 +246,17 @@ class Environment:
         self.labels = np.concatenate([self.labels, labels], axis=1)
         self.logits = self._session.decode()
         self._mask = self._canvas.probability(self.logits)
+
+    def _rewards(self, hits: Tensor, chosen: NDArray[np.int64], before: Tensor | None) -> Tensor:
+        if before is not None:
+            return self.settings.steps * (self._overlap_so_far() - before)
+        if self.settings.reward == "coverage":
+            hits = hits & ~self._chosen[np.arange(len(self)), chosen]
+        return torch.where(hits, 1.0, -1.0).to(self.model.device)
+
+    def _overlap_so_far(self) -> Tensor:
+        """Of the masks, float32 (B,); 0 before any prompt."""
+        return torch.zeros(len(self), device=self.model.device) if self.logits is None else self.iou()
 
     def _label(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
         if self._scorer is None:

@@ -28,9 +28,9 @@ from adaptsam.alignsam.attention_maps import Attention, attention_maps
 from adaptsam.alignsam.environment import Case, Environment
 from adaptsam.alignsam.ppo import PPO, Losses, Memory
 from adaptsam.alignsam.recalibration_loss import recalibration_loss
+from adaptsam.alignsam.segmenter import Embedder, Session
 from adaptsam.errors import InputError, TrainingError
 from adaptsam.progress import Progress, silent
-from adaptsam.sam import EmbeddingStore
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class Episode:
-    """What one episode gave, as means over the images.
+    """Means of one episode over the images.
 
     Attributes:
         mean_return: the sum of the T rewards, -T to T.
@@ -75,13 +75,13 @@ class Trained:
 
 
 class Scalars(Protocol):
-    """Where curves go; TensorBoard's ``SummaryWriter`` is one."""
+    """Writer of learning curves; TensorBoard's ``SummaryWriter`` is one."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object: ...
 
 
 def train(
-    store: EmbeddingStore,
+    store: Embedder,
     images: Sequence[TrainingImage],
     settings: Settings | None = None,
     *,
@@ -91,6 +91,7 @@ def train(
     progress: Progress = silent,
     scalars: Scalars | None = None,
     after_episode: Callable[[int, Trained], None] | None = None,
+    session: Session | None = None,
 ) -> Trained:
     """Train an agent for one target.
 
@@ -105,6 +106,7 @@ def train(
             cancel soon; the checkpoint of the last episode stays.
         scalars: is given the figures of every episode.
         after_episode: called with the number of finished episodes and what there is by then, to validate or draw.
+        session: makes the segmenter that is prompted; None for the model's own decoder.
 
     Returns:
         The agent, in evaluation mode, and the history of all episodes.
@@ -119,7 +121,7 @@ def train(
     absent = _absent(store, without, settings, attention, progress) if settings.training.learn_absence else []
     path = None if checkpoint is None else Path(checkpoint)
     fingerprint = _fingerprint(store, images, without if absent else (), cases, settings)
-    run = _Run(store, cases, absent, settings, fingerprint)
+    run = _Run(store, cases, absent, settings, fingerprint, session)
     if path is not None and path.exists():
         run.restore(read_training(path), path)
     episodes = settings.training.episodes
@@ -152,13 +154,14 @@ class _Run:
 
     def __init__(
         self,
-        store: EmbeddingStore,
+        store: Embedder,
         cases: Sequence[Case],
         absent: Sequence[Case],
         settings: Settings,
         fingerprint: str,
+        session: Session | None,
     ) -> None:
-        self.model = store.model
+        self.model, self._session = store.model, session
         self.cases, self.absent = cases, absent
         self.settings = settings
         self.agent = Agent(settings, self.model.embed_dim, settings.training.seed).to(self.model.device).eval()
@@ -173,7 +176,7 @@ class _Run:
 
     @property
     def contents(self) -> dict[str, Any]:
-        """Everything that a later process needs to go on."""
+        """All that a later process needs to go on."""
         return {
             "fingerprint": self._fingerprint,
             "agent": self.agent.state_dict(),
@@ -216,11 +219,12 @@ class _Run:
         tick: Callable[[], None],
     ) -> Episode:
         scorer = self.agent.score if self.settings.labels == "recalibration" else None
-        environment = Environment(self.model, cases, self.settings.environment, scorer=scorer)
+        environment = Environment(self.model, cases, self.settings.environment, scorer=scorer, session=self._session)
         empty = self._empty(len(cases), randoms[0]) if scorer is not None else None
-        losses = self._recalibrate(environment, environment.reset().product, empty) if scorer is not None else []
+        # Before any point M is 1: so a new image is seen when its first pair is placed and its evidence is taken.
+        losses = self._recalibrate(environment, environment.state.product, empty) if scorer is not None else []
         state = environment.reset(randoms)
-        masks, ious, choices, available, rewards = [state.mask], [environment.iou()], [], [], []
+        masks, ious, choices, available, rewards, hits = [state.mask], [environment.iou()], [], [], [], []
         truncated = False
         while not truncated:
             tick()
@@ -230,9 +234,11 @@ class _Run:
             if scorer is not None:
                 losses += self._recalibrate(environment, before.product, empty)
             assert step.rewards is not None
+            assert step.hits is not None
             choices.append(choice)
             available.append(before.available)
             rewards.append(step.rewards)
+            hits.append(step.hits)
             masks.append(state.mask)
             ious.append(environment.iou())
         memory = Memory(
@@ -244,11 +250,11 @@ class _Run:
             torch.stack(rewards, 1),
         )
         learnt = self.ppo.update(memory, tick) if self.settings.policy == "agent" else Losses(0.0, 0.0, 0.0)
-        labels = torch.from_numpy(environment.labels[:, -len(choices) :]).to(memory.rewards.device)
+        labels = torch.from_numpy(environment.labels[:, -len(choices) :]) > 0
         return Episode(
             mean_return=float(memory.rewards.sum(1).mean()),
             iou=tuple(torch.stack(ious).mean(1).tolist()),
-            label_accuracy=float(((memory.rewards > 0) == (labels > 0)).float().mean()),
+            label_accuracy=float((torch.stack(hits, 1) == labels).float().mean()),
             entropy=float(torch.stack([choice.entropy for choice in choices]).mean()),
             loss_actor=learnt.actor,
             loss_critic=learnt.critic,
@@ -257,11 +263,13 @@ class _Run:
         )
 
     def _empty(self, count: int, random: np.random.Generator) -> Environment | None:
-        """As many images without the target as a batch has images; None where absence is not learnt."""
+        """Images without the target, as many as a batch has images; None where absence is not learnt."""
         if not self.absent:
             return None
         rows = random.permutation(len(self.absent))[:count]
-        return Environment(self.model, [self.absent[row] for row in rows], self.settings.environment)
+        return Environment(
+            self.model, [self.absent[row] for row in rows], self.settings.environment, session=self._session
+        )
 
     def _recalibrate(self, environment: Environment, spatial: Tensor, empty: Environment | None) -> list[float]:
         """q updates (Eq. 13); returns the losses. Images without the target are seen as new ones are, with M = 1."""
@@ -282,7 +290,7 @@ class _Run:
 
 
 def _cases(
-    store: EmbeddingStore,
+    store: Embedder,
     images: Sequence[TrainingImage],
     settings: Settings,
     attention: Attention | None,
@@ -312,7 +320,7 @@ def _cases(
 
 
 def _absent(
-    store: EmbeddingStore,
+    store: Embedder,
     images: Sequence[NDArray[np.uint8]],
     settings: Settings,
     attention: Attention | None,
@@ -325,13 +333,13 @@ def _absent(
 
 
 def _fingerprint(
-    store: EmbeddingStore,
+    store: Embedder,
     images: Sequence[TrainingImage],
     without: Sequence[NDArray[np.uint8]],
     cases: Sequence[Case],
     settings: Settings,
 ) -> str:
-    """Of all that a training depends on. The number of episodes is left out: a training can be prolonged.
+    """Fingerprint of all that a training depends on but the number of episodes: a training can be prolonged.
 
     Images stand for their embeddings, whose last digits may depend on the number of threads.
     """

@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What B images gave in one episode of T steps.
+    """Memory of one episode: T steps of B images.
 
     Attributes:
         features: float32 (B, c, h, w).

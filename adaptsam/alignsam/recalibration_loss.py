@@ -1,4 +1,4 @@
-"""What the recalibration module learns from (Eq. 13). Apart from it, because using an agent does not need MONAI."""
+"""Loss of the recalibration module (Eq. 13). A module of its own, because using an agent does not need MONAI."""
 
 from __future__ import annotations
 

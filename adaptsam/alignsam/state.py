@@ -21,7 +21,7 @@ from adaptsam.sam import Embedding
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What the agent knows about B images at one moment.
+    """State of B images at one moment: features and masks.
 
     Attributes:
         features: float32 (B, c, h, w), from SAM's image encoder, on the canvas.
@@ -40,7 +40,7 @@ class State:
 
 
 class Canvas:
-    """How the images of a batch lie in SAM's square.
+    """Placement of a batch of images in SAM's square.
 
     Args:
         embeddings: of the images.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,12 +26,24 @@ def prompted(
     text_maps: TextMaps | None,
     keep_steps: bool = False,
 ) -> list[Prompted]:
-    """What an agent makes of images uint8 (H, W, 3) and their embeddings; ``keep_steps`` keeps each step's mask."""
+    """Prompt images uint8 (H, W, 3), given with their embeddings; ``keep_steps`` keeps each step's mask."""
     maps: Sequence[np.ndarray | None] = [None] * len(images)
     if package.text and text_maps is not None:
         maps = [np.asarray(one) for one in text_maps(package.text, images)]
     cases = [Case(embedding, attention=one) for embedding, one in zip(embeddings, maps, strict=True)]
-    return prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
+    results = prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
+    kind = package.novelty
+    if kind is None:
+        return results
+    pairs = zip(results, embeddings, strict=True)
+    return [replace(result, novelty=kind.of_image(embedding, model.image_size)) for result, embedding in pairs]
+
+
+def accepted(package: Package, options: AutoPromptSettings, result: Prompted) -> bool:
+    """Whether the target is on the image: enough evidence, on an image of the kind that the agent knows."""
+    known = result.novelty is None or package.novelty is None or package.novelty.knows(result.novelty)
+    judged = options.acceptance != "off" and options.novelty
+    return options.threshold(package).accepts(1.0 - result.evidence.total) and (known or not judged)
 
 
 def within_batch(progress: Progress, done: int, total: int) -> Progress:

@@ -1,4 +1,4 @@
-"""How far a slice or frame can be trusted that an agent prompted."""
+"""Confidence of a slice or frame that an agent prompted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def slice_confidence(
     usual: Continuity,
     rules: ConfidenceSettings,
 ) -> float:
-    """How far a slice can be trusted, 0 to 1; an empty one by how clearly it was rejected.
+    """Confidence of a slice, 0 to 1; of an empty one, how clearly it was rejected.
 
     Args:
         evidence: what speaks for the mask; 1 - its total is the distance that ``limit`` judges.

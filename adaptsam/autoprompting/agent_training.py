@@ -1,7 +1,8 @@
-"""From a data set to an agent's package: what `adaptsam train alignsam` and the MONAI bundle training/alignsam run."""
+"""Training of an agent from a data set, as `adaptsam train alignsam` and the MONAI bundle training/alignsam run it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from adaptsam.alignsam import (
     Agent,
+    Novelty,
     Package,
     Settings,
     Shown,
@@ -27,6 +29,8 @@ from adaptsam.alignsam import (
 from adaptsam.alignsam.agent_folders import UNFINISHED_SUFFIX
 from adaptsam.alignsam.attention_maps import Attention
 from adaptsam.autoprompting.agent_thumbnail import agent_picture
+from adaptsam.autoprompting.calibration import separating
+from adaptsam.autoprompting.comparators import STEPS, compare
 from adaptsam.autoprompting.prompt_drawing import as_pixels, draw_prompts
 from adaptsam.datasets import DataSet, Sample, open_dataset
 from adaptsam.errors import InputError, OutputError
@@ -37,10 +41,16 @@ from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 #: Where no image without the target is known, the least evidence is this part of what a tenth of those with it lack.
 USUAL_QUANTILE, USUAL_SHARE = 0.1, 0.8
 HELD_BACK = 0.2
+#: What the scores of a package were taken on.
+HELD_BACK_IMAGES, TRAINING_IMAGES = "images of patients that were held back", "its training images"
+#: With fewer training images an agent mostly repeats what it was shown; the paper has 50.
+FEW_IMAGES = 10
+
+_log = logging.getLogger(__name__)
 
 
 class Teaching(Protocol):
-    """Where an agent's images come from: how many are drawn at most, and by which seed."""
+    """Training images of an agent: the largest number to draw, and the seed."""
 
     @property
     def images(self) -> int: ...
@@ -52,12 +62,12 @@ class Teaching(Protocol):
         """The data set; InputError where it cannot be trained with."""
 
     def shown(self, modality: str, color: bool) -> Shown:
-        """How its images were shown, and so must be those in use."""
+        """The presentation of its images, which those in use must share."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What an agent learns from.
+    """Interface of an agent's training data.
 
     Args:
         path: a folder of images and masks, DICOM with RTSTRUCT or SEG, or a published collection.
@@ -159,7 +169,7 @@ class AgentTraining:
 
     @property
     def unfinished(self) -> Path:
-        """Where the state of the training is kept until it is done."""
+        """The folder of the training's state until it is done."""
         output = Path(self.output)
         return output.with_name(f"{output.name}{UNFINISHED_SUFFIX}")
 
@@ -190,6 +200,8 @@ class AgentTraining:
             dataset = self.data.open(progress)
             absence = self.settings.training.learn_absence
             learnt, held = read_parts(dataset, self.data.images, self.data.seed, absence)
+            for doubt in doubts(len(learnt.shown), len(held.shown)):
+                _log.warning("%s", doubt)
             if not held.shown:
                 held = Pictures(learnt.shown, held.without)
             loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
@@ -216,11 +228,26 @@ class AgentTraining:
                 after_episode=after,
             )
             scores, least = judge(store, trained.agent, held.shown, held.without, attention)
+            plan = self.settings.training
+            steps = min(STEPS, plan.episodes * plan.epochs)
+            scores["comparators"] = compare(store, trained.agent, learnt.shown, held.shown, attention, steps=steps)
+            scores["scored_on"] = HELD_BACK_IMAGES if held.shown is not learnt.shown else TRAINING_IMAGES
         record = _record(dataset.kind, learnt, held, trained)
         model = store.model
         picture = agent_picture([one.image for one in learnt.shown], [one.mask for one in learnt.shown])
         package = Package(
-            trained.agent, self.target, model.kind, model.sha256, shown, self.text, clip, least, record, scores, picture
+            trained.agent,
+            self.target,
+            model.kind,
+            model.sha256,
+            shown,
+            self.text,
+            clip,
+            least,
+            record,
+            scores,
+            picture,
+            novelty_of(store, learnt.shown, held.shown),
         )
         save_agent(output, package)
         self.unfinished.unlink(missing_ok=True)
@@ -240,8 +267,24 @@ class AgentTraining:
         return attention_of(clip, shown, self.text), clip_record(clip)
 
 
+def doubts(learnt: int, held: int) -> list[str]:
+    """What to expect of an agent with so few training images, or with scores on none that were held back."""
+    said = []
+    if 0 < learnt < FEW_IMAGES:
+        said.append(
+            f"There are {learnt} training images, where the paper has 50: expect an agent that finds the target on "
+            "images very like these, and check every result; give more patients for more."
+        )
+    if learnt and not held:
+        said.append(
+            "No image could be held back, since all are of one patient: the scores are on the training images, and "
+            "say nothing of new ones."
+        )
+    return said
+
+
 def _record(kind: str, learnt: Pictures, held: Pictures, trained: Trained) -> dict[str, Any]:
-    """How an agent was trained; nothing that names a patient."""
+    """Record of an agent's training; nothing that names a patient."""
     return {
         "data": kind,
         "images": len(learnt.shown),
@@ -251,7 +294,7 @@ def _record(kind: str, learnt: Pictures, held: Pictures, trained: Trained) -> di
 
 
 def read_parts(dataset: DataSet, images: int, seed: int, absence: bool = False) -> tuple[Pictures, Pictures]:
-    """What to train with, and what of other patients (or pictures) is held back: a fifth, at most as many images.
+    """Training images, and those of other patients (or pictures) held back: a fifth, at most as many images.
 
     Images without the target are held back; with ``absence`` there are others to train with, too.
     """
@@ -320,21 +363,17 @@ def judge(
     return told, least
 
 
-def separating(there: NDArray[np.float64], absent: NDArray[np.float64]) -> float:
-    """The limit between two kinds of evidence, 0 to 1, with the fewest errors of either kind, as shares.
-
-    It lies in the middle between two values that occur; of equally good ones in the widest gap.
-    """
-    values = np.unique(np.concatenate([[0.0], there, absent, [1.0]]))
-    limits, gaps = (values[1:] + values[:-1]) / 2, np.diff(values)
-    right = (there[None] >= limits[:, None]).mean(1) + (absent[None] < limits[:, None]).mean(1)
-    return float(limits[np.lexsort((gaps, np.round(right, 9)))[-1]])
+def novelty_of(store: EmbeddingStore, learnt: Sequence[TrainingImage], held: Sequence[TrainingImage]) -> Novelty | None:
+    """The kind of images that an agent knows after its training; see :meth:`adaptsam.alignsam.Novelty.of`."""
+    others = [] if held is learnt else held
+    parts = [store.get([one.image for one in images]) for images in (learnt, others)]
+    return Novelty.of(parts[0], parts[1], store.model.image_size)
 
 
 def prompt_picture(
     store: EmbeddingStore, agent: Agent, images: Sequence[TrainingImage], attention: Attention | None = None
 ) -> NDArray[np.uint8]:
-    """What the agent does on images now, uint8 (H, W, 3)."""
+    """Draw the agent's current prompts on images, uint8 (H, W, 3)."""
     results = prompt(store, agent, [one.image for one in images], attention=attention)
     return as_pixels(draw_prompts([one.image for one in images], [one.mask for one in images], results))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from adaptsam.alignsam import Evidence, Package, Prompted, Target
+from adaptsam.autoprompting.agent_batches import accepted as is_accepted
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.agent_slices import AgentSlices
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
+from adaptsam.autoprompting.hysteresis import outward
 from adaptsam.autoprompting.prompt_steps import Watch, played
 from adaptsam.errors import InputError
 from adaptsam.image.terminology import CODE_KEYS
@@ -24,14 +26,20 @@ from adaptsam.slicewise.slice_report import SliceReport, StructureReport
 COLORS = ((220, 60, 50), (60, 140, 230), (70, 180, 90), (240, 170, 40), (160, 90, 200), (40, 190, 190))
 
 
+#: Modalities that count as another one.
+_ALIKE = {"CBCT": "CT"}
+
+
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """What came of one slice; ``points`` (n, 2) are x, y in canonical slice pixels."""
+    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical slice pixels, ``packed`` is the mask in bits."""
 
     accepted: bool
+    known: bool
     evidence: Evidence
     points: np.ndarray
     labels: np.ndarray
+    packed: np.ndarray
 
 
 class AgentTrack:
@@ -67,13 +75,25 @@ class AgentTrack:
         self._mask = self.slices.images.orientation.apply(mask)
         self._within = None if within is None else self.slices.images.orientation.apply(within)
         self._results: dict[int, _Outcome] = {}
+        trained, here = (_ALIKE.get(one.upper(), one.upper()) for one in (package.shown.modality, target.modality))
+        self._foreign = bool(trained and here and trained != here)
+        self._refused = self._foreign and options.novelty and options.acceptance != "off"
 
     def doubts(self, target: Volume) -> list[str]:
-        """What speaks against using this agent here."""
-        trained, here = self.package.shown.modality, target.modality
-        if not trained or not here or trained.upper() == here.upper():
-            return []
-        return [f"The agent for {self.package.target.name} was trained on {trained}, and this image is {here}."]
+        """Warnings against using this agent on this image."""
+        name, said = self.package.target.name, []
+        if self._foreign:
+            then = ": nothing is accepted on it." if self._refused else "."
+            trained, here = self.package.shown.modality, target.modality
+            said.append(f"The agent for {name} was trained on {trained}, and this image is {here}{then}")
+        better = self.package.outdone_by
+        if better:
+            (other, value), own = next(iter(better.items())), float(self.package.scores["iou"])
+            said.append(
+                f"Where its scores were taken, the agent for {name} did no better (IoU {own:.2f}) than a simpler way "
+                f"to the same mask ({other}, {value:.2f})."
+            )
+        return said
 
     @property
     def wanted(self) -> list[int]:
@@ -93,12 +113,13 @@ class AgentTrack:
         allowed = None if self._within is None else self._within[k]
         if allowed is not None:
             mask &= allowed
-        distance = 1.0 - result.evidence.total
-        accepted = self.limit.accepts(distance) and bool(mask.any())
+        kind = self.package.novelty
+        known = not self._refused and (result.novelty is None or kind is None or kind.knows(result.novelty))
+        accepted = not self._refused and is_accepted(self.package, self._options, result) and bool(mask.any())
         if accepted:
             self._mask[k] = mask
         points = self.slices.view.to_slice(result.points)
-        self._results[k] = _Outcome(accepted, result.evidence, points, result.labels)
+        self._results[k] = _Outcome(accepted, known, result.evidence, points, result.labels, np.packbits(mask))
         if watch is not None:
             shown = mask if accepted else np.zeros_like(mask)
             trust = slice_confidence(result.evidence, shown, self.limit, None, Continuity(), self._options.confidence)
@@ -106,6 +127,8 @@ class AgentTrack:
 
     def finish(self) -> tuple[StructureReport, list[str]]:
         """Make the slices one object, and report."""
+        if self._options.search == "outward" and self._is_judged:
+            self._follow()
         bridged = self._clean() if self._options.cleanup and not self.slices.images.is_flat else []
         geometry = self.slices.images.geometry
         held = [k for k in range(len(self._mask)) if self._mask[k].any()]
@@ -127,6 +150,12 @@ class AgentTrack:
             slice_axis=self.slices.images.orientation.order[0],
         )
         warnings = [] if held else [f"{name} was not found in this image; its contour is empty."]
+        novel = sum(not outcome.known for outcome in self._results.values())
+        if not held and novel and not self._refused and self._options.novelty:
+            warnings.append(
+                f"{novel} of {len(self._results)} slices look unlike all images that the agent for {name} learnt from: "
+                "another part of the body, another modality or another window."
+            )
         if bridged:
             warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
         return report, warnings
@@ -137,6 +166,27 @@ class AgentTrack:
         options = self._options
         whole = options.slices is None and self._within is None
         return options.acceptance != "off" and whole and not self.slices.images.is_flat
+
+    def _follow(self) -> None:
+        """Accept the slices that the search finds, in place of those that each had enough evidence by itself."""
+        images, judged = self.slices.images, self._options.novelty
+        usable = {
+            k: outcome.evidence.total
+            for k, outcome in self._results.items()
+            if outcome.packed.any() and not self._refused and (outcome.known or not judged)
+        }
+        shape = self._mask.shape[1:]
+
+        def mask(k: int) -> np.ndarray:
+            bits = np.unpackbits(self._results[k].packed, count=shape[0] * shape[1])
+            return bits.reshape(shape).astype(bool)
+
+        least = 1.0 - self.limit.limit
+        found = outward(usable, mask, least, images.geometry.spacing[2], self._options.hysteresis)
+        self._mask[:] = False
+        for k in found:
+            self._mask[k] = mask(k)
+        self._results = {k: replace(one, accepted=k in found) for k, one in self._results.items()}
 
     def _clean(self) -> list[int]:
         rules, target = self._options.cleaning, self.package.target

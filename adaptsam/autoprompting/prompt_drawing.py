@@ -1,4 +1,4 @@
-"""What an agent did on images, step by step: its prompts so far and the mask that followed, as PNG."""
+"""Drawings of an agent's steps on images: its prompts so far and the mask that followed, as PNG."""
 
 from __future__ import annotations
 

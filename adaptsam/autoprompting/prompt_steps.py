@@ -1,4 +1,4 @@
-"""What an agent did on a slice, step by step, so that it can be looked at and changed without asking it again."""
+"""Steps of an agent on a slice, kept so that they can be replayed and changed without running it again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PlayedSlice:
 
     @property
     def mask(self) -> np.ndarray:
-        """What is kept of the slice: the last mask, or nothing where it was not accepted."""
+        """The mask kept for the slice: the last one, or an empty one where it was not accepted."""
         last = np.asarray(self.masks[-1])
         return last if self.accepted else np.zeros_like(last)
 

@@ -20,17 +20,17 @@ _ENSEMBLES = {"CT": "ct", "MR": "mr", "PT": "pet", "US": "ultrasound", "ES": "en
 
 
 def clip_record(clip: ClipModel) -> str:
-    """How an agent's package names the CLIP that made its maps."""
+    """The record of the CLIP that made an agent's maps, as its package holds it."""
     return f"{clip.name}, SHA-256 {clip.sha256}"
 
 
 def ensemble(shown: Shown) -> str:
-    """Which sentences a text is put into, in training and in use alike."""
+    """The sentences around a text, the same in training and in use."""
     return _ENSEMBLES.get(shown.modality.upper(), "natural" if shown.color else "medical")
 
 
 def attention_of(clip: ClipModel, shown: Shown, text: str) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    """What makes M_c (Eq. 11) of images uint8 (H, W) or (H, W, 3): float32 (H, W) each, 0 to 1.
+    """A function that makes M_c (Eq. 11) of images uint8 (H, W) or (H, W, 3): float32 (H, W) each, 0 to 1.
 
     Raises:
         InputError: the text has words that the CLIP does not know.

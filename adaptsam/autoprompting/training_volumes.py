@@ -71,7 +71,7 @@ class VolumeData:
         return DataSet("volumes", "the volumes", tuple(cases), unit="volume")
 
     def shown(self, modality: str, color: bool) -> Shown:
-        """As the slices were."""
+        """The presentation of the slices."""
         return replace(self.like, modality=modality, color=color)
 
     @property

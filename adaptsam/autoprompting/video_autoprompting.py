@@ -8,14 +8,15 @@ from itertools import islice
 import numpy as np
 
 from adaptsam.alignsam import Package
+from adaptsam.autoprompting import agent_batches as prompting
 from adaptsam.autoprompting.agent_batches import TextMaps, check_agents, passing_store, prompted, within_batch
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.io.video.frames import check_frame
 from adaptsam.progress import Progress, silent
-from adaptsam.propagation.video_propagation import FrameResult, frame_report
 from adaptsam.sam import EmbeddingStore, SamModel
 from adaptsam.slicewise.confidence import Continuity, continuity
+from adaptsam.slicewise.frame_report import FrameResult, frame_report
 
 
 def autoprompt_frames(
@@ -78,7 +79,7 @@ def _frames(
             for package, results in zip(agents, found, strict=True):
                 name, one, limit = package.target.name, results[number], options.threshold(package)
                 distance = 1.0 - one.evidence.total
-                accepted = limit.accepts(distance) and bool(one.mask.any())
+                accepted = prompting.accepted(package, options, one) and bool(one.mask.any())
                 mask = one.mask if accepted else np.zeros_like(one.mask)
                 earlier = before.get(name)
                 alike = continuity(mask, [earlier]) if accepted and earlier is not None and earlier.any() else None

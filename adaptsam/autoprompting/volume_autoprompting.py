@@ -25,7 +25,7 @@ __all__ = ["AutoPrompt", "AutoPromptSettings", "TextMaps", "autoprompt", "autopr
 
 @dataclass(frozen=True, eq=False)
 class AutoPrompt:
-    """What agents found in one image.
+    """Result of agents on one image.
 
     ``structures`` lie on the image's own grid, in the order of the agents; what was not found is empty. They can be the
     prior of :func:`adaptsam.propagate`. In ``reports``, a slice's distance is 1 - its evidence, and there is no prior:

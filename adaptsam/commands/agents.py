@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptsam.commands.console import Actions, ProgressBars, print_json, print_table, printable
-from adaptsam.errors import Cancelled, CheckpointError, InputError
+from adaptsam.commands.console import (
+    Actions,
+    ProgressBars,
+    add_model_options,
+    load_model,
+    print_json,
+    print_table,
+    printable,
+)
+from adaptsam.errors import Cancelled, CheckpointError, InputError, OutputError
 
 if TYPE_CHECKING:
     from adaptsam.alignsam import Package
@@ -21,8 +30,13 @@ Agents find one target each, with nobody clicking: what there is on this machine
   adaptsam agents fetch https://…/liver.agent.safetensors --sha256 …     from an address (or a file)
   adaptsam agents fetch liver --catalogue https://…/agents.toml          by a catalogue of names and hashes
 
-An agent is one file, NAME.agent.safetensors; nothing in it is ever executed. Agents have a name when they come with
-AdaptSAM, lie in its data folder of the platform, or where the environment variable ADAPTSAM_AGENTS says.
+  the limits of an agent set anew from a few cases of your own, with what was accepted before and after:
+  adaptsam agents calibrate liver --image ct1 --contours ct1_rtstruct.dcm --image ct2 --contours ct2_rtstruct.dcm \
+                            --without thigh_ct --output liver_here.agent.safetensors
+
+An agent is one file, NAME.agent.safetensors; nothing in it is ever executed. Agents have a name when they lie in
+AdaptSAM's data folder of the platform, or where the environment variable ADAPTSAM_AGENTS says. Train your own with
+'adaptsam train alignsam'.
 ADAPTSAM_AGENT_CATALOGUE names a catalogue for everybody: TOML, a table with url and sha256 for each agent. Each agent
 works with the SAM that it was trained with, which 'inspect' names.
 """
@@ -38,11 +52,36 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     listing.add_argument("--folder", type=Path, metavar="DIR", help="look here instead")
     inspecting = actions.add("inspect", run_inspect, "what is in an agent's file")
     inspecting.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
+    calibrating = actions.add("calibrate", run_calibrate, "set an agent's limits from cases of your own")
+    _add_calibration(calibrating)
     fetching = actions.add("fetch", run_fetch, "bring an agent to this machine")
     fetching.add_argument("agent", metavar="AGENT", help="an address, a file, or a name in the catalogue")
     fetching.add_argument("--sha256", metavar="HEX", help="what an address's or file's hash must be")
     fetching.add_argument("--catalogue", metavar="FILE", help="a file or an address; default: ADAPTSAM_AGENT_CATALOGUE")
     fetching.add_argument("--overwrite", action="store_true", help="replace another agent of that name")
+
+
+def _add_calibration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
+    parser.add_argument(
+        "--image", action="append", required=True, type=Path, metavar="PATH", help="an image; repeat for more"
+    )
+    parser.add_argument(
+        "--contours", action="append", required=True, type=Path, metavar="FILE", help="of each image, in order"
+    )
+    parser.add_argument("--structure", metavar="NAME", help="what the target is called there; default: as the agent's")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="an image that does not show the target; repeat for more",
+    )
+    add_model_options(parser)
+    parser.add_argument("--clip", metavar="SOURCE", help="CLIP for an agent of the explicit branch")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the agent with its new limits")
+    parser.add_argument("--overwrite", action="store_true", help="replace an agent of that name")
 
 
 def run_list(args: argparse.Namespace) -> None:
@@ -56,7 +95,10 @@ def run_list(args: argparse.Namespace) -> None:
         print_json({"folder": args.folder or own_folder(), "agents": rows})
         return
     shown = ("name", "target", "branch", "SAM", "MB", "note")
-    print_table([{column: row[column] for column in shown} for row in rows])
+    if rows:
+        print_table([{column: row[column] for column in shown} for row in rows])
+    else:
+        print("There is no agent here. 'adaptsam train alignsam' makes one from images and masks.")
     print(f"\nFolder: {args.folder or own_folder()}")
 
 
@@ -70,6 +112,49 @@ def run_inspect(args: argparse.Namespace) -> None:
         print_json({"file": path.resolve(), "bytes": path.stat().st_size, **described})
     else:
         print_table([{"": key, "what": value} for key, value in _lines("", described)], path.name)
+
+
+def run_calibrate(args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from adaptsam.alignsam import load_agent, save_agent
+    from adaptsam.alignsam.agent_folders import find_agent
+    from adaptsam.autoprompting.calibration import OwnCase, calibrate
+    from adaptsam.autoprompting.text_maps import text_maps
+    from adaptsam.io import find_image, read_structures
+    from adaptsam.sam import EmbeddingStore
+
+    if len(args.image) != len(args.contours):
+        raise InputError(f"{len(args.contours)} --contours were given for {len(args.image)} --image; give one to each.")
+    if args.output.exists() and not args.overwrite:
+        raise OutputError(f"{args.output.name} is there already; add --overwrite, or give another name.")
+    package = load_agent(find_agent(args.agent))
+    name = args.structure or package.target.name
+    with ProgressBars(args.quiet) as progress:
+        cases = []
+        for image, contours in zip(args.image, args.contours, strict=True):
+            volume = find_image(image, None, image.name).read()
+            [drawn] = read_structures(contours, volume, [name]).structures
+            cases.append(OwnCase(image.name, volume, drawn.mask))
+        for image in args.without:
+            volume = find_image(image, None, image.name).read()
+            cases.append(OwnCase(image.name, volume, np.zeros(volume.geometry.shape, bool)))
+        model = load_model(args)
+        package.check_model(model)
+        package.agent.to(model.device)
+        maps = text_maps(args.clip, [package], args.device)
+        calibrated, found = calibrate(package, cases, store=EmbeddingStore(model), text_maps=maps, progress=progress)
+        save_agent(args.output, calibrated)
+    if args.json:
+        print_json({"output": args.output.resolve(), **asdict(found)})
+        return
+    rows = [
+        ("least evidence", found.least_before, found.least_after),
+        (f"accepted of {found.slices_with} slices with {package.target.name}", found.with_before, found.with_after),
+        (f"accepted of {found.slices_without} slices without", found.without_before, found.without_after),
+    ]
+    print_table([{"": what, "before": before, "after": after} for what, before, after in rows])
+    print(f"\n{args.output}; the shares after are of the cases that set the limits, so that new ones will be worse.")
 
 
 def run_fetch(args: argparse.Namespace) -> None:

@@ -88,6 +88,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="accept slices from this evidence, 0 to 1; default: what each agent's file says",
     )
     settings.add_argument("--keep-all-slices", action="store_true", help="accept every slice, whatever its evidence")
+    settings.add_argument(
+        "--search",
+        choices=("slices", "outward"),
+        default="slices",
+        help="judge each slice by itself (default), or start at the best one and follow its neighbours",
+    )
+    settings.add_argument(
+        "--any-kind", action="store_true", help="also accept slices unlike all images that the agent learnt from"
+    )
     settings.add_argument("--no-cleanup", action="store_true", help="leave the slices as they are")
     settings.add_argument("--stop-early", action="store_true", help="no further points where the mask stays the same")
     add_format_option(parser)
@@ -147,6 +156,8 @@ def settings_from(args: argparse.Namespace) -> AutoPromptSettings:
         acceptance="off" if args.keep_all_slices else "agent",
         least_evidence=args.least_evidence,
         cleanup=not args.no_cleanup,
+        search=args.search,
+        novelty=not args.any_kind,
     )
 
 

@@ -1,4 +1,4 @@
-"""What commands say: progress bars on stderr, tables or JSON on stdout."""
+"""Console output of commands: progress bars on stderr, tables or JSON on stdout."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def run_check(args: argparse.Namespace) -> None:
 
 
 def describe(dataset: DataSet, seed: int) -> dict[str, object]:
-    """What is known of a data set, for programs."""
+    """Describe a data set for programs."""
     split = dataset.split(seed)
     return {
         "kind": dataset.kind,

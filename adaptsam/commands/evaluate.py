@@ -161,7 +161,7 @@ def _extras(args: argparse.Namespace, study: Study) -> Extras:
 
 
 def _identity(args: argparse.Namespace, options: Options) -> dict[str, Any]:
-    """What results must share: not how many cases, which may grow."""
+    """Identity that results must share; the number of cases may grow."""
     chosen = {key: value for key, value in asdict(options).items() if key not in ("patients", "copies", "limit")}
     return {**chosen, "data": args.data.resolve().name if args.data else None}
 

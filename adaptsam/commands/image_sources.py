@@ -1,4 +1,4 @@
-"""Which images a propagation is from and to: single targets, the phases of a 4D scan, the visits of a patient.
+"""Images that a propagation is from and to: single targets, the phases of a 4D scan, the visits of a patient.
 
 Everything that can be known without pixels is checked here, before the work: paths, series, patients, formats.
 """
@@ -33,7 +33,7 @@ class Sources:
 
 
 def find_sources(args: argparse.Namespace) -> Sources:
-    """What the options of ``adaptsam propagate`` name.
+    """Find the images that the options of ``adaptsam propagate`` name.
 
     Raises:
         InputError: a path or series cannot be used, phases or visits are not to be told, or options contradict.
@@ -137,7 +137,7 @@ def _phases(args: argparse.Namespace) -> Sources:
 
 
 def _contoured_phase(args: argparse.Namespace, phases: Sequence[Phase]) -> int:
-    """Which phase the contours were drawn on: the one asked for, or the one that the contours name."""
+    """The contoured phase: the one asked for, or the one that the contours name."""
     labels = [phase.label for phase in phases]
     if args.prior_phase is not None:
         wanted = args.prior_phase.replace("%", "").strip()
@@ -178,7 +178,7 @@ def _visits(args: argparse.Namespace) -> Sources:
 
 
 def _contoured_visit(args: argparse.Namespace, visits: Sequence[PatientVisit]) -> tuple[int, SeriesInfo]:
-    """Which visit the contours were drawn at, and on which of its series."""
+    """The contoured visit, and its contoured series."""
     if args.prior_image:
         prior = find_image(args.prior_image, args.prior_series)
         named = [prior.dicom.series_uid] if prior.dicom else []

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from adaptsam.commands.console import print_json, print_table
-from adaptsam.commands.settings_options import parse
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.finetune.recipe_folders import recipe_names
+from adaptsam.nested_settings import parse
 
 DESCRIPTION = """\
 {what}

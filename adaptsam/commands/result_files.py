@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: structures in the formats asked for, the report, and a summary for programs."""
+"""Output folder of a run: structures in the formats asked for, the report, and a summary for programs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LABELMAPS = ("nrrd", "nifti")
 
 @dataclass(frozen=True)
 class Told:
-    """What the terminal shows of one target."""
+    """Rows and sentences for the terminal about one target."""
 
     title: str
     rows: Sequence[dict[str, object]]
@@ -46,7 +46,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Results:
-    """What was written: ``summary`` is that of ``summary.json``, ``told`` what the terminal shows of each target."""
+    """Written results: ``summary`` is that of ``summary.json``, ``told`` is shown on the terminal for each target."""
 
     summary: dict[str, object]
     told: tuple[Told, ...]
@@ -189,7 +189,7 @@ def _visit_summary(number: int, visit: Visit, files: Mapping[str, str]) -> dict[
 
 
 def summarise(report: StructureReport) -> dict[str, object]:
-    """What a program needs of one structure; slices by their index in the target's array."""
+    """Summarise one structure for programs; slices by their index in the target's array."""
     return {
         "name": report.name,
         "status": report.status,

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from adaptsam.io import Frames
-    from adaptsam.propagation.video_propagation import FrameReport, FrameResult, VideoSettings
+    from adaptsam.propagation.video_propagation import VideoSettings
     from adaptsam.report.video_report import VideoRecord
     from adaptsam.sam import SamModel
+    from adaptsam.slicewise.frame_report import FrameReport, FrameResult
 
 DESCRIPTION = """\
 Find on every frame of a video what is outlined on one of them, for example a polyp.

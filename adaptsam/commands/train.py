@@ -120,9 +120,10 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         print_json({"output": args.output.resolve(), **package.describe()})
         return
-    scores = {name: value for name, value in package.scores.items() if not isinstance(value, list)}
+    scores = {name: value for name, value in package.scores.items() if not isinstance(value, list | dict)}
     counts = {name: package.training[name] for name in ("images", "held_back")}
-    words = {**counts, **scores, "least evidence": package.least_evidence}
+    beside = {f"iou, {name}": value for name, value in package.scores.get("comparators", {}).items()}
+    words = {**counts, **scores, **beside, "least evidence": package.least_evidence}
     print_table([{"": name.replace("_", " "), "value": value} for name, value in words.items()])
 
 
@@ -140,7 +141,7 @@ def training_from(args: argparse.Namespace) -> AgentTraining:
 
 
 def settings_from(args: argparse.Namespace) -> dict[str, Any]:
-    """What differs from the bundle's defaults, by its names."""
+    """Settings that differ from the bundle's defaults, by name."""
     given: dict[str, Any] = {name: getattr(args, name) for name in _SAME_NAMES}
     given |= {
         "dataset_dir": str(args.data),

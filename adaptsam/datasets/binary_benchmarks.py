@@ -22,7 +22,7 @@ PUBLISHED_PARTS = ("train", "test")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where pictures and masks lie, as pairs of folders; for each part the first pair that is there counts."""
+    """Layout of a benchmark: pairs of image and mask folders; for each part the first pair that exists counts."""
 
     title: str
     train: tuple[tuple[str, str], ...]
@@ -98,7 +98,7 @@ def find_pair(root: Path, pairs: tuple[tuple[str, str], ...]) -> tuple[Path, Pat
 
 
 def recognised(root: Path) -> str | None:
-    """Which of the data sets a folder holds, by the names of its folders."""
+    """The benchmark in a folder, recognised by the names of its folders."""
     for kind, layout in LAYOUTS.items():
         if find_pair(root, (*layout.train, *layout.test)):
             return kind

@@ -1,4 +1,4 @@
-"""What every data set gives: images with their masks, one at a time, and patient by patient what is there.
+"""Data sets: images with their masks, one at a time, and the contents patient by patient.
 
 Nothing here knows PyTorch. Pixels are read when a sample is asked for them and are not kept.
 """
@@ -20,7 +20,7 @@ PARTS = ("train", "validation", "test")
 
 
 class Source(Protocol):
-    """Where an image and its mask lie; small, and the same in every process that it is sent to."""
+    """Location of an image and its mask; small, and the same in every process that it is sent to."""
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """The image uint8 (H, W, 3), windowed, and the mask bool (H, W); InputError where they cannot be used."""
@@ -91,7 +91,7 @@ class Case:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a folder holds.
+    """Data set in a folder: cases and their samples.
 
     Attributes:
         kind: one of :data:`~adaptsam.datasets.KINDS`.
@@ -187,7 +187,7 @@ class MaskPatch:
 
     @classmethod
     def of(cls, mask: np.ndarray) -> MaskPatch:
-        """Of a mask, bool (H, W)."""
+        """Describe a mask, bool (H, W)."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(rows):
             return cls((mask.shape[0], mask.shape[1]), (0, 0), (0, 0), b"")

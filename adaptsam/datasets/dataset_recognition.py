@@ -1,4 +1,4 @@
-"""Which data set a folder holds."""
+"""Recognition of the data set in a folder."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class PatientFiles:
-    """What a patient's folder holds."""
+    """DICOM files in a patient's folder: series and drawings."""
 
     series: tuple[Series, ...]
     drawings: tuple[Drawing, ...]

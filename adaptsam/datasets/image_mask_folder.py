@@ -143,7 +143,7 @@ def _stem(path: Path) -> str:
 
 
 def _keys(images: list[Path], masks: list[Path], places: tuple[Path, Path]) -> dict[Path, str]:
-    """What an image and its mask have in common, of each file; the first way in which two fit counts."""
+    """Common keys of images and their masks, of each file; the first way in which two fit counts."""
     keys: dict[Path, str] = {}
     for image_words, mask_words in _WAYS:
         some = {file: _key(file, places[0], image_words) for file in images if file not in keys}

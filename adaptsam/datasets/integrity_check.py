@@ -35,7 +35,7 @@ def _checked(case: Case) -> Case:
 
 
 def trouble(sample: Sample) -> str:
-    """Why a sample cannot be trained with, or nothing."""
+    """The reason why a sample cannot be used for training, or an empty text."""
     try:
         sample.read()
     except InputError as error:

@@ -64,7 +64,7 @@ def open_pascal_voc(
 
 
 def scored_pixels(sample: Sample) -> np.ndarray:
-    """Where a sample's mask has decided, bool (H, W): everywhere but on its border (255).
+    """Pixels that a sample's mask decides, bool (H, W): all but its border (255).
 
     Raises:
         InputError: the mask has a value that is no class.

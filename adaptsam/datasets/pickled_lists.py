@@ -17,7 +17,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """What a pickle of plain values holds.
+    """Read a pickle of plain values.
 
     Raises:
         InputError: the file is missing, damaged, or holds more than plain values.

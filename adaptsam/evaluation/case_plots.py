@@ -1,4 +1,4 @@
-"""What the report shows as pictures: every case's figure by method, and confidence against Dice; PNG."""
+"""Plots of an evaluation: every case's figure by method, and confidence against Dice; PNG."""
 
 from __future__ import annotations
 

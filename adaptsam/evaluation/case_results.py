@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk while it runs: a JSON file a case, the worst pictures, and whose results they are.
+"""Results on disk while an evaluation runs: a JSON file a case, the worst pictures, and the run's identity.
 
 A case's file appears whole or not at all, so that an evaluation that was stopped or killed goes on with the next case.
 Results of another model, or of other data or choices, are never mixed with new ones: the folder is refused.
@@ -53,7 +53,7 @@ class Results:
 
     @property
     def models(self) -> Path:
-        """Where trained models are kept."""
+        """The folder of trained models."""
         return self.folder / "models"
 
     def missing(self, case: str, methods: Mapping[str, str], version: str = "") -> list[str]:
@@ -93,7 +93,7 @@ class Results:
                 yield record
 
     def worst(self, method: str) -> list[dict[str, Any]]:
-        """What is kept of a method's worst cases, the worst first: "score", "case", "item" and "file"."""
+        """A method's worst cases, the worst first: "score", "case", "item" and "file"."""
         found = [_read(path) for path in (self.folder / "worst").glob(f"{method}@*.json")]
         return sorted((one for one in found if one), key=lambda one: (one["score"], one["case"]))
 
@@ -112,7 +112,7 @@ class Results:
 
 
 def identity_of(protocol: str, options: Mapping[str, Any], model: SamModel) -> dict[str, Any]:
-    """What makes an evaluation this one and no other."""
+    """The identity of an evaluation: all that two runs must share to be the same."""
     return {
         "format": _FORMAT,
         "protocol": protocol,

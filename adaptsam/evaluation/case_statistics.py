@@ -1,4 +1,4 @@
-"""From records to numbers: the protocol's means, bootstrap intervals over cases, paired tests, calibration."""
+"""Statistics of case records: the protocol's means, bootstrap intervals over cases, paired tests, calibration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a method's confidence sorts the slices on which it draws something by their Dice.
+    """Calibration of a method's confidence: how well it sorts the drawn slices by their Dice.
 
     Attributes:
         slices: how many.
@@ -195,7 +195,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def calibration_of(points: np.ndarray) -> Calibration:
-    """Of (n, 2), confidence and Dice."""
+    """Calibration of pairs (n, 2) of confidence and Dice."""
     confidence, dice = points.T
     left = max(1, round(FLAGGED * len(points)))
     constant = np.ptp(confidence) == 0 or np.ptp(dice) == 0

@@ -43,7 +43,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """How every worker gets the same model; the fields are :func:`adaptsam.sam.load_sam`'s."""
+    """Source of a worker's model; the fields are :func:`adaptsam.sam.load_sam`'s."""
 
     path: str | None = None
     device: str = "auto"
@@ -59,7 +59,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a worker needs beside model and cases: the methods, and what they may learn from."""
+    """Setting of a worker besides model and cases: the methods, and their training images."""
 
     methods: tuple[str, ...]
     extras: Extras = field(default_factory=Extras)
@@ -71,7 +71,7 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class CaseResult:
-    """What came of one case.
+    """Result of one case.
 
     Attributes:
         record: JSON, as it is kept: "case", "error" for a case that cannot be read, "problems", and by method "items"
@@ -207,7 +207,7 @@ class _Row:
         return None
 
     def _fail(self, why: str) -> None:
-        """What it found of earlier targets is dropped: a case counts whole or not at all."""
+        """Drop the results of a failed case: a case counts whole or not at all."""
         self.record |= {"failed": why, "items": []}
         self.worst = None
 
@@ -222,7 +222,7 @@ class _Row:
 
 
 def lost_case(case: StudyCase, names: Sequence[str], why: str) -> CaseResult:
-    """What is kept where a case came to nothing, so that each of these methods is asked again."""
+    """The record of a case that failed, so that its methods run again."""
     rows = {name: {"settings": "", "items": [], "seconds": 0.0, "failed": why} for name in names}
     return CaseResult({"case": case.name, "problems": list(case.problems), "methods": rows, "error": why}, {})
 

@@ -1,4 +1,4 @@
-"""What is evaluated: cases, the tasks in them, and how their figures become one number of a table."""
+"""Cases of an evaluation, the tasks in them, and the measures that make one number of their figures."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that one run of ``adaptsam evaluate`` needs to know of a protocol and its data.
+    """Protocol and data of one run of ``adaptsam evaluate``.
 
     Attributes:
         protocol: its name.

@@ -1,4 +1,4 @@
-"""What an evaluation leaves to be read: tables in three formats, all cases' figures, and a page that opens off line.
+"""Report of an evaluation: tables in three formats, all cases' figures, and a page that opens off line.
 
 The page says what was left out, case by case, before it shows a number.
 """
@@ -41,7 +41,7 @@ _CASE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What was written: the page, and every table by its name."""
+    """Written report: the page, and every table by its name."""
 
     page: Path
     tables: Mapping[str, Table]
@@ -83,7 +83,7 @@ def write_evaluation(
 
 
 def _left_out(study: Study, found: Collected, titles: Mapping[str, str]) -> list[str]:
-    """What is not in the numbers, in sentences; the count first."""
+    """Sentences on cases that are not in the numbers; the count first."""
     lines = []
     missing = len(study.cases) - found.evaluated - len(found.errors)
     left = {**study.skipped, **found.errors}

@@ -21,7 +21,7 @@ Backend = Callable[[SamModel, Setting, Sequence[Job]], Iterator[CaseResult]]
 
 @dataclass(frozen=True)
 class Progressed:
-    """How many cases were there already, and how many were computed now."""
+    """Counts of a run: cases found from before, and cases computed now."""
 
     known: int
     computed: int

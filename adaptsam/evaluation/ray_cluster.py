@@ -63,7 +63,7 @@ def on_cluster(source: ModelSource, workers: int, address: str | None = None) ->
 
 
 class RemoteWorker:
-    """What lives in a worker's process."""
+    """Worker in a process of the cluster."""
 
     def __init__(self, source: ModelSource, sha256: str, setting: Setting) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""What a mask looks like beside the truth: the prior on the left, the answer in colour and the truth in white."""
+"""Pictures of masks beside the truth: the prior on the left, the answer in colour and the truth in white."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training changed, in one file: every trained tensor, how it was trained, and the model that it belongs to."""
+"""Adapter files: every trained tensor, how it was trained, and the model that it belongs to."""
 
 from __future__ import annotations
 

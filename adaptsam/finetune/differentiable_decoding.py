@@ -32,7 +32,7 @@ def decode_prompts(
 def decode_batch(
     sam: Sam, features: Tensor, coordinates: Tensor, kinds: Tensor, previous: Tensor | None, multimask: bool
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`decode_prompts`, for prompts that are tensors on the model's device; in bfloat16 on a GPU.
+    """Decode prompts given as tensors on the model's device; in bfloat16 on a GPU. See :func:`decode_prompts`.
 
     Args:
         sam: its prompt encoder and mask decoder are used.

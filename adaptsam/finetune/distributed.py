@@ -33,7 +33,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, batch: int) -> int:
-        """What a batch of all processes leaves for this one.
+        """This process's share of a batch of all processes.
 
         Raises:
             InputError: the batch cannot be divided.

@@ -35,7 +35,7 @@ PROMPTS = ("none", "point", "box")
 
 @dataclass(frozen=True)
 class Interaction:
-    """How a batch is prompted, and what its answers are held to.
+    """Settings of interactive prompting, and of the losses of its answers.
 
     Args:
         rounds: of decoding; the published 11. One is training without interaction, as SAMed does with ``first="none"``.

@@ -1,4 +1,4 @@
-"""What a recipe trains and validates with: the parts of a data set."""
+"""Training and validation data of a recipe: the parts of a data set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def dataset_parts(
 
 
 def fingerprint(parts: Mapping[str, Sequence[Sample]]) -> str:
-    """What was trained and validated with, in short: counts, and a hash of the samples' names."""
+    """Fingerprint of training and validation data: counts, and a hash of the samples' names."""
     names = [sample.name for part in PARTS[:2] for sample in parts[part]]
     digest = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
     return f"{len(parts[PARTS[0]])} and {len(parts[PARTS[1]])} samples, {digest}"

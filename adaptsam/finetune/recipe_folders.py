@@ -1,4 +1,4 @@
-"""Where the recipes of ``training/`` lie; nothing is imported that takes long."""
+"""Folders of the recipes of ``training/``; no slow library is imported."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read_recipe(name: str, changes: Mapping[str, Any] | None = None) -> ConfigPa
 
 
 def recipe_settings(parser: ConfigParser) -> dict[str, Any]:
-    """What can be changed, with its values."""
+    """Settings of a recipe that can be changed, with their values."""
     return {key: value for key, value in parser.get().items() if key not in (*_PARTS_OF_THE_BUNDLE, *_BUILT)}
 
 

@@ -1,4 +1,4 @@
-"""What a training leaves in its folder, written whole or not at all, and how it goes on where it was.
+"""State and results of a training in its folder, written whole or not at all, from which it can go on.
 
 MONAI's CheckpointSaver overwrites its files in place, so that a kill in that moment loses both versions; and it keeps
 no more than weights need. Files: ``state.pt`` to go on from, ``curves.json``, ``best.adapter.safetensors`` and
@@ -232,7 +232,7 @@ class TrainingFiles:
 
 
 def _reason(error: Exception) -> str:
-    """In words; PyTorch's writer only says at which byte it ended."""
+    """Reason in words; PyTorch's writer only says at which byte it ended."""
     return (isinstance(error, OSError) and error.strerror) or "the disk is full or gone"
 
 

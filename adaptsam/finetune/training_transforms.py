@@ -40,7 +40,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn for each sample, evenly from these ranges.
+    """Ranges of the augmentation, drawn evenly for each sample.
 
     Attributes:
         flips: how often an image is mirrored, left to right and top to bottom.
@@ -94,7 +94,7 @@ def sample_transforms(
     on_error: str = "stop",
     stand_ins: Sequence[Sample] = (),
 ) -> Compose:
-    """From :func:`sample_items` to what :mod:`adaptsam.finetune.monai_engine` takes.
+    """Transforms from :func:`sample_items` to the items of :mod:`adaptsam.finetune.monai_engine`.
 
     An item has "image" float (3, S, S), 0 to 255; "label" uint8 (1, S, S), 1 is the structure; "sample" and "name".
 
@@ -203,7 +203,7 @@ class AugmentSampled(RandomizableTransform):
         engine.add_event_handler(Events.EPOCH_STARTED, lambda: self.set_epoch(engine.state.epoch))
 
     def set_epoch(self, epoch: int) -> None:
-        """What is drawn from now on is that of this epoch."""
+        """Set the epoch that seeds the draws."""
         self._epoch.fill_(epoch)
 
     def __call__(self, item: Item) -> Item:
@@ -274,7 +274,7 @@ class PadSampled(Transform):
 
 
 def sample_error(error: BaseException) -> InputError | None:
-    """What AdaptSAM said about a sample, from an error that MONAI or a worker process has wrapped; None if nothing.
+    """The AdaptSAM error about a sample within an error that MONAI or a worker process has wrapped; None if none.
 
     ``Compose`` hides an error behind "applying transform", and a worker process sends it as text.
     """

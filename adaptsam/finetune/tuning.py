@@ -1,4 +1,4 @@
-"""What of SAM is trained: the ways that the two papers use or compare with, by name."""
+"""Tuning methods by name: the parts of SAM that the two papers train, or compare with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the patient is in a volume: without air, without most of the couch."""
+"""Body of the patient in a volume: without air, without most of the couch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What part of a slice SAM sees, and the way back from its pixels to the slice's.
+"""Crops of a slice for SAM, and the way back from their pixels to the slice's.
 
 Pixel positions are (x, y), column before row, with the centre of the first pixel at (0, 0).
 """
@@ -77,7 +77,7 @@ class View:
         return crop
 
     def _overlap(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Where slice and view overlap, in rows and columns of the one and of the other."""
+        """Overlap of slice and view, in rows and columns of the one and of the other."""
         in_slice, in_view = [], []
         for length, size, origin in zip(shape, self.size, (int(self.origin[1]), int(self.origin[0])), strict=True):
             start = min(max(origin, 0), length)

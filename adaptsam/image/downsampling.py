@@ -9,7 +9,7 @@ from adaptsam.image.volume import Geometry
 
 
 def coarse_blocks(geometry: Geometry, pitch_mm: float) -> tuple[int, int, int]:
-    """How many voxels along k, j and i make up about ``pitch_mm``, at least one."""
+    """Numbers of voxels along k, j and i that make up about ``pitch_mm``, at least one."""
     k, j, i = (max(1, round(pitch_mm / spacing)) for spacing in geometry.spacing[::-1])
     return k, j, i
 

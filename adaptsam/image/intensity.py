@@ -1,4 +1,4 @@
-"""What the numbers of a volume mean (Hounsfield units, a cone beam's, or nothing known), and 8 bits of them."""
+"""Intensities of a volume: their kind (Hounsfield units, a cone beam's, or unknown), range, and 8 bits of them."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def acquisition_plane(geometry: Geometry, drawn_along_k: bool = False) -> int:
 
 
 def canonical_orientation(geometry: Geometry, plane: int) -> Orientation:
-    """How to turn a stored volume so that its slices run along world axis ``plane`` in the order of :data:`PLANES`."""
+    """The turn of a stored volume that makes slices run along world axis ``plane`` in the order of :data:`PLANES`."""
     axes = nearest_axes(geometry)
     direction = np.reshape(geometry.direction, (3, 3))
     order, flipped = [], []

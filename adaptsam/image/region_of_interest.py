@@ -1,4 +1,4 @@
-"""Where in a volume a target may be: a box of any orientation, a range of slices."""
+"""Region of interest in a volume: a box of any orientation, a range of slices."""
 
 from __future__ import annotations
 

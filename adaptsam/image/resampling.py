@@ -1,4 +1,4 @@
-"""From grid to grid: the same voxels numbered in another way, and sheared grids set upright."""
+"""Resampling between grids: the same voxels numbered in another way, and sheared grids set upright."""
 
 from __future__ import annotations
 

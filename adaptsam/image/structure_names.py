@@ -79,7 +79,7 @@ def _named(name: str, structures: Sequence[Structure]) -> Structure:
 
 
 def find_name(name: str, available: Sequence[str]) -> int:
-    """Where the one name stands that is equal, or where none is, equal but for capitals and outer spaces.
+    """Index of the one name that is equal, or where none is, equal but for capitals and outer spaces.
 
     Raises:
         InputError: there is none, or several are meant.

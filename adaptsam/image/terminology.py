@@ -68,7 +68,7 @@ _SIDES = ((r"\b(l|lt|left)\b", _SCT.Left), (r"\b(r|rt|right)\b", _SCT.Right))
 
 @dataclass(frozen=True)
 class Term:
-    """What a structure is: ``category`` and ``kind`` (DICOM CID 7150 and 7151), ``side`` where the name tells it."""
+    """Standard codes of a structure: ``category`` and ``kind`` (DICOM CID 7150 and 7151), ``side`` if in the name."""
 
     category: Code
     kind: Code

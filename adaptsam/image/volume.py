@@ -1,4 +1,4 @@
-"""What a visit is in memory: an image on a grid in the patient, and structures drawn on that grid.
+"""Images and structures in memory: an image on a grid in the patient, and masks on that grid.
 
 Arrays are indexed ``[k, j, i]`` (slice, row, column). World coordinates are LPS millimetres, as in DICOM and ITK; only
 the Slicer modules know RAS.
@@ -75,7 +75,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class DicomSource:
-    """What ties an image to its DICOM series. It stays in memory: never logged, cached or reported.
+    """Link of an image to its DICOM series. It stays in memory: never logged, cached or reported.
 
     ``header`` holds the patient and study attributes that a derived object must repeat, by DICOM keyword.
     ``sop_instance_uids`` has one entry per slice, in the order of k; slices that are frames of a multi-frame object

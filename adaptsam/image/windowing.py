@@ -1,4 +1,4 @@
-"""From Hounsfield units, MR intensities or colour to the three 8-bit channels that SAM sees."""
+"""Windowing of Hounsfield units, MR intensities or colour to the three 8-bit channels that SAM reads."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def read_structures(path: str | Path, reference: Volume, names: Sequence[str] | 
 
 
 def _read_structures(path: str | Path, reference: Volume, names: Sequence[str] | None) -> StructureSet:
-    """What a file holds, of an RTSTRUCT what is asked for alone."""
+    """Read a file's structures, of an RTSTRUCT the wanted ones alone."""
     path = Path(path).absolute()
     _check_exists(path)
     if path.is_dir():

@@ -78,7 +78,7 @@ def without_overlaps(structures: StructureSet) -> tuple[StructureSet, tuple[str,
 
 
 def label_values(names: Sequence[str]) -> list[int]:
-    """What stands for each structure in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n."""
+    """Values of structures in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n."""
     named = [re.fullmatch(r"label-([1-9]\d{0,3})", name) for name in names]
     own = [int(match[1]) for match in named if match]
     return own if len(own) == len(set(own)) == len(named) else list(range(1, len(named) + 1))

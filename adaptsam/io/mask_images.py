@@ -61,7 +61,7 @@ def read_masks_like(path: str | Path, names: Sequence[str]) -> dict[str, np.ndar
 
 
 def _inside(values: np.ndarray, path: Path) -> np.ndarray:
-    """What a mask without labels marks."""
+    """Pixels that a mask without labels marks."""
     count = len(_values_above_0(values))
     if count <= _MOST_LABELS:
         return values > 0

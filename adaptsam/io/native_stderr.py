@@ -32,7 +32,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _silence() -> int | None:
-    """Where stderr went before; None where there is none, as in a program without a console."""
+    """Silence stderr; returns a copy of its descriptor, None where there is none, as without a console."""
     try:
         kept = os.dup(2)
     except OSError:

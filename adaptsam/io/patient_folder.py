@@ -1,4 +1,4 @@
-"""What a folder of series holds: the phases of a 4D scan, or the visits of a patient, in order and not yet read."""
+"""Series in a patient's folder: the phases of a 4D scan, or the visits, in order and not yet read."""
 
 from __future__ import annotations
 

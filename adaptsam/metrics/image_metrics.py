@@ -1,4 +1,4 @@
-"""How well a mask of a picture agrees with its truth: the figures of the benchmarks of natural images.
+"""Metrics of masks on natural images, as the benchmarks score them.
 
 All of them follow from four numbers of pixels (:class:`Counts`), which also add up over pictures: one-shot
 segmentation sums them by class, shadow detection over a whole data set.
@@ -31,7 +31,7 @@ class Counts:
 
     @classmethod
     def of(cls, mask: np.ndarray, truth: np.ndarray, counted: np.ndarray | None = None) -> Counts:
-        """Of a mask and its truth, bool (H, W); pixels that are not ``counted`` bool (H, W) are left out.
+        """Count a mask against its truth, bool (H, W); pixels that are not ``counted`` bool (H, W) are left out.
 
         Raises:
             ValueError: the shapes differ.

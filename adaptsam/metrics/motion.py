@@ -1,4 +1,4 @@
-"""How a structure moves through the phases of a scan or the frames of a video, and how its size changes."""
+"""Motion and size of a structure through the phases of a scan or the frames of a video."""
 
 from __future__ import annotations
 

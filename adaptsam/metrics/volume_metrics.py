@@ -1,4 +1,4 @@
-"""How well a segmentation agrees with a reference: overlap, distances of the surfaces in mm, volume, position.
+"""Metrics of a segmentation against a reference: overlap, distances of the surfaces in mm, volume, position.
 
 Surface distances and surface Dice are MONAI's. The surface Dice weighs each surface element by its area in mm²
 (Nikolov et al., 2018, arXiv:1809.04430), so that thick slices do not count as much as thin ones; the 95 % Hausdorff
@@ -26,7 +26,7 @@ from adaptsam.image.volume import Geometry, StructureSet
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one mask agrees with its reference.
+    """Agreement of one mask with its reference.
 
     ``hausdorff_95`` is the larger of the two directed 95th percentiles, ``mean_surface_distance`` the symmetric mean,
     both in mm. ``surface_dice`` is the share of both surfaces that lies within ``tolerance`` mm of the other one.
@@ -51,7 +51,7 @@ class Agreement:
 
 
 def compare(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, tolerance: float = 2.0) -> Agreement:
-    """How ``mask`` agrees with ``reference``, both bool (K, J, I) on the grid ``geometry``.
+    """Compare ``mask`` with ``reference``, both bool (K, J, I) on the grid ``geometry``.
 
     Args:
         tolerance: of the surface Dice, in mm.

@@ -1,4 +1,4 @@
-"""How unlike two sets of raw features are: the three measures of Table 5. Smaller is more alike."""
+"""Distances between two sets of raw features: the three measures of Table 5. Smaller is more alike."""
 
 from __future__ import annotations
 

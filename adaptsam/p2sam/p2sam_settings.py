@@ -1,4 +1,4 @@
-"""Which prompts P²SAM tries and how it chooses among them; every row of the paper's Tables 4, 5 and 6 is a setting."""
+"""Settings of P²SAM's prompts and retrieval; every row of the paper's Tables 4, 5 and 6 is a setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DistanceName = Literal["wasserstein", "jensen-shannon", "hungarian"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How one image pair is segmented; the default is the paper's (Section 4.4: n = 4, Wasserstein).
+    """Settings of P²SAM on one image pair; the default is the paper's (Section 4.4: n = 4, Wasserstein).
 
     ``domain`` "medical" takes negative points from parts of the background and cascades with one mask a pass; "natural"
     takes one negative point where the mean similarity is lowest, and cascades as PerSAM does.

@@ -59,7 +59,7 @@ class Prior:
 
     @property
     def patches(self) -> tuple[int, int]:
-        """How many patches are foreground and how many are not."""
+        """Numbers of foreground and of background patches."""
         foreground = int(self.grid_mask.sum())
         return foreground, self.grid_mask.numel() - foreground
 

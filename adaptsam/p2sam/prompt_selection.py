@@ -1,4 +1,4 @@
-"""From part features to point prompts: where on the target each part is found again."""
+"""Selection of point prompts: the place on the target that each part feature matches best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adaptsam.sam import Embedding, SamModel
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What one candidate asks of the decoder.
+    """Prompt of one candidate for the decoder.
 
     ``points`` (n, 2) float are x, y in the target's original pixels, positive ones first; ``labels`` (n,) int are 1 on
     the structure and 0 off it. ``attention`` (h·w,) and ``semantic`` (C,) are PerSAM's target-guided attention and
@@ -100,7 +100,7 @@ def _medical_prompts(
 def _natural_prompts(
     model: SamModel, prior: Prior, target: Embedding, allowed: Tensor | None, settings: Settings
 ) -> list[Prompt]:
-    """As PerSAM: {Neg} is the lowest point of the mean similarity map, which also guides the decoder's attention."""
+    """PerSAM's prompts: {Neg} is the lowest point of the mean similarity map, which also guides the decoder."""
     parts = [prior.foreground_parts(n) for n, _ in settings.counts(*prior.patches)]
     semantic = prior.foreground.mean(0)
     prompts = []

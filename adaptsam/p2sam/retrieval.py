@@ -58,7 +58,7 @@ def retrieve(distances: Sequence[float]) -> int:
 
 
 def _bound(prior: Prior, target: Embedding, on_grid: Tensor, settings: Settings) -> float:
-    """What a candidate's distance cannot fall below; 0 where finding out is not worth the time."""
+    """Lower bound of a candidate's distance; 0 where computing one is not worth the time."""
     selected = on_grid.to(target.features.device) > 0
     plain = settings.distance == "wasserstein" and not settings.weighted
     if not plain or len(prior.foreground) * int(selected.sum()) < WORTH_A_BOUND:
@@ -67,7 +67,7 @@ def _bound(prior: Prior, target: Embedding, on_grid: Tensor, settings: Settings)
 
 
 def _distance(prior: Prior, target: Embedding, on_grid: Tensor, settings: Settings) -> float:
-    """From grid logits (h, w) to the distance between raw features of the prior and of the target under the mask."""
+    """Distance between raw features of the prior and of the target under the mask of grid logits (h, w)."""
     selected = on_grid.to(target.features.device) > 0
     if not selected.any():
         return EMPTY_DISTANCE

@@ -1,1 +1,1 @@
-"""How the bundled model is made: a pool of images with masks, views of them, and a training that can go on for days."""
+"""Training of the bundled models: a pool of images with masks, views of them, and a training of any length."""

@@ -1,4 +1,4 @@
-"""How else an image could have looked: windows, contrast, colour, noise and blur."""
+"""Appearances that an image could have had: windows, contrast, colour, noise and blur."""
 
 from __future__ import annotations
 

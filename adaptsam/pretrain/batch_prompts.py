@@ -36,7 +36,7 @@ class BatchPrompts:
     boxed: Tensor
 
     def tokens(self) -> tuple[Tensor, Tensor]:
-        """As SAM wants them: coordinates (B, n + 3, 2) and kinds (B, n + 3). Without a box "not a point" ends them."""
+        """Tokens for SAM: coordinates (B, n + 3, 2) and kinds (B, n + 3). Without a box "not a point" ends them."""
         end = torch.zeros_like(self.box[:, :1])
         boxed = self.boxed[:, None]
         corners = torch.cat([torch.where(boxed, kind, PADDING) for kind in (BOX_START, BOX_END)], dim=1)
@@ -77,14 +77,14 @@ def boxes_around(masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def noisy_boxes(rng: torch.Generator, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`boxes_around`, corners off by a tenth of the sides, at most 20 pixels (SAM, App. A)."""
+    """Boxes around masks, corners off by a tenth of the sides, at most 20 pixels (SAM, App. A)."""
     box, there = boxes_around(masks)
     noise = _BOX_NOISE * normal(rng, box.shape, box.device) * (box[:, 1:] - box[:, :1])
     return box + noise.clamp(-_MOST_BOX_NOISE, _MOST_BOX_NOISE), there
 
 
 def first_prompts(rng: torch.Generator, masks: Tensor, boxes: float) -> BatchPrompts:
-    """What a user, or P²SAM, would give first: a box, or 1 to 4 points inside and 0 to 4 outside; at times both.
+    """First prompts of a user, or of P²SAM: a box, or 1 to 4 points inside and 0 to 4 outside; at times both.
 
     Args:
         rng: on the masks' device.

@@ -17,7 +17,7 @@ from adaptsam.synthetic.thorax_phantom.rendering import STRUCTURES, Densities
 
 @dataclass(frozen=True)
 class Topic:
-    """What a caption can be about: its names, and the structures that are it."""
+    """Topic of a caption: its names, and the structures it covers."""
 
     names: tuple[str, ...]
     structures: tuple[str, ...]
@@ -80,7 +80,7 @@ def _ct_densities(rng: np.random.Generator) -> Densities:
 
 
 def topic_mask(masks: Tensor, topic: Topic) -> Tensor:
-    """Where a topic is, bool (…, S, S), from the masks (…, len(STRUCTURES), S, S) of a phantom."""
+    """Mask of a topic, bool (…, S, S), from the masks (…, len(STRUCTURES), S, S) of a phantom."""
     channel = {name: masks[..., index, :, :] for index, name in enumerate(STRUCTURES)}
     channel["Outside"] = ~channel["Body"]
     channel["Rest"] = channel["Body"] & ~masks[..., 1:, :, :].any(-3)
@@ -90,7 +90,7 @@ def topic_mask(masks: Tensor, topic: Topic) -> Tensor:
 
 
 def patch_shares(mask: Tensor, patch: int) -> Tensor:
-    """How much of each patch a mask (N, S, S) fills: float32 (N, patches) in [0, 1], row by row."""
+    """Share of each patch that a mask (N, S, S) fills: float32 (N, patches) in [0, 1], row by row."""
     return functional.avg_pool2d(mask[:, None].float(), patch).flatten(1)
 
 

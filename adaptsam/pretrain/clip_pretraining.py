@@ -39,7 +39,7 @@ _PAD, _START, _END = "<pad>", "<start>", "<end>"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what comes out, apart from the machine.
+    """Recipe of the training: all that decides the result, apart from the machine.
 
     ``pool`` slices of ``size`` pixels are drawn first; each of ``steps`` takes ``batch`` of them.
     """

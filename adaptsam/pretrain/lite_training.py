@@ -42,7 +42,7 @@ _SPIKE = 1e3
 
 @dataclass(frozen=True)
 class LiteRecipe:
-    """What decides the result.
+    """Recipe of the training: all that decides the result.
 
     Attributes:
         size: side of the images, in pixels; the encoder works at any multiple of 32.

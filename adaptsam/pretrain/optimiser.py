@@ -71,7 +71,7 @@ class Optimiser:
 
     @property
     def steps(self) -> float:
-        """Of the whole stage; where it lasts for a time, what the steps so far let expect."""
+        """Steps of the whole stage; where it lasts for a time, an estimate from the steps so far."""
         return self.done * self.seconds / max(self.spent, 1e-9) if self.seconds else self._steps
 
     @property

@@ -55,7 +55,7 @@ class TrainingPairs:
             yield joined(drawn)
 
     def phantoms_in(self, number: int) -> int:
-        """How many of a batch's pairs are phantoms: their share exactly, over many batches."""
+        """Number of a batch's pairs that are phantoms: their share exactly, over many batches."""
         return int(self.phantoms * self.batch * (number + 1)) - int(self.phantoms * self.batch * number)
 
     def _phantoms(self, first: int) -> Iterator[PackedPairs | None]:

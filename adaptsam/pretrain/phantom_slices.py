@@ -26,7 +26,7 @@ _TRIES = 2000
 
 @dataclass(frozen=True)
 class View:
-    """What a slice shows: a square of ``side`` mm around ``centre`` (x, y, z in mm)."""
+    """View of a slice: a square of ``side`` mm around ``centre`` (x, y, z in mm)."""
 
     centre: np.ndarray
     side: float

@@ -31,7 +31,7 @@ _FREE = ("CC BY", "CC BY-SA")
 
 
 def all_sources(data: Path) -> Iterator[Item]:
-    """Everything in a folder laid out like ``../shared/data``."""
+    """All sources in a folder laid out like ``../shared/data``."""
     for source in (kvasir, lung_tumours, four_d_lung, hippocampus, small_volumes, organ_slices, ultrasound, nuclei):
         yield from source(data)
     for source in (natural_videos, chest_radiographs, brain_visits):

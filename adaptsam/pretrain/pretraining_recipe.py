@@ -9,7 +9,7 @@ from adaptsam.errors import InputError
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what comes out, apart from the machine and the model it starts from.
+    """Recipe of the training: all that decides the result, apart from the machine and the model it starts from.
 
     Attributes:
         encoder_steps, decoder_steps, joint_steps: of the three stages.

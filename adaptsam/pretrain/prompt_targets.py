@@ -1,4 +1,4 @@
-"""What is prompted for: structures of each image, or one of their parts, never an empty mask."""
+"""Targets of prompts: structures of each image, or one of their parts, never an empty mask."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def shrunk(masks: Tensor, side: int) -> Tensor:
 
 
 def part_around(masks: Tensor, pixel: Tensor) -> Tensor:
-    """Of each mask bool (B, S, S) what hangs together with a pixel of it, x and y (B, 2).
+    """The connected part of each mask bool (B, S, S) that holds a pixel of it, x and y (B, 2).
 
     Looked at on a grid of 64 by 64 cells, so that parts a few pixels apart are one. A part that winds so much that its
     end is not reached is left whole with the others.

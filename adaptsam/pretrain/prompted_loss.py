@@ -27,7 +27,7 @@ _MOST_ERROR_POINTS = 3
 
 @dataclass(frozen=True)
 class Rounds:
-    """How masks are asked for: ``rounds`` of decoding, the first with a box in a share ``boxes`` of prompts."""
+    """Rounds of prompting: ``rounds`` of decoding, the first with a box in a share ``boxes`` of prompts."""
 
     rounds: int = 2
     boxes: float = 0.5

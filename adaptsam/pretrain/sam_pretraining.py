@@ -228,7 +228,7 @@ class Training:
         return pairs.starting(first)
 
     def _keep(self, stage: str, optimiser: Optimiser) -> None:
-        """On a GPU, whose sums come out differently every time, moments and average are kept in half the bytes."""
+        """Keep moments and average in half the bytes on a GPU, whose sums come out differently every time."""
         done, average = optimiser.state_dict(), self.average.state_dict()
         if self.device.type == "cuda":
             done["adam"], average = narrowed(done["adam"], torch.bfloat16), narrowed(average, torch.float16)

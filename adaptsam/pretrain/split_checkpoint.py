@@ -39,7 +39,7 @@ def keep_state(index: Path, state: dict[str, Any], piece_bytes: int = PIECE_BYTE
 
 
 def kept_state(index: Path) -> dict[str, Any] | None:
-    """What was kept, on the CPU; None where there is nothing.
+    """Read the kept state onto the CPU; None where there is none.
 
     Raises:
         InputError: a piece is missing or damaged.

@@ -1,4 +1,4 @@
-"""What the bundled model is trained on, in one folder: ``python -m adaptsam.pretrain.training_data --help``."""
+"""Training data of the bundled model in one folder: ``python -m adaptsam.pretrain.training_data --help``."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         correct_slice,
         follow_slice,
     )
-    from adaptsam.propagation.video_propagation import FrameResult, VideoSettings, propagate_video
+    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
     from adaptsam.propagation.volume_propagation import (
         Propagation,
         PropagationSettings,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CorrectedSlice",
     "CorrectionSettings",
-    "FrameResult",
     "Propagation",
     "PropagationSettings",
     "Propagator",
@@ -46,7 +45,6 @@ _HOMES = {
         "follow_slice",
     ),
     "video_propagation": (
-        "FrameResult",
         "VideoSettings",
         "propagate_video",
     ),

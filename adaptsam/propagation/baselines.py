@@ -1,4 +1,4 @@
-"""What a propagation must beat: the prior's contours, copied, or moved by rigid or deformable registration alone."""
+"""Baselines of a propagation: the prior's contours, copied, or moved by rigid or deformable registration alone."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _turned(volume: Volume, plane: int) -> Volume:
 
 
 def _reached(low: np.ndarray, high: np.ndarray, matrix: np.ndarray, shape: tuple[int, int, int]) -> tuple[slice, ...]:
-    """Where in an array of ``shape`` the box from ``low`` to ``high`` (i, j, k) comes to lie."""
+    """Slices of an array of ``shape`` on which the box from ``low`` to ``high`` (i, j, k) comes to lie."""
     corners = np.array([[(low, high)[bit][axis] for axis, bit in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
     there = (corners @ matrix[:3, :3].T + matrix[:3, 3])[:, ::-1]
     first = np.clip(np.floor(there.min(axis=0)), 0, shape).astype(int)

@@ -26,7 +26,7 @@ from adaptsam.slicewise.target_visit import TargetVisit
 
 @dataclass(frozen=True)
 class CorrectionSettings:
-    """How far a click reaches, and how far a drawn slice is trusted.
+    """Settings of a correction: the reach of a click, and the trust in a drawn slice.
 
     A click moves the log-odds by ``click_odds``, falling off with ``click_mm`` (standard deviation) and, over
     ``click_gray`` of the 255 grays of the window, with the difference to the tissue clicked on; within ``sure_mm`` it

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,11 +24,12 @@ from adaptsam.slicewise import AcceptanceSettings, CleanupSettings, ConfidenceSe
 from adaptsam.slicewise.acceptance import Threshold, calibrate
 from adaptsam.slicewise.cleanup import Shape, clean, shape_of
 from adaptsam.slicewise.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
+from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report
 
 
 @dataclass(frozen=True)
 class AnchorSettings:
-    """When a frame of the result becomes a further prior (re-anchoring).
+    """Settings of re-anchoring: the frames of the result that become further priors.
 
     ``frames`` accepted ones in a row must be nearer to the drawn frame than ``distance_share`` of the limit, and their
     distances must differ by less than ``spread_share`` of it: the last of them is an anchor then, and the ``kept``
@@ -43,7 +45,7 @@ class AnchorSettings:
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """Everything that can be chosen for a video.
+    """Settings of the propagation through a video.
 
     Args:
         p2sam: the method on one frame; ``p2sam.domain`` "natural" for things and animals.
@@ -61,6 +63,12 @@ class VideoSettings:
         anchors: when they do.
         batch_frames: frames that are decoded together and in memory at a time.
     """
+
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "acceptance": ("acceptance", "calibration"),
+        "cleanup": ("cleanup", "cleaning"),
+        "reanchor": ("reanchor", "anchors"),
+    }
 
     p2sam: Settings = field(default_factory=Settings)
     acceptance: str = "calibrated"
@@ -80,38 +88,6 @@ class VideoSettings:
             raise InputError(f"area_share must lie between 0 and 1, but is {self.area_share!r}.")
         if self.batch_frames < 1:
             raise InputError(f"batch_frames must be at least 1, but is {self.batch_frames}.")
-
-
-@dataclass(frozen=True, eq=False)
-class FrameReport:
-    """One structure on one frame.
-
-    ``distance`` above ``threshold`` means rejected: empty there. ``points`` (n, 2) are x, y in pixels with ``labels``
-    (n,) 1 or 0. ``area`` is in pixels, ``centroid`` x, y of the mask, NaN where it is empty. ``anchor`` is the frame
-    that the mask was found from, -1 for the outlined picture. ``drawn``: this is the outlined frame, and its mask the
-    given one.
-    """
-
-    accepted: bool
-    distance: float
-    threshold: float
-    confidence: float
-    area: int
-    centroid: tuple[float, float]
-    points: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    anchor: int = -1
-    drawn: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class FrameResult:
-    """One frame: ``image`` uint8 (H, W, 3), and by structure a mask bool (H, W), empty where rejected, and a report."""
-
-    index: int
-    image: np.ndarray = field(repr=False)
-    masks: Mapping[str, np.ndarray] = field(repr=False)
-    reports: Mapping[str, FrameReport]
 
 
 def propagate_video(
@@ -360,31 +336,3 @@ def _checked_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     if not mask.any():
         raise InputError(f"The mask of {name} is empty; outline the structure on the frame.")
     return mask
-
-
-def frame_report(
-    mask: np.ndarray,
-    accepted: bool,
-    distance: float,
-    limit: float,
-    confidence: float,
-    points: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    anchor: int = -1,
-    drawn: bool = False,
-) -> FrameReport:
-    """A report with area and centroid of its mask (H, W)."""
-    rows, columns = np.nonzero(mask)
-    centre = (float(columns.mean()), float(rows.mean())) if len(rows) else (float("nan"), float("nan"))
-    return FrameReport(
-        accepted,
-        distance,
-        limit,
-        confidence,
-        len(rows),
-        centre,
-        np.zeros((0, 2)) if points is None else points,
-        np.zeros(0, int) if labels is None else labels,
-        anchor,
-        drawn,
-    )

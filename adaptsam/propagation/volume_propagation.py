@@ -42,14 +42,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PropagationSettings(VolumeSettings):
-    """Everything that can be chosen: the volume workflow's settings, and ``p2sam``, the method's on one slice."""
+    """Settings of a propagation: the volume workflow's, and ``p2sam``, the method's on one slice."""
 
     p2sam: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
-    """What came of one target.
+    """Result of a propagation to one target.
 
     ``structures`` lie on the target's own grid, in the order asked for; those that were not found are empty.
     ``warnings`` are sentences for the user. ``encoded`` is how many images the encoder was run on for this target
@@ -133,7 +133,7 @@ def propagate_each(
     store: EmbeddingStore | None = None,
     allow_different_patients: bool = False,
 ) -> Iterator[tuple[Volume, Propagation]]:
-    """As :func:`propagate`, for targets that are taken one at a time: phases of a 4D scan, visits of a patient.
+    """Propagate to targets that come one at a time: phases of a 4D scan, visits of a patient. See :func:`propagate`.
 
     A target is asked for when the one before was handed out. Neither it nor its embeddings are kept then (unless a
     ``store`` is given), so that beside the prior's there are no more than one visit's, in memory and on disk. The prior

@@ -59,7 +59,7 @@ class DeformableSettings:
 
 @dataclass(frozen=True, eq=False)
 class Deformation:
-    """Where in the prior a point of the target lies: ``rigid.to_prior(x + u(x))``.
+    """Deformation from target to prior points: ``rigid.to_prior(x + u(x))``.
 
     Attributes:
         rigid: the rigid transform that the deformation refines.

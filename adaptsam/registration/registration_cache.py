@@ -1,4 +1,4 @@
-"""How a target lies to its prior, computed once: of two images and settings that were met before, the result is kept.
+"""Cache of registrations: the result for two images and settings that were met before is kept.
 
 A file holds matrix, displacements, quality and the sentence of a warning. It is named by a hash of pixels, grids,
 modalities and settings, from which nobody can be told.
@@ -103,7 +103,7 @@ def _told(name: str, one: Rigid | Deformation) -> dict[str, np.ndarray]:
 
 
 def _unpacked(arrays: Mapping[str, np.ndarray]) -> Rigid | Deformation | None:
-    """What was packed; None where there is nothing, or something else."""
+    """Unpack a registration; None where there is none, or something else."""
     try:
         if not all(np.isfinite(array).all() for array in arrays.values()) or arrays["matrix"].shape != (4, 4):
             return None

@@ -134,7 +134,7 @@ def prepared(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
 
 
 def _guesses(fixed: CoarseVolume, moving: CoarseVolume, options: RegistrationSettings) -> list[np.ndarray]:
-    """Where to start: as scanned, and at the two best distinct shifts of the correlation search."""
+    """Starting points: as scanned, and at the two best distinct shifts of the correlation search."""
     guesses = [np.eye(4)]
     for shift in _best_shifts(fixed, moving, options):
         if all(np.linalg.norm(guess[:3, 3] - shift) > options.search_pitch_mm for guess in guesses):

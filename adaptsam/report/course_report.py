@@ -1,4 +1,4 @@
-"""How structures change from phase to phase or from visit to visit: volumes, and paths where they mean motion.
+"""Course of structures from phase to phase or from visit to visit: volumes, and paths where they mean motion.
 
 Positions are compared only within one frame of reference: between visits they would tell how the patient was laid.
 """

@@ -136,7 +136,7 @@ def section(
 
 
 def course(title: str, rows: Sequence[Mapping[str, str]], blocks: Sequence[str]) -> str:
-    """What changed over several targets."""
+    """Section on the changes over several targets."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in rows[0])
     lines = "".join("<tr>" + "".join(_cell(value) for value in row.values()) + "</tr>" for row in rows)
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'

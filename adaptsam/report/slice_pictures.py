@@ -164,7 +164,7 @@ def _frame(axes: Axes, centre: tuple[float, float], size: tuple[float, float], f
 
 
 def _letters(axes: Axes, plane: int) -> None:
-    """Which side of the patient is at each edge of the picture."""
+    """Letters of the patient's sides at the edges of the picture."""
     (row_axis, row_sign), (column_axis, column_sign) = PLANES[plane][1:]
     top, bottom = SIDES[row_axis][::row_sign]
     left, right = SIDES[column_axis][::column_sign]

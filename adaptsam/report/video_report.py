@@ -1,4 +1,4 @@
-"""What is told of a video: figures for every frame, the path, and the frames to look at first.
+"""Report of a video: figures for every frame, the path, and the frames to look at first.
 
 Frames are told by their number: a file's name may hold the patient's. Results pass through a :class:`VideoRecord` one
 at a time; of each it keeps figures, and pictures only of the frames with the lowest confidence, so that a long video
@@ -26,8 +26,8 @@ from adaptsam.report.mask_overlay import Color
 from adaptsam.report.volume_report import facts
 
 if TYPE_CHECKING:
-    from adaptsam.propagation.video_propagation import FrameReport, FrameResult
     from adaptsam.sam import SamModel
+    from adaptsam.slicewise.frame_report import FrameReport, FrameResult
 
 #: Pictures in the report, and their width in pixels.
 THUMBNAILS = 48
@@ -36,7 +36,7 @@ THUMBNAIL_WIDTH = 300
 
 @dataclass(eq=False)
 class VideoRecord:
-    """What is kept of the results of a video.
+    """Record of a video's results, kept for the report.
 
     Args:
         names: of all frames.

@@ -124,7 +124,7 @@ def write_report(
 
 
 def facts(model: SamModel, settings: object) -> dict[str, str]:
-    """What a run was made with, in words; ``settings`` is a dataclass."""
+    """Facts about a run, in words; ``settings`` is a dataclass."""
     return {
         "AdaptSAM": adaptsam.__version__,
         "Model": model.kind,
@@ -137,7 +137,7 @@ def facts(model: SamModel, settings: object) -> dict[str, str]:
 def _section(
     number: int, visit: Visit, prior: Volume | None, structures: StructureSet | None, pictures: Path, targets: int
 ) -> str:
-    """Everything about one target: warnings, the table, and each structure's confidence, slices and pictures."""
+    """Section on one target: warnings, the table, and each structure\'s confidence, slices and pictures."""
     reports = visit.propagation.reports
     colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
     to_review = _to_review(reports)
@@ -325,7 +325,7 @@ def field_of_view(plane: int, *masks: tuple[np.ndarray, Geometry]) -> float:
 
 
 def position(volume: Volume, slice_axis: int, index: int) -> str:
-    """Where a slice lies in the patient, in mm as DICOM counts (LPS); empty for video frames."""
+    """Position of a slice in the patient, in mm as DICOM counts (LPS); empty for video frames."""
     if volume.array.ndim == 4:
         return ""
     geometry = volume.geometry

@@ -20,7 +20,7 @@ SCALINGS = ("statistics", "min-max")
 
 @dataclass(frozen=True)
 class SamConfig:
-    """What it takes to build one SAM. Sizes are in pixels, patches or channels, pixel statistics for RGB 0 to 255.
+    """Configuration of one SAM. Sizes are in pixels, patches or channels, pixel statistics for RGB 0 to 255.
 
     Attributes:
         scaling: "statistics", pixels less ``pixel_mean`` by ``pixel_std``; or "min-max", each image to 0..1 by itself,

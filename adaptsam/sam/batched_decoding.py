@@ -36,7 +36,7 @@ def decode(
     memory_bytes: int | None = None,
     tick: Tick = unasked,
 ) -> list[Decoded]:
-    """What ``SamPredictor.predict`` gives for each request alone, computed for many together.
+    """Decode many requests together, each as ``SamPredictor.predict`` would alone.
 
     Args:
         sam: the model.
@@ -108,7 +108,7 @@ def _guidance(requests: Sequence[DecodeRequest], sam: Sam) -> Guidance | None:
 
 
 def requests_at_once(sam: Sam, memory_bytes: int | None = None) -> int:
-    """How many requests go through the decoder together; see :func:`decode` for ``memory_bytes``."""
+    """Number of requests that go through the decoder together; see :func:`decode` for ``memory_bytes``."""
     if memory_bytes is None:
         memory_bytes = (48 if sam.device.type == "cpu" else 4096) * 2**20
     height, width = sam.prompt_encoder.image_embedding_size

@@ -214,7 +214,7 @@ def _state_dict(content: object, path: Path) -> Weights:
 
 
 def _described(text: str, path: Path) -> tuple[SamConfig, str, dict[str, Any]]:
-    """What one of our own files says about itself."""
+    """Read the description in one of our own files."""
     try:
         described = json.loads(text)
         version = described.pop("format_version")

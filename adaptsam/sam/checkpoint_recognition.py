@@ -131,7 +131,7 @@ def recognise(weights: Weights, path: Path, kind: str | None = None) -> tuple[Sa
 
 
 def _shape_of(weights: Weights, path: Path) -> SamConfig:
-    """What names and shapes tell. The heads of the decoder and the scaling of intensities are not among it."""
+    """The shape that names and sizes tell, without the heads of the decoder and the scaling of intensities."""
     try:
         if any(name.startswith(_TINY) for name in weights):
             return _with_decoder(_tiny_shape(weights), weights)
@@ -164,7 +164,7 @@ def _vit_shape(weights: Weights) -> SamConfig:
 
 
 def _tiny_shape(weights: Weights) -> SamConfig:
-    """Of a TinyViT. Nothing in it depends on the input's size: that of the kind is taken."""
+    """The shape of a TinyViT. Nothing in it depends on the input's size: that of the kind is taken."""
     parts = [name.split(".") for name in weights if name.startswith(_TINY)]
     blocks = {(int(part[2]), int(part[4])) for part in parts if part[3] == "blocks"}
     depths = tuple(sum(1 for s, _ in blocks if s == stage) for stage in range(1 + max(s for s, _ in blocks)))

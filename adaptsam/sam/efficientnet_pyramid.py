@@ -163,7 +163,7 @@ class EfficientNetPyramid(nn.Module):
         return self.last_norm(self.neck(x))
 
     def stage_outputs(self, images: Tensor) -> list[Tensor]:
-        """What each of the seven stages gives."""
+        """Outputs of the seven stages."""
         x = functional.relu6(self.stem(images.contiguous(memory_format=torch.channels_last)))
         outputs = []
         for stage in self.stages:

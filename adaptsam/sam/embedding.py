@@ -1,4 +1,4 @@
-"""What the image encoder says about one image, and where that image lay in the model's frame."""
+"""Embedding of one image, with the image's place in the model's frame."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class EmbeddingStore:
                 self.folder.forget(key)
 
     def key(self, image: NDArray[np.uint8]) -> str:
-        """What an image is stored under: a hash of pixels, shape, weights, how they are used, and precision."""
+        """The key of an image: a hash of pixels, shape, weights, their use, and precision."""
         pixels = to_rgb(image)
         digest = hashlib.sha256(pixels.tobytes())
         model = self.model
@@ -143,7 +143,7 @@ class EmbeddingStore:
 
 
 def _laid_out(embedding: Embedding) -> Embedding:
-    """With the channels of a place beside each other in memory, as the CPU's encoder leaves them.
+    """Lay out an embedding with the channels of a place side by side in memory, as the CPU's encoder leaves them.
 
     Fresh or from disk: sums are taken in the order of memory, and a digit can move a point.
     """

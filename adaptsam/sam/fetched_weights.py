@@ -61,7 +61,7 @@ def fetch(name: str, source: str | None = None, *, progress: Progress = silent, 
 
 
 def difference(known: KnownWeights, progress: Progress = silent) -> str | None:
-    """How the file on this machine differs from the catalogue, or from itself when it came, in words; None if not.
+    """Describe how the file differs from the catalogue, or from itself when it came; None if it does not.
 
     Raises:
         OSError: it cannot be read.
@@ -74,7 +74,7 @@ def difference(known: KnownWeights, progress: Progress = silent) -> str | None:
 
 
 def is_checked(known: KnownWeights) -> str:
-    """What a file of this entry is checked against, in words."""
+    """Describe the check of this entry's file, in words."""
     if known.fingerprint.is_exact:
         return "hash"
     return "hash from its arrival; none is published" if "sha256" in _record(known) else "nothing"
@@ -105,7 +105,7 @@ def clear(name: str) -> int:
 
 
 def partial_bytes(known: KnownWeights) -> int:
-    """How much of a download that broke off is here."""
+    """Bytes on this machine of a download that broke off."""
     with suppress(OSError):
         return partial_path(known.path).stat().st_size
     return 0
@@ -131,7 +131,7 @@ def _take(source: Path, known: KnownWeights, progress: Progress) -> None:
 
 
 def _check_kind(known: KnownWeights, path: Path) -> None:
-    """Where nobody published a hash, it can be seen at least that the file is a model of the right kind."""
+    """Check that a file without a published hash is a model of the right kind."""
     read_checkpoint(path, kind=known.kind)
 
 

@@ -101,7 +101,7 @@ def _windowed_attention(attention: Attention, x: torch.Tensor, size: int) -> tor
 
 
 def _fitting_windows(attention: Attention, x: torch.Tensor, size: int) -> torch.Tensor:
-    """As :func:`_windowed_attention` where the windows fill the image: nothing has to be lined up one by one."""
+    """Windowed attention where the windows fill the image, so that no window has to be gathered alone."""
     windows = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
     out = attention.proj(_attention(attention, attention.qkv(windows.flatten(0, 2))))
     return out.view(windows.shape).transpose(2, 3).flatten(3, 4).flatten(1, 2)
@@ -111,7 +111,7 @@ def _fitting_windows(attention: Attention, x: torch.Tensor, size: int) -> torch.
 def _window_order(
     batch: int, height: int, width: int, size: int, together: int | None, device: torch.device
 ) -> tuple[tuple[tuple[torch.Tensor, torch.Tensor, int], ...], torch.Tensor]:
-    """How the positions of a batch are lined up window by window, and back.
+    """Orders of a batch's positions, window by window, and back.
 
     Args:
         batch, height, width: of the image's features.
@@ -239,7 +239,7 @@ def _widened_attention(
 
 
 def _position_scores(q: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of queries (B, heads, h*w, d): the scores of the keys' rows and columns, (B, heads, h, w, rows or columns)."""
+    """Scores of the keys' rows and columns, (B, heads, h, w, rows or columns), for queries (B, heads, h*w, d)."""
     grid = q.unflatten(2, (len(rows), len(columns)))
     by_row = grid @ rows.transpose(1, 2)
     by_column = (grid.transpose(2, 3) @ columns.transpose(1, 2)).transpose(2, 3)

@@ -39,7 +39,7 @@ class Guidance:
 
 @dataclass(frozen=True, eq=False)
 class ImageSide:
-    """What the cross-attentions of the first layer make of B images, each float32 (B, heads, d, L).
+    """Image side of the first layer's cross-attentions for B images, each float32 (B, heads, d, L).
 
     Attributes:
         key, value: for the tokens that read the image.
@@ -211,7 +211,7 @@ def _image_reads_tokens(
 
 
 def _tokens_read_kept(attention: Attention, q: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """As :func:`_tokens_read_image`, with the projections (B, heads, d, L) of an :class:`ImageSide`."""
+    """Attention from tokens to the projections (B, heads, d, L) of an :class:`ImageSide`."""
     query = _heads(attention.q_proj(q), attention.num_heads) * key.shape[2] ** -0.5
     read = (query @ key).softmax(dim=-1) @ value.transpose(2, 3)
     return attention.out_proj(read.transpose(1, 2).flatten(2))
@@ -220,7 +220,7 @@ def _tokens_read_kept(attention: Attention, q: torch.Tensor, key: torch.Tensor, 
 def _kept_reads_tokens(
     attention: Attention, query: torch.Tensor, k: torch.Tensor, v: torch.Tensor, real: torch.Tensor
 ) -> torch.Tensor:
-    """As :func:`_image_reads_tokens`, with the query (B, heads, d, L) of an :class:`ImageSide`."""
+    """Attention from the query (B, heads, d, L) of an :class:`ImageSide` to tokens."""
     key, value = (_heads(x, attention.num_heads) for x in (attention.k_proj(k), attention.v_proj(v)))
     scores = key * key.shape[-1] ** -0.5 @ query
     weights = scores.masked_fill_(~real[:, None, :, None], float("-inf")).softmax(dim=2)

@@ -1,4 +1,4 @@
-"""From pixels to SAM's input frame and back: its own resizing, normalisation and padding, at any input size."""
+"""Preprocessing of pixels for SAM, and back: its own resizing, normalisation and padding, at any input size."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def resized_shape(original_size: tuple[int, int], image_size: int) -> tuple[int,
 
 
 def prepare_image(sam: Sam, image: NDArray[np.uint8]) -> tuple[torch.Tensor, tuple[int, int]]:
-    """What the image encoder reads, exactly as ``SamPredictor.set_image`` makes it.
+    """Prepare the image encoder's input, exactly as ``SamPredictor.set_image`` makes it.
 
     Args:
         sam: gives the input size S and how intensities are scaled.

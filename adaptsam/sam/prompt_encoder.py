@@ -119,7 +119,7 @@ def embed_tokens(encoder: PromptEncoder, prompts: Sequence[PromptTokens]) -> tup
 def embed_kinds(
     encoder: PromptEncoder, coordinates: torch.Tensor, kinds: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As :func:`embed_tokens`, of tokens that are padded already.
+    """Embed tokens that are padded already; see :func:`embed_tokens`.
 
     Args:
         encoder: SAM's prompt encoder.

@@ -11,7 +11,7 @@ import torch
 
 
 def load_pickled(path: Path | BytesIO, *, mapped: bool = False) -> object:
-    """What a file holds: tensors, numbers, texts and containers of them, on the CPU.
+    """Load tensors, numbers, texts and containers of them onto the CPU.
 
     Args:
         path: the file, or what was in it.

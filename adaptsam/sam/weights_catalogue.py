@@ -51,7 +51,7 @@ class KnownWeights:
 
     @property
     def path(self) -> Path:
-        """Where the file belongs on this machine."""
+        """The path of the file on this machine."""
         return weights_folder() / self.file
 
 
@@ -91,7 +91,7 @@ def entry(name: str) -> KnownWeights:
 
 
 def weights_folder() -> Path:
-    """Where fetched files are kept; it need not exist."""
+    """The folder of fetched weights; it need not exist."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else user_cache_path("adaptsam", appauthor=False) / "weights"
 
@@ -117,7 +117,7 @@ def fetched(name: str) -> Path:
 
 
 def how_to_get(known: KnownWeights) -> str:
-    """What to do to have a file here, in words."""
+    """Instructions to get a file here, in words."""
     if known.url:
         return f"run 'adaptsam weights fetch {known.name}' (or give a file: --from FILE)"
     return (

@@ -17,7 +17,7 @@ _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 @dataclass(frozen=True)
 class Shape:
-    """What is kept of a structure's shape: how many components, the smallest one's share of the largest, and holes.
+    """Shape of a structure: number of components, the smallest one's share of the largest, and holes.
 
     ``holes`` is the share of its filled slices' area that is hole.
     """

@@ -1,4 +1,4 @@
-"""How far a slice can be trusted, 0 to 1, so that a person looks at the worst first.
+"""Confidence of a slice, 0 to 1, so that a person looks at the worst first.
 
 For a slice that holds the structure, the weighted geometric mean of
 
@@ -25,7 +25,7 @@ from adaptsam.slicewise.volume_settings import ConfidenceSettings
 
 @dataclass(frozen=True)
 class Continuity:
-    """How alike neighbouring slices are: ``dice`` of their masks and ``area`` ratio, smaller over larger."""
+    """Likeness of neighbouring slices: ``dice`` of their masks and ``area`` ratio, smaller over larger."""
 
     dice: float = 1.0
     area: float = 1.0
@@ -75,7 +75,7 @@ def accepted_confidence(
 
 
 def rejected_confidence(distance: float, limit: float, settings: ConfidenceSettings) -> float:
-    """How sure it is that a slice does not hold the structure."""
+    """Confidence that a slice does not hold the structure."""
     if not np.isfinite(distance) or not np.isfinite(limit):
         return settings.unseen
     return float(min(1.0, max(0.0, 1.0 - limit / distance))) if distance > 0 else 0.0

@@ -1,4 +1,4 @@
-"""From the slices of one structure to its final mask and what is reported about it."""
+"""Finishing of one structure: final mask, confidence and report from its slices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TELLING_ABOVE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not."""
+    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not."""
 
     prior_k: int
     accepted: bool
@@ -97,7 +97,7 @@ def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) 
 
 
 def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
-    """How much of some voxels (n, 3), k, j, i, lies within ``limit`` mm of the registered contour."""
+    """Share of some voxels (n, 3), k, j, i, that lies within ``limit`` mm of the registered contour."""
     if location is None or not visit.settings.location_prior:
         return None
     return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())

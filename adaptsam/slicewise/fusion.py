@@ -46,7 +46,7 @@ LOGISTIC = 1.702
 
 @dataclass(frozen=True)
 class Weights:
-    """How much the method and the appearance weigh beside the registration, whose weight is 1."""
+    """Weights of method and appearance beside the registration, whose weight is 1."""
 
     method: float = 0.0
     appearance: float = 0.0
@@ -54,7 +54,7 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of some pixels, arrays of one shape: mm from the registered contour, and two log-odds."""
+    """Evidence at some pixels, arrays of one shape: mm from the registered contour, and two log-odds."""
 
     distance: np.ndarray
     method: np.ndarray
@@ -93,7 +93,7 @@ class Fused:
 def support(
     evidence: Evidence, weights: Weights, mask: np.ndarray, appearance: float | np.ndarray | None = None
 ) -> float:
-    """What method and appearance say of a mask without the registration, −1 to 1: below 0 they deny it.
+    """Support of method and appearance for a mask without the registration, −1 to 1: below 0 they deny it.
 
     The mean of their weighted log-odds, as a share of the largest that the weights allow. As for :func:`fuse`, the
     ``appearance`` may have another weight, for all pixels or one each: what drew a mask speaks for it.
@@ -106,7 +106,7 @@ def support(
 
 
 def registration_odds(distance: np.ndarray, error_mm: float | np.ndarray, change: float | np.ndarray) -> np.ndarray:
-    """What the registered contour says alone, for signed distances in mm."""
+    """Log-odds of the registered contour alone, for signed distances in mm."""
     return np.asarray(logit((1 - change) * expit(-LOGISTIC * distance / error_mm) + change / 2))
 
 
@@ -221,7 +221,7 @@ def look_alike(
 
 
 def _inside(distance: np.ndarray) -> np.ndarray:
-    """How much of a pixel at a signed distance is structure: a millimetre's ramp."""
+    """Share of a pixel at a signed distance that is structure: a millimetre's ramp."""
     return np.clip(0.5 - distance, 0.0, 1.0).astype(np.float32)
 
 

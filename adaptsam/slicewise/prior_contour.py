@@ -1,4 +1,4 @@
-"""What the prior knows of one structure: its drawn slices, its shape between them, how far any point is from it."""
+"""Contour of one structure in the prior: its drawn slices, its shape between them, distances from it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def prior_contour(structure: Structure, orientation: Orientation, geometry: Geom
 
 
 def _contoured(structure: Structure, orientation: Orientation, filled: list[int], slices: int) -> np.ndarray:
-    """Which canonical slices are evidence, bool (slices,), of the structure or of nothing being there.
+    """Canonical slices that are evidence, bool (slices,), of the structure or of its absence.
 
     Recorded, with the gaps that part the structure in two; or told from a regular pattern of empty slices.
     """

@@ -1,4 +1,4 @@
-"""Everything about a prior visit that does not depend on a target, computed once and shared by all targets."""
+"""Prior visit: all that does not depend on a target, computed once and shared by all targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEYOND_MARGIN_MM = 12.0
 
 @dataclass(frozen=True, eq=False)
 class StructurePlan:
-    """How one structure is looked for. ``usable`` are the prior slices (canonical k) that the method can learn from."""
+    """Plan for one structure. ``usable`` are the prior slices (canonical k) that the method can learn from."""
 
     structure: Structure
     contour: PriorContour

@@ -1,4 +1,4 @@
-"""How wrong may the registered contour be here? Told by what is left between a target slice and the registered prior.
+"""Local error of the registered contour, estimated from the difference between target slice and registered prior.
 
 Where the two look alike, the contour came with the tissue and stays. Where they do not, either the contour lies some
 millimetres off, or the tissue is no longer what it was. Differences are squared and averaged over a few millimetres;

@@ -1,4 +1,4 @@
-"""Which slices of a target are looked at for one structure."""
+"""Range of a target's slices that is searched for one structure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Search:
         margin_mm: float,
         settings: VolumeSettings,
     ) -> Search:
-        """From ``expected`` slices of a target with ``depth`` slices: a margin at each end, and how far to follow on.
+        """Search around ``expected`` slices of a target with ``depth`` slices: a margin at each end, and a limit.
 
         A blunt end gets its own small margin, rounded up to whole slices, and is not followed.
         """
@@ -51,7 +51,7 @@ class Search:
         return k not in self._accepted and (k in self.first or k in self.next_slices())
 
     def tell(self, k: int, accepted: bool) -> None:
-        """What came of slice ``k``."""
+        """Take in the outcome of slice ``k``."""
         self._accepted[k] = accepted
 
     def next_slices(self) -> list[int]:

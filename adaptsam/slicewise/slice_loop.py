@@ -39,7 +39,7 @@ SUREST_HINT = 8.0
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """What came of one target: per structure a mask bool on the target's stored array, and a report.
+    """Result for one target: per structure a mask bool on the target's stored array, and a report.
 
     ``visit`` is the target as it was understood, to which corrections are made.
     """
@@ -60,7 +60,7 @@ class Watch(Protocol):
 
 
 def unwatched(structure: str, axis: int, index: int, mask: np.ndarray) -> None:
-    """For someone who waits for the whole."""
+    """Watch nothing, for a caller who waits for the whole."""
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""What the volume loop asks of a method. The loop is handed one and imports none."""
+"""Interface of a slice method. The loop is passed one and imports none."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SliceMethod(Protocol):
 
     @property
     def encoded(self) -> int:
-        """How many images went through the image encoder so far."""
+        """Number of images that went through the image encoder so far."""
 
     def usable(self, image: np.ndarray, mask: np.ndarray) -> bool:
         """Whether a prior slice, uint8 (H, W, 3) with bool (H, W), has a foreground patch to learn from."""

@@ -1,4 +1,4 @@
-"""Which prior slice speaks for which target slice."""
+"""Pairing of target slices with prior slices."""
 
 from __future__ import annotations
 

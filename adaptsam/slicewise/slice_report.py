@@ -1,4 +1,4 @@
-"""What is told about every structure and slice beside the mask."""
+"""Reports on structures and slices, beside the mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a structure of the prior is expected in one target: the registered contour on every slice, and around it."""
+"""Location of a structure in one target: the registered contour on every slice, and around it."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class TargetVisit:
         return not apart and same_kind(prior, target)
 
     def locate(self, plan: StructurePlan) -> Location:
-        """Where a structure is expected here; nothing of it is inside if the image shows only padding there."""
+        """Locate a structure here; nothing of it is inside if the image shows only padding there."""
         if plan in self._locations:
             return self._locations[plan]
         location = Location(
@@ -146,7 +146,7 @@ class TargetVisit:
         return self.images.image(k, view, self.window(plan))
 
     def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> Fused:
-        """What registration, the method's ``logits`` (H, W) and the appearance say together of target slice ``k``."""
+        """Fuse registration, the method's ``logits`` (H, W) and the appearance on target slice ``k``."""
         settings, box = self.settings.fusing, here.box
         gray = self.window(plan).gray(self.images.volume.array[k][box])
         seen = plan.window.gray(self.prior.images.sample(here.index)) if gray.size else gray
@@ -170,7 +170,7 @@ class TargetVisit:
         return Fused(odds, support(evidence, plan.weights, mask, heard), expected_dice(usual, mask))
 
     def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
-        """Where the axis of the prior's body view crosses slice ``k``; the target's own body if not registered."""
+        """Centre of the view on slice ``k``: the axis of the prior's body, or of the target's if not registered."""
         if self._body_path is None:
             self._body_path = self._find_body_path(*self.prior.view(plan, 0).centre)
         first, last = self._body_path

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from operator import index
+from typing import ClassVar
 
 from adaptsam.errors import InputError
 from adaptsam.image.windowing import WindowChoice, check_window
@@ -29,7 +30,7 @@ NOT_NEGATIVE = (
 
 @dataclass(frozen=True)
 class AcceptanceSettings:
-    """How a slice's distance is judged; the rule stands in :mod:`adaptsam.slicewise.acceptance`.
+    """Settings of a slice's acceptance; the rule stands in :mod:`adaptsam.slicewise.acceptance`.
 
     ``gap_mm`` is how far apart the prior's slices are compared, ``pairs`` how many at most, ``quantile`` the robust
     upper limit of their distances, ``factor`` what a later visit may differ more than neighbouring slices do, and
@@ -111,7 +112,7 @@ class MisfitSettings:
 
 @dataclass(frozen=True)
 class FusionSettings:
-    """How registration, method and appearance are weighed; the model stands in :mod:`adaptsam.slicewise.fusion`.
+    """Settings of the fusion of registration, method and appearance; see :mod:`adaptsam.slicewise.fusion`.
 
     ``rigid_error_mm`` and ``deformable_error_mm`` are what a registered contour is usually wrong by, ``change`` the
     share of tissue near a structure that may not be what it was: with these the weights are fitted. On a target, both
@@ -137,7 +138,7 @@ class FusionSettings:
 
 @dataclass(frozen=True)
 class VolumeSettings:
-    """How slices are found, paired, shown to the method, judged and put together.
+    """Settings of a volume's workflow: finding, pairing, showing, judging and assembling slices.
 
     Args:
         pairing: "registered" through the registration, "position" by physical place, "middle" of the stacks, as in the
@@ -166,6 +167,13 @@ class VolumeSettings:
             structure, for all structures or per structure name.
         batch_slices: target slices whose images are in memory at a time.
     """
+
+    WORDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "acceptance": ("acceptance", "calibration"),
+        "cleanup": ("cleanup", "cleaning"),
+        "fusion": ("fusion", "fusing"),
+        "registration": ("register", "registration"),
+    }
 
     pairing: str = "registered"
     register: str = "deformable"

@@ -48,6 +48,6 @@ def hash_weights(model: nn.Module) -> str:
 
 
 def bundled_folders() -> tuple[Path, Path]:
-    """Where the models that come with AdaptSAM lie: in an installed wheel, in a source checkout."""
+    """Folders of the models that come with AdaptSAM: in an installed wheel, in a source checkout."""
     package = Path(str(files("adaptsam.sam"))).parent
     return package / "_resources" / "models", package.parent / "Resources" / "models"

@@ -1,4 +1,4 @@
-"""What is kept between runs: one file each, for several processes at once, bounded, and right or not there.
+"""Disk cache between runs: one file each, for several processes at once, bounded, and right or absent.
 
 A file appears whole (it is written beside and moved) and carries a hash of its numbers; one that is damaged is as good
 as none. What was used longest ago goes first when the folder grows over its bound. Nothing in it names a patient: a
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where embeddings and registrations are kept between runs; it need not exist."""
+    """The folder of embeddings and registrations kept between runs; it need not exist."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else user_cache_path("adaptsam", appauthor=False) / "embeddings"
 
@@ -59,7 +59,7 @@ def cache_bytes() -> int:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a folder holds."""
+    """Contents of a cache folder: files and bytes."""
 
     files: int
     size: int
@@ -123,7 +123,7 @@ class KeptFolder:
             self.path(key).unlink()
 
     def kept(self) -> Kept:
-        """How much is here."""
+        """Count the files and bytes in the cache."""
         files = self._files()
         return Kept(len(files), sum(size for _, size, _ in files))
 
@@ -166,7 +166,7 @@ class KeptFolder:
                         self._size -= size
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """When each was used last, its size, its path."""
+        """Files with their last use, size and path."""
         found = []
         with suppress(OSError), os.scandir(self.folder) as entries:
             for entry in entries:
@@ -188,7 +188,7 @@ class KeptFolder:
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Of names, shapes and numbers, so that a damaged digit is not believed."""
+    """Digest of names, shapes and numbers, so that a damaged digit is not believed."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())

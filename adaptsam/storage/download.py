@@ -71,12 +71,12 @@ def download(
 
 
 def partial_path(target: Path) -> Path:
-    """Where the beginning of a file lies until it is whole."""
+    """The path of a file's beginning until it is whole."""
     return target.with_name(f"{target.name}.part")
 
 
 def leftovers(target: Path) -> tuple[Path, ...]:
-    """Everything that a download that broke off may leave beside its target."""
+    """All files that a broken download may leave beside its target."""
     part = partial_path(target)
     return part, part.with_name(f"{part.name}.json"), target.with_name(f"{target.name}.lock")
 
@@ -139,7 +139,7 @@ class _Transfer:
         self.note.unlink(missing_ok=True)
 
     def _receive(self) -> None:
-        """Until the file is there; gives up when attempt after attempt brings nothing."""
+        """Receive until the file is whole; give up when attempt after attempt brings nothing."""
         furthest, failures = self._size(), 0
         while True:
             try:
@@ -186,7 +186,7 @@ class _Transfer:
         return headers
 
     def _agreed(self, response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
-        """From which byte on the server sends, and how long the whole is; None where it does not say."""
+        """First byte that the server sends, and the length of the whole; None where it does not say."""
         length = response.headers.get("Content-Length")
         total = int(length) if length and length.isdigit() else None
         if response.status == 206:
@@ -240,7 +240,7 @@ class _Transfer:
         )
 
     def _refused(self, error: urllib.error.HTTPError, start: int) -> bool:
-        """What an answer other than the file means."""
+        """Explain an answer other than the file."""
         if error.code == 416:  # nothing lies behind the place that was asked for
             _, total = _content_range(error.headers.get("Content-Range", ""))
             if total == start:
@@ -271,7 +271,7 @@ class _Transfer:
         return _PassingFault("the connection broke")
 
     def _usable_start(self) -> int:
-        """How many of the bytes that are here can be gone on from."""
+        """Number of bytes here from which the download can go on."""
         size = self._size()
         noted = self._noted()
         too_long = self.expected.size is not None and size > self.expected.size

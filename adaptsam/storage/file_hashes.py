@@ -1,4 +1,4 @@
-"""What a file must be: its size and its hashes, as far as somebody published them."""
+"""Hashes and size of a file, as far as they were published."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BLOCK = 8 * 2**20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is known of a file; None where nobody says.
+    """Fingerprint of a file; None where no value was published.
 
     Attributes:
         size: bytes.
@@ -31,7 +31,7 @@ class Fingerprint:
         return self.sha256 is not None or (self.md5 is not None and len(self.md5) == 32)
 
     def difference(self, path: Path, progress: Progress = silent) -> str | None:
-        """In words how the file differs, None where it agrees in all that is known.
+        """Describe how the file differs, None where it agrees in all that is known.
 
         Raises:
             OSError: it cannot be read.

@@ -79,7 +79,7 @@ def staged_output(folder: str | Path, names: Iterable[str] = (), *, overwrite: b
 
 @contextmanager
 def staged_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """As :func:`staged_output`, for one file: yields the path to write to, which has the same name."""
+    """Stage one file: yields the path to write to, which has the same name. See :func:`staged_output`."""
     path = Path(path)
     with staged_output(path.parent, [path.name], overwrite=overwrite) as staging:
         yield staging / path.name
@@ -194,7 +194,7 @@ def _put_back(path: Path, kept: Path, arrived: bool) -> None:
 
 
 def _first(error: OSError) -> OSError:
-    """What the system said: pydicom raises an error of the same kind anew, without its number."""
+    """The system's own reason: pydicom raises an error of the same kind anew, without its number."""
     while isinstance(error.__cause__, OSError):
         error = error.__cause__
     return error

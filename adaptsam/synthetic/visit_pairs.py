@@ -1,4 +1,4 @@
-"""What the bundled model is trained on: pairs of images that show the same structures at two visits."""
+"""Pairs of images that show the same structures at two visits, to train with."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def joined(batches: list[VisitPairs]) -> VisitPairs:
 
 
 def patch_regions(masks: Tensor, grid: int) -> tuple[Tensor, Tensor]:
-    """Which structure each patch shows, and how purely.
+    """Structure that each patch shows, and its purity.
 
     Where structures overlap, the smaller one counts: a tumour in a lung is tumour, a lung in a body is lung.
 

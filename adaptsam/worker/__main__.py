@@ -37,7 +37,7 @@ class Server:
         self._cancelled: set[int] = set()
 
     def run(self) -> None:
-        """Until the other end closes the pipe."""
+        """Run until the other end closes the pipe."""
         threading.Thread(target=self._listen, daemon=True).start()
         from adaptsam.worker.worker_session import Session  # imports torch, which takes seconds
 
@@ -112,7 +112,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def main() -> None:
-    """What others print must not come between the events, so stdout is given to stderr."""
+    """Run the server; what others print goes to stderr, so that it cannot come between the events."""
     events = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

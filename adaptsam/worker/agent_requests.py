@@ -1,4 +1,4 @@
-"""What the worker does with agents: tells which are here, lets them find targets, and go on from changed prompts."""
+"""Requests about agents: lists them, runs them, and goes on from changed prompts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from adaptsam.worker.run_events import Steps
 
 
 class Home(Protocol):
-    """What the session gives: images that arrived, and models with their embeddings."""
+    """The session's images that arrived, and its models with their embeddings."""
 
     def volume(self, described: wire.Message) -> Volume: ...
 
@@ -66,7 +66,7 @@ class AgentRequests:
         self._runs: LastRuns[_Run] = LastRuns()
 
     def agents(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Which agents are on this machine, and in ``files``: "agents" with names, files and descriptions, and the
+        """List the agents on this machine, and in ``files``: "agents" with names, files and descriptions, and the
         names of trainings that have not ended."""
         files = [(agent_name(Path(one)), Path(one)) for one in request.get("files", [])]
         known = [*agent_files().items(), *files]
@@ -148,7 +148,7 @@ def played_message(one: PlayedSlice) -> wire.Message:
 
 
 def described(name: str, path: Path, number: int) -> Mapping[str, Any]:
-    """What a window shows of an agent; ``problem`` where its file cannot be used."""
+    """Describe an agent for a window; ``problem`` where its file cannot be used."""
     try:
         package = load_agent(path)
     except AdaptSAMError as error:

@@ -96,7 +96,7 @@ class WorkerClient:
 
     @property
     def folder(self) -> Path | None:
-        """Where arrays are exchanged; None before the first request."""
+        """The folder for the exchange of arrays; None before the first request."""
         return self._folder
 
     @property
@@ -145,7 +145,7 @@ class WorkerClient:
             self._outbox.put({"id": number, "do": "cancel"})
 
     def events(self) -> Iterator[wire.Message]:
-        """What arrived since the last call; never waits. Late words of requests that have ended are dropped."""
+        """Events since the last call; never waits. Late words of requests that have ended are dropped."""
         yield from self._end_the_deaf()
         while True:
             try:

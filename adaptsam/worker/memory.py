@@ -1,4 +1,4 @@
-"""What memory there is, and about what a model will take: said before the work, and not by a killed process."""
+"""Memory of this machine, and the need of a model, compared before the work starts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def devices() -> list[dict[str, object]]:
 
 
 def device_and_precision(name: str) -> tuple[str, Precision]:
-    """What a name of :func:`devices` means to :func:`adaptsam.sam.load_sam`."""
+    """The meaning of a name of :func:`devices` for :func:`adaptsam.sam.load_sam`."""
     return (name.removesuffix(INT8), "int8") if name.endswith(INT8) else (name, "auto")
 
 

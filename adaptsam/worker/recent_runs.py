@@ -1,11 +1,11 @@
-"""What requests about runs have in common: their settings, the model that is told, and which runs are remembered."""
+"""Recent runs, and what requests about runs share: their settings, and the message about the model."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any, TypeVar
 
-from adaptsam.commands.settings_options import change
+from adaptsam.nested_settings import change
 from adaptsam.sam import EmbeddingStore
 from adaptsam.worker import wire_format as wire
 from adaptsam.worker.result_messages import Emit
@@ -35,5 +35,5 @@ def asked_settings(request: wire.Message, settings: _Settings) -> _Settings:
 
 
 def tell_model(emit: Emit, store: EmbeddingStore) -> None:
-    """Which model answers, and where it runs."""
+    """Send the model that answers, and its device."""
     emit("model", kind=store.model.kind, device=str(store.model.device), sha256=store.model.sha256)

@@ -1,4 +1,4 @@
-"""How long it will still take, from how far it came."""
+"""Remaining time of a run, estimated from its progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clock:
         self._start = now()
 
     def share(self, stage: str, target: int, done: int, total: int) -> float:
-        """How much of all the work is done, 0 to 1, at a stage of the target of that number, from 0."""
+        """Share of all the work that is done, 0 to 1, at a stage of the target of that number, from 0."""
         part = done / total if total else 0.0
         if self._alone or stage == "prompt":
             return min(1.0, (target + part) / self._targets)

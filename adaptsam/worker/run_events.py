@@ -1,4 +1,4 @@
-"""How far a run is, and what it found so far, as events: not more of them than a window can show."""
+"""Events about a run's progress and results, not more of them than a window can show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Steps:
         self._last: tuple[object, ...] = ()
 
     def begin(self, target: int) -> None:
-        """From here on it is about the target of that number."""
+        """Begin the target of that number."""
         self.flush()
         self._target = target
 

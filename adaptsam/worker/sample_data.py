@@ -28,7 +28,7 @@ class SampleImage:
 
 
 def visits_with_truth() -> Iterator[PhantomVisit]:
-    """What the sample of two visits is made of, with the contours of both."""
+    """Draw the sample of two visits, with the contours of both."""
     return phantom_visits(7, 2, shape=_SHAPE, spacing=_SPACING)
 
 

@@ -1,4 +1,4 @@
-"""What the worker does to train an agent: from volumes or a folder, with live curves; a stopped one goes on later."""
+"""Requests about training an agent: from volumes or a folder, with live curves; a stopped one goes on later."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TrainingRequests:
 
 
 def _data(request: wire.Message, volumes: Sequence[TaughtVolume], image_size: int) -> tuple[Teaching, int]:
-    """What to learn from, and how many parts the target has there."""
+    """Training data, and the number of parts that the target has there."""
     images, seed = int(request.get("images", 50)), int(request.get("seed", 0))
     if request.get("folder") is not None:
         from adaptsam.autoprompting.agent_training import TrainingData
@@ -124,7 +124,7 @@ class _Told:
 
 
 def _target(request: wire.Message, components: int) -> Target:
-    """What the agent will find, with the standard code of the segment or else of its name, where there is one."""
+    """Target of the agent, with the standard code of the segment or else of its name, where there is one."""
     name = str(request.get("target") or request["name"])
     plain = Structure(name, np.zeros((0, 0, 0), bool))
     termed = replace(plain, tags={"TerminologyEntry": request.get("terminology", "")})

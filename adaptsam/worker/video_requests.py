@@ -1,4 +1,4 @@
-"""What the worker does with videos: follows what is outlined on one frame, and corrects frames."""
+"""Requests about videos: follows structures from one outlined frame, and corrects frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from adaptsam.errors import InputError
 from adaptsam.image.volume import Volume
 from adaptsam.propagation.frame_correction import VideoVisit, correct_frame, follow_frame
 from adaptsam.propagation.slice_correction import CorrectedSlice
-from adaptsam.propagation.video_propagation import FrameReport, VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.slicewise.frame_report import FrameReport
 from adaptsam.slicewise.slice_report import FOUND, GONE
 from adaptsam.worker import result_messages as messages
 from adaptsam.worker import wire_format as wire

@@ -1,4 +1,4 @@
-"""What passes between client and worker: lines of JSON, masks packed within them, images as files beside them.
+"""Wire format between client and worker: lines of JSON, masks packed within them, images as files beside them.
 
 Where the two share no folder, as on two machines, the files travel in lines too, a piece in each.
 """

@@ -1,4 +1,4 @@
-"""What the worker can do, and what it remembers between requests: models, embeddings, the last runs."""
+"""Session of the worker: its requests, and the models, embeddings and runs that it remembers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from adaptsam.worker.recent_runs import LastRuns, asked_settings, tell_model
 from adaptsam.worker.result_messages import Emit
 from adaptsam.worker.run_events import Steps
 from adaptsam.worker.sample_data import sample
+from adaptsam.worker.storage_requests import clear_weights, fetch_weights, kept
+from adaptsam.worker.structure_sets import write_structures
 from adaptsam.worker.training_requests import TrainingRequests
 from adaptsam.worker.video_requests import VideoRequests
 
@@ -60,6 +62,8 @@ class Session:
         agents = AgentRequests(self)
         self._videos = VideoRequests(self)
         self._jobs |= {"agents": agents.agents, "autoprompt": agents.autoprompt, "go_on": agents.go_on}
+        self._jobs |= {"fetch_weights": fetch_weights, "clear_weights": clear_weights, "kept": kept}
+        self._jobs |= {"write_structures": write_structures}
         self._jobs |= {"track": self._videos.track, "train": TrainingRequests(self).train}
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
@@ -70,7 +74,7 @@ class Session:
         job(request, emit, check)
 
     def _hello(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Who is here, on what, with which models."""
+        """Greeting: version, device and models."""
         if request.get("protocol", wire.PROTOCOL) != wire.PROTOCOL:
             raise InputError("The window and its worker are of different versions; install AdaptSAM anew.")
         emit("hello", version=__version__, pid=os.getpid(), devices=memory.devices(), models=list(_models()))
@@ -177,7 +181,7 @@ class Session:
 
 
 def _models() -> Iterable[dict[str, object]]:
-    """What can be chosen: the bundled model, and those of the catalogue, here or not."""
+    """Models to choose from: the bundled one, and those of the catalogue, here or not."""
     file = bundled_checkpoint()
     yield {
         "name": None,
@@ -196,6 +200,8 @@ def _models() -> Iterable[dict[str, object]]:
             "needed": memory.needed_bytes(known.path) if here else None,
             "card": f"{known.purpose}. {known.page}",
             "licence": known.licence,
+            "bytes": known.fingerprint.size,
+            "fetchable": known.url is not None,
         }
 
 

@@ -37,6 +37,15 @@ SETTINGS = (
     ("Videos", "adaptsam", "VideoSettings", "`adaptsam track --set NAME=VALUE`"),
     ("Agents in use", "adaptsam", "AutoPromptSettings", "`adaptsam autoprompt`"),
 )
+#: The settings that people change; all others are for experts.
+CHANGED = {
+    "PropagationSettings": (
+        *("registration", "fusion", "acceptance", "cleanup", "view", "window", "location_prior", "pairing"),
+        *("prior_slices", "p2sam.positives", "p2sam.retrieval", "p2sam.distance"),
+    ),
+    "VideoSettings": ("acceptance", "cleanup", "reanchor", "p2sam.domain", "p2sam.positives", "p2sam.retrieval"),
+    "AutoPromptSettings": ("acceptance", "least_evidence", "least_mm", "window", "slices", "cleanup"),
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -120,17 +129,22 @@ def _parsers(
 
 def settings_page() -> str:
     """Every setting with its default, under the name that ``--set`` takes."""
+    from adaptsam.nested_settings import word_of
+
     head = (
-        "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. "
+        "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. What can "
+        "be switched has one word for its choice and its numbers: `acceptance=off`, `acceptance.factor=3`. "
         "What each one does stands under its group.\n"
     )
     parts = [head]
     for title, module, name, use in SETTINGS:
         kind = getattr(importlib.import_module(module), name)
         parts.append(f"## {title}\n\n{use}; in Python `adaptsam.{name}`.\n")
+        often = ", ".join(f"`{one}`" for one in CHANGED[name])
+        parts.append(f"What people change: {often}. The rest is for experts.\n")
         for prefix, group in _groups(kind(), ""):
             rows = "\n".join(
-                f"| `{prefix}{field.name}` | `{_plain(getattr(group, field.name))}` |"
+                f"| `{prefix}{word_of(group, field.name)}` | `{_plain(getattr(group, field.name))}` |"
                 for field in fields(group)
                 if not is_dataclass(getattr(group, field.name))
             )
@@ -143,11 +157,13 @@ def settings_page() -> str:
 
 
 def _groups(settings: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    from adaptsam.nested_settings import word_of
+
     yield prefix, settings
     for field in fields(settings):
         value = getattr(settings, field.name)
         if is_dataclass(value):
-            yield from _groups(value, f"{prefix}{field.name}.")
+            yield from _groups(value, f"{prefix}{word_of(settings, field.name)}.")
 
 
 def _prose(kind: type) -> str:

@@ -24,8 +24,9 @@ from adaptsam.io import read_frames, read_mask_picture, read_masks_like
 from adaptsam.io.video.frames import Frames
 from adaptsam.metrics.volume_metrics import slice_dice
 from adaptsam.p2sam import Settings
-from adaptsam.propagation.video_propagation import FrameResult, VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
 from adaptsam.sam import load_sam
+from adaptsam.slicewise.frame_report import FrameResult
 
 RUNS = {
     "default": VideoSettings(),

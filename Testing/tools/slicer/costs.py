@@ -144,7 +144,7 @@ def correction(module: Module, turns: int) -> None:
     job = Job(Prior.from_mask(store.model, a, first.mask("heart")[12]), b)
     points, labels = np.array(best["points"]), np.array(best["labels"])
     object_ = module.logic.correction(done, outcome, "heart")
-    object_.showPrompts()
+    object_.showPrompts(best["index"])
     figures = []
     for turn in range(turns + 1):
         start = time.process_time()

@@ -183,23 +183,23 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 def correct(driver: Driver, run: Any, name: str) -> None:
     """Go to the least trusted slice, place a prompt, run it again, undo."""
     panel = driver.panel
-    if not panel._reviews:
-        print(f"{driver.name}: no slice to review")
+    listed = [one for structure in panel.view.structures for one in structure.slices]
+    if not listed:
+        print(f"{driver.name}: no slice to look at")
         return
-    panel.ui.correctionCollapsibleButton.collapsed = False
-    panel.ui.reviewTable.cellClicked.emit(0, 0)
-    review = panel._reviews[0]
-    outcome = next(one for one in run.outcomes if one.target is review.target)
-    panel.ui.promptsButton.click()
+    panel.ui.nextButton.click()
+    review = panel.view.current
+    outcome = panel.view.structure.outcome
+    panel.ui.addButton.click()
     driver.slice("review", outcome)
-    panel.correction.prompts[1].AddControlPointWorld(*review.ras)  # "here it is"
     driver.heart.anew()
     start = time.monotonic()
-    panel.ui.rerunButton.click()
-    driver.until(lambda: panel.ui.statusLabel.text != "Correcting")
+    panel.correction.prompts[1].AddControlPointWorld(*review.ras)  # "here it is"
+    driver.until(lambda: panel.ui.statusLabel.text in ("Corrected.",) or "positive" in panel.ui.statusLabel.text)
     print(
-        f"{driver.name}: slice {review.index} of {review.name} run again in {time.monotonic() - start:.2f} s: {panel.ui.statusLabel.text} {driver.heart}"
+        f"{driver.name}: {review.place} of {panel.view.structure.name} run again in {time.monotonic() - start:.2f} s: {panel.ui.statusLabel.text} {driver.heart}"
     )
+    panel.ui.addButton.click()
     driver.slice("corrected", outcome)
     driver.picture("correction")
     panel.ui.undoButton.click()

@@ -7,7 +7,7 @@
     python Testing/tools/slicer/tutorial_autoprompt.py abdomen --output DIR --image FILE --mask FILE \\
            --change label-5 --truth left_lung=label-10,label-11
 
-Agents of one's own lie where ADAPTSAM_AGENTS says: "lung" and "abdomen" use all of them, also "lung", which "train" leaves
+Agents of one's own lie where ADAPTSAM_AGENTS says: "phantom" uses one called "heart", "lung" and "abdomen" use all of them, also "lung", which "train" leaves
 there. --truth names the structures that together are what an agent looks for: what it finds is measured, and carried to a
 digital follow-up; --change is what changes there. The panel
 is grabbed from Qt, slices are drawn by Slicer's own slice view; steps side by side and curves with matplotlib, from the

@@ -1,4 +1,4 @@
-"""Where a CLIP's parts lie on this machine, and how they become a model. Nothing is downloaded, no file is executed."""
+"""Files of a CLIP on this machine, and the model they make. Nothing is downloaded, no file is executed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """What a CLIP is made of.
+    """Files of one CLIP: configuration, weights and tokenizer.
 
     Attributes:
         name: for messages and records; never a path.

@@ -20,7 +20,7 @@ SUPPORTED = "CLIP Surgery needs a vision transformer that pools by its class tok
 
 
 class Tower(ABC):
-    """What CLIP Surgery needs of an image tower.
+    """Interface of an image tower for CLIP Surgery.
 
     Attributes:
         image_size: rows and columns, in pixels, of the images that it was trained with.
@@ -40,7 +40,7 @@ class Tower(ABC):
 
     @abstractmethod
     def attend(self, block: nn.Module, tokens: Tensor) -> Tensor:
-        """What the block's consistent self-attention adds to the new path."""
+        """The output of a block's consistent self-attention, added to the new path."""
 
     @abstractmethod
     def project(self, tokens: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from adaptsam.errors import InputError
 
 @dataclass(frozen=True)
 class SurgerySettings:
-    """How maps are made; the defaults are the reference's.
+    """Settings of the attention maps; the defaults are the reference's.
 
     Attributes:
         blocks: how many of the last blocks have the new path.
@@ -57,7 +57,7 @@ class SurgerySettings:
 
 
 class TextAttention:
-    """Where in an image is what a text names? One CLIP, its settings, and the text features that were computed.
+    """Attention maps of texts on images: one CLIP, its settings, and the text features computed so far.
 
     Examples:
         >>> attention = TextAttention(load_clip("biomedclip"), SurgerySettings(modality="ct"))

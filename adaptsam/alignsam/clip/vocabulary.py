@@ -1,4 +1,4 @@
-"""Whether a CLIP knows the words of a text, as far as the model or its tokenizer can tell."""
+"""Vocabulary of a CLIP: checks that it knows the words of a text, as far as model or tokenizer can tell."""
 
 from __future__ import annotations
 

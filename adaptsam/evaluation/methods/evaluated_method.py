@@ -1,4 +1,4 @@
-"""What an evaluation asks of a method, and what all methods share: one SAM, one store of embeddings.
+"""Interface of an evaluated method, and the workbench that all share: one SAM, one store of embeddings.
 
 A method finds on new images what is outlined on others. It is asked in one of two ways: for pictures (or slices whose
 partner is given), and for whole volumes, where it has to find the slices by itself. A method for pictures answers for
@@ -97,12 +97,12 @@ class VolumePair:
 
     @cached_property
     def rigid(self) -> Rigid:
-        """From target to prior points."""
+        """Rigid registration from target to prior points."""
         return register(self.prior_slices.volume, self.target_slices.volume)
 
     @cached_property
     def deformation(self) -> Deformation:
-        """From target to prior points, beginning with :attr:`rigid`."""
+        """Deformable registration from target to prior points, beginning with :attr:`rigid`."""
         return register_deformably(self.prior_slices.volume, self.target_slices.volume, self.rigid)
 
 
@@ -115,7 +115,7 @@ class Found:
 
 
 class Workbench:
-    """What the methods of one evaluation share.
+    """Workbench of one evaluation: model, store and registrations shared by its methods.
 
     Args:
         store: encodes every image once, whichever method asks for it, and what later cases share as long as it is kept.
@@ -149,7 +149,7 @@ class Workbench:
         return self.store.get(images)
 
     def prior(self, outlined: Outlined) -> Prior:
-        """What P²SAM and its like learn from an outlined image; the last ones are kept with their part features."""
+        """P²SAM's prior of an outlined image; the last ones are kept with their part features."""
         key = self.key(outlined)
         if key not in self._priors:
             [embedding] = self.embed([outlined.image])

@@ -30,7 +30,7 @@ from adaptsam.sam import EmbeddingStore, SamModel
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a model is trained here.
+    """Schedule of a fine-tuning.
 
     Attributes:
         method: a key of :data:`adaptsam.finetune.tuning.METHODS`.
@@ -143,7 +143,7 @@ class TrainedModel(PictureMethod):
 
 
 def trained_on(base: SamModel, images: Iterable[Outlined], schedule: Schedule) -> SamModel:
-    """What a training on outlined images makes of a model, which is left as it is.
+    """Train a copy of a model on outlined images.
 
     Raises:
         InputError: there is no image, or the model cannot be trained so.

@@ -25,7 +25,7 @@ from adaptsam.propagation.volume_propagation import PropagationSettings
 
 @dataclass(frozen=True)
 class Extras:
-    """What some methods need beside their name.
+    """Extra inputs of some methods.
 
     Attributes:
         propagation: of "p2sam" in volumes.

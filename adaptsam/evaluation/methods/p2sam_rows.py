@@ -104,7 +104,7 @@ class DirectTransfer(PictureMethod):
 
 
 def unprompted(bench: Workbench, pairs: Sequence[Pair]) -> list[np.ndarray]:
-    """What a workbench's model makes of images without a prompt, bool (H, W) each."""
+    """Masks of a workbench's model without a prompt, bool (H, W) each."""
     masks: list[np.ndarray] = []
     for start in range(0, len(pairs), BATCH):
         embeddings = bench.embed([pair.image for pair in pairs[start : start + BATCH]])

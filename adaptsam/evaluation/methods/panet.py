@@ -22,7 +22,7 @@ _SCALER = 20.0
 
 
 class PaNet(PictureMethod):
-    """On the features of SAM's encoder."""
+    """PANet on the features of SAM's encoder."""
 
     name, title = "panet", "PANet"
 
@@ -57,7 +57,7 @@ def prototypes(model: SamModel, embedding: Embedding, outlined: Outlined) -> Ten
 
 
 def nearest_prototype(model: SamModel, target: Embedding, two: Tensor) -> np.ndarray:
-    """Where the image is more like the second prototype than like the first, bool (H, W)."""
+    """Pixels nearer to the second prototype than to the first, bool (H, W)."""
     features = target.features.cpu()
     scores = functional.cosine_similarity(features[None], two[:, :, None, None], dim=1) * _SCALER
     scores = _upsampled(model, scores, target)

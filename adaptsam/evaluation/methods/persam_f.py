@@ -113,7 +113,7 @@ def segment_with(model: SamModel, learned: Learned, target: Embedding) -> np.nda
 
 
 def _point(model: SamModel, feature: Tensor, target: Embedding) -> np.ndarray:
-    """Where the image is most like the target feature: x, y (1, 2)."""
+    """Point of the image most like the target feature: x, y (1, 2)."""
     return peaks(similarity_maps(model, target, [feature[None]])[0])
 
 

@@ -1,4 +1,4 @@
-"""What a clinic would use without a model: the prior's contours copied, or carried by image registration."""
+"""Registration as rival: the prior's contours copied, or carried by image registration."""
 
 from __future__ import annotations
 

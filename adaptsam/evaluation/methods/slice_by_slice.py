@@ -94,7 +94,7 @@ class SliceWork:
         return [(k, float(prior_k)) for k, prior_k in middle_pairs(slices, self._drawn).items()]
 
     def _expected(self) -> list[tuple[int, float]]:
-        """Where the rigidly registered contour lies, and the fractional prior slice there."""
+        """Rigidly registered contour, and the fractional prior slice there."""
         rigid, (prior, target) = self._pair.rigid, (self._prior.geometry, self._target.geometry)
         moved = move_mask(self._mask, prior, target, rigid.matrix)
         wanted = []

@@ -1,4 +1,4 @@
-"""Whether a case of one's own is still what it was: lists are edited, and contours are corrected."""
+"""Version of a user's case: lists are edited and contours corrected between runs."""
 
 from __future__ import annotations
 

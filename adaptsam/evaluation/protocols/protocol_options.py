@@ -1,4 +1,4 @@
-"""What can be chosen of a protocol; each takes from this what means something to it."""
+"""Options of protocols; each protocol reads those that it knows."""
 
 from __future__ import annotations
 

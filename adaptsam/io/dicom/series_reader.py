@@ -223,7 +223,7 @@ def _smallest_type(array: np.ndarray) -> np.ndarray:
 
 @quiet_pydicom()
 def dicom_source(slices: Sequence[Dataset], frame_numbers: Sequence[int | None] = ()) -> DicomSource:
-    """What ties a volume to these slices, given in the order of k, and to the frames that some of them are."""
+    """Link of a volume to these slices, given in the order of k, and to the frames that some of them are."""
     first = slices[0]
     return DicomSource(
         patient_id=str(first.get("PatientID", "")),

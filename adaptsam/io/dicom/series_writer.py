@@ -1,4 +1,4 @@
-"""What every DICOM object that we write has in common, and CT series."""
+"""Writer of CT series, and of the attributes that all written DICOM objects share."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def derived_dataset(source: DicomSource, sop_class: str, modality: str, *, serie
 
 
 def copy_patient_and_study(source: DicomSource, dataset: Dataset) -> None:
-    """Everything that is known of patient and study."""
+    """Copy all attributes of patient and study."""
     with quiet_pydicom():
         for keyword, value in source.header.items():
             if keyword not in _OF_THE_IMAGE:
@@ -74,7 +74,7 @@ def copy_patient_and_study(source: DicomSource, dataset: Dataset) -> None:
 
 
 def stamp(dataset: Dataset, model: str) -> None:
-    """When it was made, and by what."""
+    """Stamp an object with time, software and version."""
     now = dt.datetime.now()
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
@@ -172,7 +172,7 @@ def _add_ct_image(dataset: Dataset, source: DicomSource) -> None:
 
 
 def add_plane(dataset: Dataset, geometry: Geometry, k: int) -> None:
-    """Where slice ``k`` lies in the patient."""
+    """Add the position and orientation of slice ``k``."""
     matrix = np.reshape(geometry.direction, (3, 3))
     dataset.InstanceNumber = k + 1
     dataset.PixelSpacing = decimals([geometry.spacing[1], geometry.spacing[0]])

@@ -1,4 +1,4 @@
-"""How much changes between the two visits."""
+"""Settings of the change between the two visits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one visit to a later one whose contours are known."""
+"""Follow-up visit with known contours, made from a real one."""
 
 from __future__ import annotations
 

@@ -47,13 +47,13 @@ class Site:
 
     @property
     def volume(self) -> float:
-        """Of the target in the prior, mm³."""
+        """Volume of the target in the prior, mm³."""
         return float(self.target.sum()) * self.voxel_volume
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What became of the target. Distances in mm (K, J, I) on the site's box, negative inside.
+    """Changed target. Distances in mm (K, J, I) on the site's box, negative inside.
 
     ``shape`` is the new target, ``removed`` where healthy tissue took the target's place, ``grown`` where the target
     took the place of other tissue; ``image`` float32 shows it.
@@ -67,7 +67,7 @@ class Change:
 
 
 def find_site(prior: Volume, target: np.ndarray) -> Site:
-    """What must be known of the target's surroundings; ``target`` is bool (K, J, I) on the prior's grid."""
+    """Find the target's surroundings; ``target`` is bool (K, J, I) on the prior's grid."""
     spacing = prior.geometry.spacing[::-1]
     held = np.argwhere(target)
     margin = np.ceil(SURROUNDINGS_MM / np.array(spacing)).astype(int)
@@ -304,6 +304,6 @@ def _closed(mask: np.ndarray, radius: float, spacing: tuple[float, ...]) -> np.n
 
 
 def _opened(mask: np.ndarray, radius: float, spacing: tuple[float, ...]) -> np.ndarray:
-    """What is wider than twice the radius (mm)."""
+    """Morphological opening by a radius in mm."""
     core = ndimage.distance_transform_edt(mask, sampling=spacing) > radius
     return ndimage.distance_transform_edt(~core, sampling=spacing) <= radius if core.any() else core

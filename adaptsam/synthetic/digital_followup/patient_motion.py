@@ -1,4 +1,4 @@
-"""How the patient lies and breathes at the later visit: a set-up error and a smooth, invertible deformation."""
+"""Motion of the patient to the later visit: a set-up error and a smooth, invertible deformation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PITCH_MM = 6.0
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Where the tissue of the follow-up was at the prior visit: turned back, shifted back, then displaced.
+    """Motion from the follow-up's points to the prior's: turned back, shifted back, then displaced.
 
     ``rotation`` (3, 3), ``shift`` (3,) and ``centre`` (3,) in LPS mm take the prior to the follow-up; ``field`` lies in
     the prior's space.

@@ -109,7 +109,7 @@ def _prior_index(motion: Motion, grid: Geometry, prior: Geometry, i: np.ndarray,
 
 
 def _depths(grid: Geometry, prior: Geometry) -> list[float]:
-    """Where, in slices, a thick slice is sampled: at the prior's spacing or closer."""
+    """Depths, in slices, at which a thick slice is sampled: at the prior's spacing or closer."""
     count = max(1, int(np.ceil(grid.spacing[2] / prior.spacing[2] - 1e-3)))
     return [(number + 0.5) / count - 0.5 for number in range(count)]
 
@@ -130,7 +130,7 @@ def _covered(grid: Geometry, prior: Volume, motion: Motion) -> Geometry:
 
 @dataclass(frozen=True, eq=False)
 class _NoiseMap:
-    """How strong noise is in the prior's space: most where rays have passed the most tissue."""
+    """Strength of noise in the prior's space: largest where rays have passed the most tissue."""
 
     array: np.ndarray
     ratio: np.ndarray

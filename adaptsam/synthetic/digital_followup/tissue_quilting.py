@@ -21,7 +21,7 @@ _COMPARED = 500
 
 @dataclass(frozen=True, eq=False)
 class Donors:
-    """Where the wanted tissue is seen: ``mask`` bool (K, J, I) of ``image`` float32; ``spacing`` mm per array axis.
+    """Donor tissue: ``mask`` bool (K, J, I) of ``image`` float32; ``spacing`` mm per array axis.
 
     ``block_mm`` is the side of the pieces, as far as pieces of that size fit into the mask.
     """
@@ -162,7 +162,7 @@ def _best_source(
     offsets: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Of some donor centres of chance, the least unusual of those that agree with what is known around ``centre``."""
+    """The least unusual of some random donor centres that agree with what is known around ``centre``."""
     drawn = rng.integers(len(centres), size=min(_CANDIDATES, 4 * len(centres)))
     chosen = centres[drawn]
     around = centre + offsets

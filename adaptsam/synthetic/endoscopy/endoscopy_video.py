@@ -23,7 +23,7 @@ VIDEO_KINDS = ("mp4", "avi", "mov", "mkv", "png")
 
 @dataclass(frozen=True)
 class EndoscopySettings:
-    """What the video shows.
+    """Settings of a synthetic endoscopy.
 
     Attributes:
         size: (height, width) of the frames in pixels.
@@ -147,7 +147,7 @@ def write_endoscopy(
 def endoscopy_frames(
     seed: int, frames: int = 100, settings: EndoscopySettings = EndoscopySettings()
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """As :func:`endoscopy_video`, one frame (H, W, 3) and mask (H, W) at a time, whatever the length."""
+    """Draw one frame (H, W, 3) and mask (H, W) at a time, whatever the length; see :func:`endoscopy_video`."""
     if seed < 0:
         raise InputError(f"The seed of a video is 0 or more, not {seed}.")
     if frames < 1:
@@ -249,7 +249,7 @@ def _shifted(image: np.ndarray, down: int, right: int) -> np.ndarray:
 def _occluded(
     light: np.ndarray, mask: np.ndarray, seed: int, settings: EndoscopySettings, time: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """With what passes in front of the lens: a clot of debris, or the wall itself, which hides everything."""
+    """Occlude the view with a clot of debris, or with the wall itself, which hides everything."""
     # One chance a second, the second's own, so that any frame can be drawn alone; never in the first.
     second = int(time)
     rng = np.random.default_rng([seed, 9, second])
@@ -278,7 +278,7 @@ def _occluded(
 
 
 def _developed(light: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """From linear light to a frame, uint8: tone curve, noise of the sensor, and the round edge of the optics."""
+    """Develop linear light to a frame, uint8: tone curve, noise of the sensor, and the round edge of the optics."""
     frame = 255 * np.sqrt(1 - np.exp(-1.6 * np.clip(light, 0, 8)))
     if noise:
         frame = frame + rng.standard_normal(frame.shape, dtype=np.float32) * noise

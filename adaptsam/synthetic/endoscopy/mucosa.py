@@ -22,7 +22,7 @@ _FAR = 110.0
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the tip is (3,), its axes right, down and forward as rows (3, 3), and half the angle of view in radians."""
+    """Camera: place of its tip (3,), axes right, down and forward as rows (3, 3), half the angle of view in radians."""
 
     place: np.ndarray
     axes: np.ndarray
@@ -123,7 +123,7 @@ def _noise(rng: np.random.Generator, cycles: float, falloff: float) -> np.ndarra
 def look(
     colon: Colon, polyp: Polyp, camera: Camera, shape: tuple[int, int], wave: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the camera sees: linear light (H, W, 3), float32, and the polyp's mask (H, W)."""
+    """Render the camera's view: linear light (H, W, 3), float32, and the polyp's mask (H, W)."""
     rays, rim = camera.rays(shape)
     to_wall = _to_wall(colon, camera, rays, wave)
     to_polyp, upright, centre = _to_polyp(colon, polyp, camera, rays, wave)
@@ -159,7 +159,7 @@ def _to_wall(colon: Colon, camera: Camera, rays: np.ndarray, wave: float) -> np.
 
 
 def polyp_place(colon: Colon, polyp: Polyp, wave: float) -> np.ndarray:
-    """Where the polyp sits on the moving wall, (3,)."""
+    """Place of the polyp on the moving wall, (3,)."""
     direction = np.array([np.cos(polyp.angle), np.sin(polyp.angle)])
     x, y, z = (np.array([value], np.float32) for value in (*direction * colon.radius, polyp.z))
     _, wall = colon.wall(x, y, z, wave)

@@ -1,4 +1,4 @@
-"""What scanner or camera do to a scene: blur, coarse pixels, shading, grain, streaks, gamma, window, highlights."""
+"""Artefacts of scanner or camera: blur, coarse pixels, shading, grain, streaks, gamma, window, highlights."""
 
 from __future__ import annotations
 

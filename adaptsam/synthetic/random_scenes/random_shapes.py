@@ -151,7 +151,7 @@ def _tube(shapes: Shapes, turned: Tensor) -> Tensor:
 
 
 def _band(shapes: Shapes, grid: Tensor) -> Tensor:
-    """Where smooth noise lies between two levels, near one another for small radii."""
+    """Band of smooth noise between two levels, near one another for small radii."""
     noise = _sampled(shapes.noise, grid)
     level = shapes.bend[..., 0, None, None]
     half = 0.15 + shapes.radii.mean(-1)[..., None, None]

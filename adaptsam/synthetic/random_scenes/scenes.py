@@ -39,7 +39,7 @@ _MAGNIFIED_SHARE = 0.35
 
 @dataclass(frozen=True)
 class _Looks:
-    """Of every structure and, last, of what is around them: ``mean`` (B, K + 1, 3), gray or colour; ``strength`` and
+    """Looks of every structure and, last, of its surroundings: ``mean`` (B, K + 1, 3), gray or colour; ``strength`` and
     ``choice`` (B, K + 1) of its texture; ``slopes`` (B, K + 1, 2); ``softness`` (B, K + 1) of its edge in pixels.
     Around a structure lies a ``rim`` (B, K) of as many pixels, in the colour ``fat`` (B, 3) of the scene."""
 
@@ -100,7 +100,7 @@ def _with_body(rng: torch.Generator, shapes: Shapes) -> Shapes:
 
 
 def _draw_view(rng: torch.Generator, shapes: Shapes) -> tuple[Tensor, Tensor]:
-    """Where the image lies, (B, 2), and how wide it is, (B,): all of the scene, or one structure magnified."""
+    """Draw the image's place, (B, 2), and width, (B,): all of the scene, or one structure magnified."""
     scenes, device = len(shapes.kind), shapes.kind.device
     number = torch.randint(1, SHAPES, (scenes, 1), generator=rng, device=device)
     radius = shapes.radii.mean(-1).gather(1, number)[:, 0]

@@ -1,4 +1,4 @@
-"""What regions look like inside: noise of many grains, stripes, specks and vessels, with slow gradients."""
+"""Textures of regions: noise of many grains, stripes, specks and vessels, with slow gradients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Spectra:
 
 
 def draw_spectra(rng: torch.Generator, count: int, device: torch.device) -> Spectra:
-    """From white noise to clouds, a part of them stretched into stripes."""
+    """Draw spectra from white noise to clouds, a part of them stretched into stripes."""
     return Spectra(
         angle=uniform(rng, (count,), device, 0.0, torch.pi),
         stretch=torch.exp(normal(rng, (count,), device).abs() * 0.7),

@@ -92,7 +92,7 @@ class Anatomy:
         return self.body_radii[0] - inset, self.body_radii[1] - inset
 
     def bronchus_end(self, side: int) -> np.ndarray:
-        """Where the main bronchus of one side (−1 right, 1 left) reaches its lung."""
+        """End of the main bronchus of one side (−1 right, 1 left), at its lung."""
         return np.array([side * (self.mediastinum + 14), 14.0, self.carina - 32])
 
     def with_weight(self, change: float) -> Anatomy:

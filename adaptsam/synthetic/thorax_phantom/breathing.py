@@ -22,7 +22,7 @@ from adaptsam.synthetic.thorax_phantom.anatomy import Anatomy
 
 @dataclass(frozen=True)
 class Breathing:
-    """How a patient breathes; lengths in mm from the end of exhalation to the end of inhalation.
+    """Breathing of a patient; lengths in mm from the end of exhalation to the end of inhalation.
 
     Attributes:
         phases: of a 4D scan, evenly spread over the breath; 0 is one scan with held breath, as drawn.
@@ -121,7 +121,7 @@ def _share(z: float, anatomy: Anatomy) -> float:
 
 
 def in_lung(points: Tensor, motion: Motion, anatomy: Anatomy) -> Tensor:
-    """Where the lung tissue, or what hangs on the diaphragm, that is now at ``points`` (3, …) was in exhalation."""
+    """Exhaled place of lung tissue, and of what hangs on the diaphragm, that is now at ``points`` (3, …)."""
     base, reach = _base_and_reach(anatomy)
     up = ((points[2] - base) / reach).clamp(0, 1)
     share = 1 - up * up * (3 - 2 * up)
@@ -132,7 +132,7 @@ def in_lung(points: Tensor, motion: Motion, anatomy: Anatomy) -> Tensor:
 
 
 def in_chest(points: Tensor, motion: Motion, anatomy: Anatomy) -> Tensor:
-    """Where the part of ribs and trunk that is now at ``points`` (3, …) was in exhalation: the front has risen."""
+    """Exhaled place of ribs and trunk that are now at ``points`` (3, …): the front has risen."""
     front = (-points[1] / anatomy.body_radii[1]).clamp(0, 1)
     moved = points.clone()
     moved[1] += motion.chest * front * front
@@ -140,5 +140,5 @@ def in_chest(points: Tensor, motion: Motion, anatomy: Anatomy) -> Tensor:
 
 
 def shifted(points: Tensor, shift: np.ndarray) -> Tensor:
-    """Where an organ that moved as a whole by ``shift`` mm, and is now at ``points`` (3, …), was in exhalation."""
+    """Exhaled place of an organ that moved as a whole by ``shift`` mm, and is now at ``points`` (3, …)."""
     return points - points.new_tensor(shift).view(3, *(1,) * (points.dim() - 1))

@@ -1,4 +1,4 @@
-"""What happens to a patient from visit to visit: named courses of the tumour, and contrast agent."""
+"""Courses of a disease from visit to visit: named changes of the tumour, and contrast agent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adaptsam.synthetic.thorax_phantom.rendering import Densities
 
 @dataclass(frozen=True)
 class Course:
-    """How a tumour changes.
+    """Course of a tumour.
 
     Attributes:
         volume: of the tumour at each visit, relative to the visit before; ``None``: size drawn at random.
@@ -55,7 +55,7 @@ COURSES = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """What contrast agent adds, in HU: to the blood, and through it to muscle of the heart, liver and tumour."""
+    """Contrast agent, in HU added to the blood, and through it to muscle of the heart, liver and tumour."""
 
     blood: float = 0.0
     heart: float = 0.0

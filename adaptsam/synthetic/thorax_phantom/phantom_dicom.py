@@ -74,7 +74,7 @@ def percent_name(motion: Motion) -> str:
 
 
 def truth(visit: PhantomVisit) -> dict[str, object]:
-    """What is known of a visit besides its contours, as plain numbers: volumes in cm³, displacements in mm."""
+    """Truth of a visit besides its contours, as plain numbers: volumes in cm³, displacements in mm."""
     known: dict[str, object] = {
         "description": visit.description,
         "scanner": visit.scanner.label,

@@ -1,4 +1,4 @@
-"""What can be asked of a synthetic patient; the defaults are the plain patient that the bundled model was tried on."""
+"""Settings of a synthetic patient; the defaults are the plain patient that the bundled model was tried on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong while X-ray projections are measured: noise, scatter, hardening, rings, few views, a narrow detector.
+"""Faults of X-ray projections: noise, scatter, hardening, rings, few views, a narrow detector.
 
 The errors arise where they do in a scanner, in the line integrals of each slice, and reach the image by filtered
 back-projection, so that noise has its grain and streaks, scatter its cupping, a bad detector element its ring. Only the
@@ -88,7 +88,7 @@ def with_faults(image: np.ndarray, spacing: tuple[float, float], beam: Beam, rng
 
 
 def outside_field(shape: tuple[int, int], spacing: tuple[float, float], field: float) -> np.ndarray:
-    """Which pixels (J, I) of a slice lie outside of a field of view of ``field`` mm."""
+    """Pixels (J, I) of a slice outside of a field of view of ``field`` mm."""
     x, y = _axes(shape, spacing)
     return np.hypot(x[None, :], y[:, None]) > field / 2
 
@@ -102,7 +102,7 @@ def _axes(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[np.ndar
 
 
 def _projectors(x: np.ndarray, y: np.ndarray, pitch: float, elements: int, views: int) -> Iterator[csr_array]:
-    """For each view a matrix (elements, pixels) that shares each pixel between the two elements beside its ray."""
+    """Matrices (elements, pixels), one a view, that share each pixel between the two elements beside its ray."""
     pixels = len(x) * len(y)
     for view in range(views):
         angle = np.pi * view / views

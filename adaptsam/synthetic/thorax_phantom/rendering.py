@@ -55,7 +55,7 @@ class Densities:
 
 @dataclass(frozen=True)
 class _Places:
-    """For each point, where in the drawn anatomy its chest wall, lung, heart and tumour come from, (3, …) mm."""
+    """Places in the drawn anatomy from which each point's chest wall, lung, heart and tumour come, (3, …) mm."""
 
     chest: Tensor
     lung: Tensor

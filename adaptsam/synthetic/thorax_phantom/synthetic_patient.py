@@ -48,7 +48,7 @@ class PhantomVisit:
 
 @dataclass(frozen=True)
 class _State:
-    """What differs from visit to visit; shift in mm, rotation in radians about x, y, z."""
+    """State of a visit; shift in mm, rotation in radians about x, y, z."""
 
     shift: np.ndarray
     rotation: np.ndarray
@@ -105,7 +105,7 @@ def phantom_visits(
     settings: PhantomSettings = PhantomSettings(),
     progress: Progress = silent,
 ) -> Iterator[PhantomVisit]:
-    """As :func:`phantom_patient`, one visit at a time, so that no more than one is in memory.
+    """Draw one visit at a time, so that no more than one is in memory; see :func:`phantom_patient`.
 
     ``progress`` is told the number of scans that are drawn.
     """
@@ -274,7 +274,7 @@ def _changed(anatomy: Anatomy, state: _State) -> Anatomy:
 
 
 def _lung_voxels(patient: _Patient, motion: Motion | None) -> int:
-    """How many voxels of 8 mm the lungs fill."""
+    """Number of voxels of 8 mm that the lungs fill."""
     z, y, x = np.meshgrid(
         np.arange(-180, 176, 8.0), np.arange(-140, 144, 8.0), np.arange(-204, 208, 8.0), indexing="ij"
     )

@@ -1,0 +1,64 @@
+"""Boxes and lists of a panel: filled, shown as the parameters are, and read."""
+
+import os
+
+import qt
+from slicer.i18n import tr as _
+
+from AdaptSAMLib import patients
+
+
+def fill(combo, entries) -> None:
+    """The entries (text, value) of a box; nobody is told."""
+    blocked = combo.blockSignals(True)
+    combo.clear()
+    for text, value in entries:
+        combo.addItem(text, value)
+    combo.blockSignals(blocked)
+
+
+def choose(combo, value: str) -> None:
+    """Show a value; one that is not in the list (a file) is added."""
+    index = combo.findData(value)
+    if index < 0:
+        combo.addItem(os.path.basename(value) or value, value)
+        index = combo.findData(value)
+    if combo.currentIndex != index:
+        combo.currentIndex = index
+
+
+def chosen(combo) -> str:
+    """The value of the entry that is shown."""
+    return combo.itemData(combo.currentIndex)
+
+
+def titled(node) -> str:
+    """An image as lists name it, with its study date or the number of its images."""
+    if node.IsA("vtkMRMLSequenceNode"):
+        return _("{name} ({count} images)").format(name=node.GetName(), count=node.GetNumberOfDataNodes())
+    day = patients.studyDate(node)
+    return f"{node.GetName()} ({day[:4]}-{day[4:6]}-{day[6:]})" if day else node.GetName()
+
+
+def showTicks(widget, entries, marked) -> None:
+    """Entries (value, text, tooltip) with ticks on those whose value is marked; rebuilt only where they differ from what is shown."""
+    items = [widget.item(n) for n in range(widget.count)]
+    shown = [(one.data(qt.Qt.UserRole), one.text(), one.toolTip(), one.checkState() == qt.Qt.Checked) for one in items]
+    wanted = [(value, text, tip, value in marked) for value, text, tip in entries]
+    if shown == wanted:
+        return
+    blocked = widget.blockSignals(True)
+    widget.clear()
+    for number, (value, text, tip, on) in enumerate(wanted):
+        widget.addItem(text)
+        item = widget.item(number)
+        item.setData(qt.Qt.UserRole, value)
+        item.setToolTip(tip)
+        item.setCheckState(qt.Qt.Checked if on else qt.Qt.Unchecked)
+    widget.blockSignals(blocked)
+
+
+def ticked(widget) -> list:
+    """The values of a list's entries that are ticked."""
+    items = [widget.item(n) for n in range(widget.count)]
+    return [item.data(qt.Qt.UserRole) for item in items if item.checkState() == qt.Qt.Checked]

@@ -1,0 +1,44 @@
+"""Docstrings open with a noun of the field or an imperative verb: who looks for a thing reads its name first."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import adaptsam
+
+PACKAGE = Path(adaptsam.__file__).parent
+#: Openings of relative clauses and loose phrases. "Whether" stays for properties and functions that give a bool.
+RIDDLES = re.compile(
+    r"(what|which|who|whose|where|when|how|why|everything|anything|somebody|nobody|told|asked|as|of|for|from|in|on|with|"
+    r"until|not|so|if)\b",
+    re.IGNORECASE,
+)
+
+
+def first_lines(source: str) -> Iterator[tuple[str, str]]:
+    """Name and first line of every docstring of a file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", "module"), text.splitlines()[0]
+
+
+def riddles(source: str) -> list[str]:
+    return [f"{name}: {line}" for name, line in first_lines(source) if RIDDLES.match(line)]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_docstring_opens_with_a_noun_or_an_imperative(path: Path) -> None:
+    assert riddles(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_relative_clause_is_a_riddle_and_a_noun_is_none() -> None:
+    assert riddles('"""What of SAM is trained."""') == ["module: What of SAM is trained."]
+    assert riddles('def f():\n    """Of a mask, bool (H, W)."""') == ["f: Of a mask, bool (H, W)."]
+    assert riddles('"""Tuning methods by name."""\n\n\nclass Offset:\n    """Offset in mm."""') == []
