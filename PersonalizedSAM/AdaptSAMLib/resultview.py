@@ -121,6 +121,9 @@ class ResultView:
         inputs = images.listed([self._run.prior, self._run.segmentation]) if self._run is not None else []
         if self._ui.compareButton.checked and node is not None and len(inputs) == 2:
             image = self._run.shownImage(self.structure.outcome)
+            if image is inputs[0]:
+                self._tell(_("A sequence shows one of its items at a time; go there with its browser to compare."))
+                return
             self._comparison = node, display.Comparison(*inputs, image, node)
 
     def _showSurfaces(self) -> None:

@@ -20,7 +20,7 @@ from adaptsam.errors import InputError
 
 @dataclass(frozen=True)
 class HysteresisSettings:
-    """Settings of the search from slice to neighbouring slice.
+    """Settings of following neighbours.
 
     Attributes:
         share: of the least evidence that a neighbour needs.

@@ -94,7 +94,7 @@ def _image(args: argparse.Namespace, series: str | None) -> dict[str, object]:
 
 
 def _file(args: argparse.Namespace) -> dict[str, object]:
-    """Contents of one file; a slice stands for its series."""
+    """Facts of one file; a slice stands for its series."""
     from adaptsam.io.contents import file_contents
     from adaptsam.io.dicom.dicom_file import is_dicom, read_dicom
     from adaptsam.io.dicom.series_reader import find_series, is_slice

@@ -1,4 +1,4 @@
-"""Membership of cases in the parts of a data set, as published or as a file says; and cases of one patient."""
+"""Membership of cases in the parts of a data set, as published or as a file says, and of pictures in patients."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def check_bundle_arguments(argv: Sequence[str] | None = None) -> None:
 
 
 def arguments(words: Sequence[str]) -> dict[str, Any]:
-    """--key value and --key=value, with the values as ``fire`` reads them."""
+    """Arguments --key value and --key=value by name, with values as ``fire`` reads them."""
     from fire.parser import DefaultParseValue
 
     given: dict[str, Any] = {}
@@ -54,7 +54,8 @@ def arguments(words: Sequence[str]) -> dict[str, Any]:
 
 
 def check_arguments(given: Mapping[str, Any]) -> None:
-    """
+    """Check names and kinds of a bundle's arguments.
+
     Raises:
         InputError: a name that is no setting of the recipe, or a value of another kind.
     """

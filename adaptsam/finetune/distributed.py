@@ -75,8 +75,7 @@ class Processes:
             return
         distributed.barrier()
         if isinstance(network, nn.parallel.DistributedDataParallel):
-            network.process_group = None
-            for held in ("reducer", "logger"):
+            for held in ("reducer", "logger", "process_group"):
                 if hasattr(network, held):
                     delattr(network, held)
         gc.collect()

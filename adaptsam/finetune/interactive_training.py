@@ -104,7 +104,7 @@ class TrainableSam(nn.Module):
         self.detach_no_mask = detach_no_mask
 
     def train(self, mode: bool = True) -> TrainableSam:
-        """Set training mode; the statistics of an encoder's batch norms (MobileSAM's) stay those of the weights."""
+        """Switch to training; the statistics of an encoder's batch norms (MobileSAM's) stay those of the weights."""
         super().train(mode)
         for part in self.sam.image_encoder.modules():
             if isinstance(part, nn.BatchNorm2d):
@@ -130,8 +130,8 @@ class TrainableSam(nn.Module):
         features = given
         if given.shape[-1] == sam.image_encoder.img_size:
             pixels = sam.preprocess(given)
-            dropped = seeds is not None and self.drop_path and hasattr(sam.image_encoder, "blocks")
-            kept = self._kept(seeds, given) if dropped else None
+            dropped = self.drop_path and hasattr(sam.image_encoder, "blocks")
+            kept = self._kept(seeds, given) if seeds is not None and dropped else None
             trained = torch.is_grad_enabled() and any(p.requires_grad for p in sam.image_encoder.parameters())
             with torch.set_grad_enabled(trained):
                 features = encode(sam.image_encoder, pixels, kept, self.checkpointed and trained)
@@ -203,14 +203,14 @@ def _rng(seed: Sequence[int], stream: int) -> np.random.Generator:
 
 
 def _kind(how: Interaction, owner: Sequence[int]) -> str:
-    """Kind of prompt of round 0; "any" is left to be drawn with the point or the box."""
+    """Kind of prompt in round 0; "any" is left to be drawn with the point or the box."""
     if how.first != "any" or how.prompt_per == "image":
         return how.first
     return PROMPTS[_rng(owner, 2).integers(len(PROMPTS))]
 
 
 def _count(how: Interaction, owner: Sequence[int], number: int) -> int:
-    """Number of points of a later round."""
+    """Number of points in a later round."""
     last = how.rounds - 1
     stream = _rng(owner, _QUIET if how.quiet_rounds == "one" else 2 * _COUNT + number)
     if number in (last, int(stream.integers(1, max(2, last)))):

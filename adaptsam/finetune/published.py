@@ -1,4 +1,4 @@
-"""Differences of P²SAM's released training from SAM's paper, its own paper and our defaults: one switch for all.
+"""Training points in which P²SAM's released code differs from SAM's paper, its own paper or ours; one switch for all.
 
 ``published=true`` in a recipe trains as github.com/Zch0414/p2sam does, point by point; each point is also a setting of
 its own, and docs/training.md gives the reasons for what stands without it.
@@ -102,14 +102,14 @@ def training_points(published: bool = False, kind: str | None = None, **given: A
 
 
 def key_metric(metrics: Mapping[str, Any], best_by: str) -> Any:
-    """Metric that chooses the best model, among MONAI's by prompt."""
+    """Metric that chooses the best model, of MONAI's metrics by prompt."""
     if best_by == "none":
         return metrics["none"] * 1.0
     return (metrics["none"] + metrics["point"] + metrics["box"]) / 3
 
 
 def decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups: biases and norms are not decayed, as timm's optimisers have it."""
+    """Parameter groups of AdamW: biases and norms are not decayed, as timm's optimisers have it."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},

@@ -75,7 +75,7 @@ def recipe_files(name: str) -> list[Path]:
 
 
 def plain_recipe(files: Sequence[Path]) -> dict[str, Any]:
-    """Configuration files as MONAI merges them, read without it: a later file's keys replace an earlier one's.
+    """Merge configuration files as MONAI does, without it: a later file's keys replace an earlier one's.
 
     Raises:
         InputError: a file cannot be read.

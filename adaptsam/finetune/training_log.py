@@ -1,4 +1,4 @@
-"""Progress of a training: a line a minute, and rate and rounds in TensorBoard."""
+"""Log of a running training: a line a minute, and rate and rounds in TensorBoard."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TrainingLog:
 
 
 def peak_memory() -> float:
-    """The most memory so far in bytes: of the GPU that is used, otherwise of this process."""
+    """Peak memory so far in bytes: of the GPU that is used, otherwise of this process."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return float(torch.cuda.max_memory_allocated())
     used = psutil.Process().memory_info()

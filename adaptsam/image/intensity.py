@@ -92,7 +92,7 @@ def unit_doubt(volume: Volume) -> str:
 
 
 def unit_remarks(volume: Volume) -> tuple[Remark, ...]:
-    """Remarks on an image whose units are in doubt; see :func:`unit_doubt`."""
+    """Remark on the image with what :func:`unit_doubt` says."""
     doubt = unit_doubt(volume)
     if not doubt:
         return ()

@@ -1,4 +1,4 @@
-"""Remarks of a reader on what it left out or could have read in another way; they travel with the data."""
+"""Remarks of readers: what they left out, or could have read in another way. They travel with the data."""
 
 from __future__ import annotations
 

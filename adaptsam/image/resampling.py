@@ -46,7 +46,7 @@ def place_on_grid(labels: np.ndarray, geometry: Geometry, reference: Geometry, n
 
 
 def grid_remarks(geometry: Geometry, reference: Geometry) -> tuple[Remark, ...]:
-    """Remarks on what :func:`place_on_grid` does to labels of a tilted gantry's image, if it does."""
+    """Remark on what :func:`place_on_grid` does to labels of a tilted gantry's image, if it does."""
     if geometry.matches(reference) or not reference.is_sheared:
         return ()
     why = "the gantry was tilted and their file cannot hold such a grid: each takes the label nearest to its centre"

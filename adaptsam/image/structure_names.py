@@ -72,7 +72,7 @@ def numbered_names(names: Sequence[str]) -> list[str]:
 
 
 def name_remarks(names: Sequence[str], places: Sequence[int]) -> list[Remark]:
-    """Remarks on structures that share a name with another, and on their new names."""
+    """Remarks on structures at these places that share a name with another, with what they are called."""
     counts, numbered = Counter(names), numbered_names(names)
     shared = dict.fromkeys(names[place] for place in places if counts[names[place]] > 1)
     return [

@@ -41,7 +41,7 @@ _DICOM_KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """Contents of one file.
+    """Finding in one file.
 
     Attributes:
         kind: in words, as "RTSTRUCT" or "labelmap".
@@ -63,7 +63,7 @@ class Contents:
 
 
 def file_contents(path: Path) -> Contents:
-    """Contents of a single file, unless it is a slice of a DICOM series.
+    """Describe a single file, unless it is a slice of a DICOM series.
 
     Raises:
         InputError: the file is not there or damaged.
@@ -118,7 +118,7 @@ def _size(path: Path) -> str:
 
 @quiet_pydicom()
 def _brief(path: Path) -> tuple[str, str]:
-    """Kind of a file, by its name and header, and its use to AdaptSAM; "" for a slice of a series."""
+    """Name a file's kind by name and header, and what AdaptSAM does with it; "" for a slice of a series."""
     name = path.name.lower()
     if is_dicom(path):
         try:

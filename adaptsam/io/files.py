@@ -169,7 +169,7 @@ def _structures_file(path: str | Path) -> Path:
 
 
 def _read_rtstruct(path: Path, image: Volume, names: Sequence[str] | None) -> StructureSet:
-    """Structures of an RTSTRUCT, the wanted ones alone, in that order."""
+    """Read the ROIs that are asked for alone, in that order."""
     if names is None:
         return read_rtstruct(path, image)
     available = roi_names(path)

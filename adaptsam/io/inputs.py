@@ -1,4 +1,4 @@
-"""Inputs as people have them, an array, a dictionary or a path, turned into images and structures."""
+"""Inputs as people have them, arrays, dictionaries and paths, as images and structures."""
 
 from __future__ import annotations
 

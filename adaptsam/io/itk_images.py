@@ -68,7 +68,7 @@ def load_itk_image(path: Path) -> sitk.Image:
 
 
 def image_size(path: Path) -> tuple[int, ...]:
-    """Number of voxels of an image along i, j, k, …, by its header.
+    """Read the number of voxels along i, j, k, … from the header.
 
     Raises:
         InputError: the header is damaged.

@@ -1,4 +1,4 @@
-"""Grid of a NIfTI image: one rule for sform and qform, that of nibabel, for image and mask alike."""
+"""Grid of a NIfTI image: one rule for sform and qform, that of nibabel, for images and masks alike."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _likely(nearest: NDArray[np.floating], drawn: NDArray[np.float64]) -> NDArra
 def _squared_distances(
     wide: NDArray[np.float64], squares: NDArray[np.float64], rows: NDArray[np.int64], dtype: np.dtype
 ) -> NDArray[np.floating]:
-    """Squared distances of some rows from all, (len(rows), m): in float64, then rounded as scikit-learn does."""
+    """Squared distances (len(rows), m) in float64, then rounded to the features' type, as scikit-learn does."""
     distances = squares[rows, None] - 2 * wide[rows] @ wide.T + squares
     np.maximum(distances, 0, out=distances)
     distances[np.arange(len(rows)), rows] = 0

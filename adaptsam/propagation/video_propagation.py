@@ -37,7 +37,6 @@ from adaptsam.registration.optical_flow import FlowFrame
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, CleanupSettings, ConfidenceSettings, SliceJob, SliceResult
 from adaptsam.slicewise.acceptance import Threshold, calibrate
-from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.cleanup import Shape, clean, shape_of
 from adaptsam.slicewise.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
 from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report

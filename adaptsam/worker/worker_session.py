@@ -81,7 +81,7 @@ class Session:
         job(request, emit, check)
 
     def rest(self) -> None:
-        """Move idle models off their GPU; they come back for the next request."""
+        """Rest between requests: models leave their GPU, and come back for the next request."""
         self._place(True)
 
     def _place(self, resting: bool) -> None:

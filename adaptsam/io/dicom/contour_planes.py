@@ -71,7 +71,7 @@ def draw_roi(roi: Roi, geometry: Geometry, *, strict: bool) -> tuple[np.ndarray,
 
 
 def _offset(contour: Contour, geometry: Geometry) -> float:
-    """Offset of the slab's centre from the contour's plane, in slices."""
+    """Distance in slices of the slab's centre from the contour's plane."""
     return float((np.linalg.inv(geometry.index_to_world[:3, :3]) @ contour.offset)[2])
 
 
@@ -101,7 +101,7 @@ def _by_slice(heights: np.ndarray, slabs: Sequence[float], geometry: Geometry) -
 def _misplaced(
     roi: Roi, heights: np.ndarray, used: set[int], beside: np.ndarray, indices: Sequence[np.ndarray], geometry: Geometry
 ) -> list[Remark]:
-    """Contours that lie between the slices or reach beyond them."""
+    """Remarks on contours that lie between the slices or reach beyond them."""
     remarks = []
     between = [n for n in range(len(heights)) if n not in used]
     if between:

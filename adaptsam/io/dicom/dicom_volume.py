@@ -26,7 +26,7 @@ _PHYSICAL = ("CT", "PT", "NM")
 
 @dataclass(frozen=True, eq=False)
 class _Slice:
-    """Slice of a volume: its header, its file, and its frame there, from 0."""
+    """Slice of the volume: its header, its file, and its frame there, from 0."""
 
     header: Dataset
     path: Path

@@ -1,4 +1,4 @@
-"""Slices that do not belong to their series' image: localizers, copies, others of matrix or orientation."""
+"""Slices that do not belong to the image of their series: localizers, copies, another matrix or orientation."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _check_numbers(dataset: FileDataset, numbers: Collection[int] | None, path: 
 
 
 def _remarks(dataset: FileDataset, masks: Sequence[tuple[int, Geometry, np.ndarray]]) -> list[Remark]:
-    """Remarks on frames that belong to no segment, and on what was cut."""
+    """Remarks on frames that belong to no segment, and on fractions."""
     remarks = []
     known = {int(segment.SegmentNumber) for segment in dataset.SegmentSequence} | {0}
     lost = Counter(number for number, _, mask in masks if number not in known and mask.any())

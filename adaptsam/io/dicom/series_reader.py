@@ -95,7 +95,7 @@ class SeriesInfo:
 
     @property
     def handle(self) -> str:
-        """Handle of a series: its number, or its UID where it has none."""
+        """Number of the series, or its UID where it has none."""
         return self.uid if self.number is None else str(self.number)
 
 
