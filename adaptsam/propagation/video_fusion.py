@@ -43,8 +43,8 @@ class VideoFusionSettings:
     were, which grows to 1 with distrust. The method looks within ``margin_px`` of the carried contour. Its weight is at
     most ``largest_weight``. A mask is accepted if half of its pixels are trusted at least ``enough_trust``,
     whatever its distance. A model whose agreement with trusted flow is ``agreement[0]`` or less is not heard, and one
-    from ``agreement[1]`` on is heard in full. The confidence is 1 − (1 − Dice that the odds promise) to the power
-    ``surer``: flow is right more often than it is believed (chosen on one clip of DAVIS).
+    from ``agreement[1]`` on is heard in full. The confidence is the Dice that the odds promise to the power
+    ``surer``: flow is right more often than it is believed (chosen on two clips of DAVIS).
     """
 
     error_px: float = 4.0
@@ -54,7 +54,7 @@ class VideoFusionSettings:
     largest_weight: float = 3.0
     enough_trust: float = 0.02
     agreement: tuple[float, float] = (0.6, 0.85)
-    surer: float = 2.5
+    surer: float = 0.2
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,7 @@ from adaptsam.registration.optical_flow import FlowFrame
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, CleanupSettings, ConfidenceSettings, SliceJob, SliceResult
 from adaptsam.slicewise.acceptance import Threshold, calibrate
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.cleanup import Shape, clean, shape_of
 from adaptsam.slicewise.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
 from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report
@@ -419,7 +420,7 @@ class _Follower:
     ) -> float:
         """The Dice that the odds promise; of an empty mask, how well flow knows the picture in which it is lost."""
         if accepted and fused is not None:
-            return 1.0 - (1.0 - fused.expected_dice) ** self._settings.fusing.surer
+            return float(fused.expected_dice**self._settings.fusing.surer)
         if not accepted and fused is None:
             return float(carried.trust.mean())
         rule = self._settings.confidence

@@ -286,8 +286,9 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
     name = report.name
     texts = {
         status.GONE: f"{name} was not found in this image; its contour is empty.",
-        status.CARRIED: f"{name} could not be looked for: prior and target were not registered, or show tissue in "
-        "different ways. Its contour is the earlier one, where registration or the scanner puts it; check every slice.",
+        status.CARRIED: f"{name} could not be looked for: prior and target were not registered, show tissue in "
+        "different ways, or have values of unknown units. Its contour is the earlier one, where registration or the "
+        "scanner puts it; check every slice.",
         status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
         "target were not registered, are of different modalities, or have values of unknown units.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",

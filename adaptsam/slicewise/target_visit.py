@@ -95,7 +95,7 @@ class TargetVisit:
 
     @cached_property
     def alike(self) -> bool:
-        """Whether prior and target show tissue alike, in known units: what one looks like tells of the other."""
+        """Whether prior and target show tissue alike: what the prior looks like says something of the target."""
         prior, target = self.prior.images.volume, self.images.volume
         return same_kind(prior, target) and not (unit_doubt(prior) or unit_doubt(target))
 

@@ -131,10 +131,10 @@ class LookChangeSettings:
     weight is multiplied by ``method_factor``.
     """
 
-    changed_share: float = 0.6
+    changed_share: float = 0.35
     core_mm: float = 2.0
     difference: float = 6.0
-    kept_edges: float = 0.5
+    kept_edges: float = 0.7
     edge: float = 4.0
     method_factor: float = 0.3
 
