@@ -142,7 +142,7 @@ def rooms() -> Iterator[Finding]:
     kept = KeptFolder(cache_folder()).kept()
     places = {
         f"cache ({kept.size / 1e6:.0f} MB)": cache_folder(),
-        "weights": weights_folder(),
+        "weights folder": weights_folder(),
         "temporary files": Path(tempfile.gettempdir()),
     }
     for name, folder in places.items():
