@@ -165,8 +165,8 @@ def _draw(pane: Pane, middle: tuple[float, float], field_of_view: float, side: i
     index = orientation.stored_slice(pane.slice, geometry.shape)
     dx, dy = orientation.geometry(geometry).spacing[:2]
     scale = field_of_view / side
-    place = (scale / dx, 0, (middle[0] - field_of_view / 2) / dx + 0.5, 0, scale / dy)
-    place += ((middle[1] - field_of_view / 2) / dy + 0.5,)
+    left, top = ((centre - field_of_view / 2) / step + 0.5 for centre, step in zip(middle, (dx, dy), strict=True))
+    place = (scale / dx, 0, left, 0, scale / dy, top)
 
     def shown(array: np.ndarray) -> Image.Image:
         image = Image.fromarray(array)
