@@ -4,7 +4,8 @@
 
     planning = adaptsam.read_volume("planning_ct")
     contours = adaptsam.read_structures("planning.dcm", planning)
-    [visit] = adaptsam.propagate(planning, contours, [adaptsam.read_volume("weekly_ct")])
+    [visit] = adaptsam.propagate(planning, contours, "weekly_ct")
+    [visit] = adaptsam.propagate(planning, {"GTV": mask}, "weekly_ct")  # a NumPy mask [slice, row, column]
 
 For research use only: nothing that comes out of here was approved by a clinician.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from adaptsam.alignsam import load_agent
     from adaptsam.autoprompting.video_autoprompting import autoprompt_frames
     from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings, autoprompt
+    from adaptsam.image import Geometry, Remark, Structure, StructureSet, Volume
     from adaptsam.io import read_frames, read_structures, read_volume, write_structures
     from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
     from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
@@ -29,8 +31,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AutoPromptSettings",
+    "Geometry",
     "PropagationSettings",
+    "Remark",
+    "Structure",
+    "StructureSet",
     "VideoSettings",
+    "Volume",
     "__version__",
     "autoprompt",
     "autoprompt_frames",
@@ -49,6 +56,7 @@ _HOMES = {
     "alignsam": ("load_agent",),
     "autoprompting.video_autoprompting": ("autoprompt_frames",),
     "autoprompting.volume_autoprompting": ("AutoPromptSettings", "autoprompt"),
+    "image": ("Geometry", "Remark", "Structure", "StructureSet", "Volume"),
     "io": ("read_frames", "read_structures", "read_volume", "write_structures"),
     "propagation.video_propagation": ("VideoSettings", "propagate_video"),
     "propagation.volume_propagation": ("PropagationSettings", "propagate"),

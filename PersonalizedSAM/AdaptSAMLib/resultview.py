@@ -22,11 +22,10 @@ class ResultView:
     """
 
     def __init__(self, ui, hasPrior: bool, onChosen, tell) -> None:
-        self._ui, self._onChosen, self._tell = ui, onChosen, tell
+        self._ui, self._hasPrior, self._onChosen, self._tell = ui, hasPrior, onChosen, tell
         self._run, self._comparison, self._surfaces = None, None, None
         self._tree = ResultTree(ui.resultTree, hasPrior, self._chosen)
         self._keys = Keys(ui.resultTree, {"N": ui.nextButton, "P": ui.previousButton})
-        ui.compareButton.visible = hasPrior
         ui.nextButton.clicked.connect(lambda checked=False: self.step(True))
         ui.previousButton.clicked.connect(lambda checked=False: self.step(False))
         ui.compareButton.toggled.connect(lambda on: self._compare())
@@ -65,6 +64,7 @@ class ResultView:
         over = there and self._run.ended is not None
         for button in (ui.nextButton, ui.previousButton, ui.surfaceButton, ui.compareButton):
             button.enabled = there
+        ui.compareButton.visible = self._hasPrior
         ui.exportButton.enabled = over
         ui.plotButton.enabled = over and len(self._run.outcomes) > 1
 
@@ -121,6 +121,9 @@ class ResultView:
         inputs = images.listed([self._run.prior, self._run.segmentation]) if self._run is not None else []
         if self._ui.compareButton.checked and node is not None and len(inputs) == 2:
             image = self._run.shownImage(self.structure.outcome)
+            if image is inputs[0]:
+                self._tell(_("A sequence shows one of its items at a time; go there with its browser to compare."))
+                return
             self._comparison = node, display.Comparison(*inputs, image, node)
 
     def _showSurfaces(self) -> None:

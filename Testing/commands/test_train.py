@@ -97,6 +97,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_agent(
         (["--set", "code=Heart"], "code is a list such as"),
         (["--set", "label=x"], "a whole number, not 'x'"),
         (["--set", "seed=1e999"], "seed is a whole number"),
+        (["--set", "reward=money"], "choose one of point, overlap, coverage"),
         (["--label=7"], "No training image shows the target"),
     ],
 )
@@ -132,12 +133,10 @@ def test_any_setting_of_the_bundle_can_be_changed_and_a_wrong_one_is_told(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "a.agent.safetensors"
-    assert (
-        main([*arguments(folder, output, 1), "--set", "patch=200", "--set", "policy=random", "--set", "images=3.0"])
-        == 0
-    )
+    changes = ["patch=200", "policy=random", "reward=overlap", "images=3.0"]
+    assert main([*arguments(folder, output, 1), *(part for one in changes for part in ("--set", one))]) == 0
     settings = load_agent(output).agent.settings
-    assert (settings.environment.side, settings.policy) == (4, "random")
+    assert (settings.environment.side, settings.policy, settings.environment.reward) == (4, "random", "overlap")
     assert main([*arguments(folder, tmp_path / "b", 1), "--set", "patches=200"]) == 2
     assert "Did you mean patch?" in capsys.readouterr().err
 

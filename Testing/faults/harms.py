@@ -39,7 +39,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
 
 
 def main() -> None:
-    sandbox.MOST_SECONDS, sandbox.MOST_MB = 0.5, 300
+    sandbox.MOST_SECONDS, sandbox.MOST_MB = 3, 300
     for name, harm in HARMS.items():
         reader = sandbox.Reader(
             name,

@@ -72,12 +72,9 @@ def test_every_recipe_is_a_bundle_with_metadata_and_published_numbers() -> None:
     for name in FINE_TUNING:
         settings = recipe_settings(read_recipe(name))
         nsclc = name.startswith("nsclc")
-        assert (settings["rate"], settings["least_rate"], settings["warm_up"], settings["batch"]) == (
-            1e-4,
-            1e-6,
-            0.1,
-            4,
-        )
+        assert (settings["rate"], settings["least_rate"], settings["batch"]) == (1e-4, 1e-6, 4)
+        assert settings["warm_up"] == pytest.approx(4 / 36 if nsclc else 0.1)
+        assert settings["published"] is False
         assert (settings["epochs"], settings["weight_decay"]) == ((36, 0.01) if nsclc else (100, 0.05))
         assert settings["tuning"] == name.split("_")[1]
         folder = recipe_files(name)[1].parent.parent
@@ -411,14 +408,24 @@ def test_a_recipe_that_is_not_there_is_told_with_its_likeness() -> None:
         read_recipe("kvasir_lorra")
 
 
-def test_a_model_without_vit_is_refused(inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_a_model_without_vit_is_trained_whole_or_its_decoder_and_its_batch_norms_keep_their_statistics() -> None:
+    from adaptsam.finetune.interactive_training import TrainableSam
     from adaptsam.finetune.tuning import METHODS, Tuning
     from adaptsam.sam import VIT_T, build_sam
 
     sam = build_sam(VIT_T)
     for method in METHODS:
-        with pytest.raises(InputError, match="MobileSAM"):
+        if method in ("full", "decoder"):
             Tuning(method).apply(sam)
+            assert any(p.requires_grad for p in sam.image_encoder.parameters()) == (method == "full")
+        else:
+            with pytest.raises(InputError, match="MobileSAM and other encoders are trained with tuning=full"):
+                Tuning(method).apply(sam)
+    model = TrainableSam(sam, drop_path=0.1).train()
+    norms = [part for part in sam.image_encoder.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms
+    assert not any(norm.training for norm in norms)
+    assert model.training
 
 
 def test_the_command_shows_and_trains(

@@ -11,7 +11,6 @@ import torch
 from ignite.engine import Events
 from monai.data import CacheDataset, DataLoader, Dataset, PersistentDataset
 from monai.engines import SupervisedTrainer
-from torchvision.transforms import InterpolationMode
 
 from adaptsam.datasets import DataSet, Sample, check_samples, open_dataset
 from adaptsam.errors import InputError
@@ -23,6 +22,7 @@ from adaptsam.finetune.training_transforms import (
     AugmentSampled,
     Geometry,
     LoadSampled,
+    recoloured,
     sample_error,
     sample_items,
     sample_transforms,
@@ -91,27 +91,53 @@ def test_a_structure_smaller_than_a_pixel_keeps_one(config):
 def test_what_is_drawn_stays_in_the_published_ranges_and_fills_them(name):
     ranges = AUGMENTATIONS[name]
     rng = np.random.default_rng(0)
-    drawn = [Geometry.drawn(rng, ranges, (480, 640)) for _ in range(2000)]
+    every = [Geometry.drawn(rng, ranges) for _ in range(3000)]
+    drawn = [one for one in every if one.scale != (1.0, 1.0)]
+    assert len(drawn) / len(every) == pytest.approx(ranges.affine, abs=0.03)
     for values, low, high in (
         ([one.rotation for one in drawn], -ranges.rotation, ranges.rotation),
-        ([one.shear for one in drawn], -ranges.shear, ranges.shear),
-        ([one.scale for one in drawn], *ranges.scale),
-        ([one.shift[0] for one in drawn], -ranges.shift * 640, ranges.shift * 640),
-        ([one.shift[1] for one in drawn], -ranges.shift * 480, ranges.shift * 480),
+        *(([one.shear[axis] for one in drawn], *ranges.shear) for axis in (0, 1)),
+        *(([one.scale[axis] for one in drawn], *ranges.scale) for axis in (0, 1)),
+        *(([one.shift[axis] for one in drawn], -ranges.shift, ranges.shift) for axis in (0, 1)),
     ):
         assert low <= min(values) <= low + 0.01 * (high - low) + 1e-9
         assert high - 0.01 * (high - low) - 1e-9 <= max(values) <= high
-    assert {one.flips for one in drawn} == {(a, b) for a in (False, True) for b in (False, True)}
+    assert abs(np.corrcoef([one.scale for one in drawn], rowvar=False)[0, 1]) < 0.1
+    assert {one.flips for one in every} == {(a, b) for a in (False, True) for b in (False, True)}
 
 
 def test_magnification_is_that_of_the_image():
     item = LoadSampled(64)(sample_items(samples(1))[0])
-    larger = Geometry((False, False), 0.0, (0, 0), 1.5, 0.0).apply(item["label"], InterpolationMode.NEAREST)
-    assert larger.sum() / item["label"].sum() == pytest.approx(2.25, rel=0.1)
+    larger = Geometry((False, False), scale=(1.5, 1.0)).apply(item["label"], "nearest")
+    assert larger.sum() / item["label"].sum() == pytest.approx(1.5, rel=0.1)
+    assert larger.any(1).sum() > item["label"].any(1).sum()
+    assert larger.any(2).sum() == pytest.approx(item["label"].any(2).sum(), abs=1)
+
+
+def test_a_turn_a_shift_and_a_shear_move_a_point_as_they_say():
+    image = torch.zeros(1, 40, 80, dtype=torch.uint8)
+    image[0, 18:22, 58:62] = 255  # 20 pixels to the right of the centre
+    middles = {
+        "turned": (Geometry((False, False), rotation=90.0), (40, 40)),
+        "shifted": (Geometry((False, False), shift=(-0.25, 0.125)), (40, 25)),
+        "sheared": (Geometry((False, False), shear=(0.0, 26.565)), (60, 30)),
+    }
+    for name, (geometry, (x, y)) in middles.items():
+        rows, columns = np.nonzero(geometry.apply(image, "nearest")[0].numpy())
+        assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx((x, y), abs=1.1), name
+
+
+def test_brightness_is_added_on_ct_and_colour_comes_before_the_geometry_of_polyps():
+    black = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    rng = np.random.default_rng(0)
+    drawn = [int(recoloured(rng, AUGMENTATIONS["nsclc-radiomics"], black)[0, 0, 0]) for _ in range(300)]
+    assert 45 <= max(drawn) <= 51
+    assert np.mean(np.array(drawn) == 0) == pytest.approx(0.5, abs=0.1)
+    assert AUGMENTATIONS["kvasir-seg"].recoloured_first
 
 
 def test_the_label_goes_where_the_structure_goes():
-    ranges = Augmentation(rotation=180.0, scale=(0.7, 1.3), shear=22.0, shift=0.1)
+    ranges = Augmentation(rotation=180.0, scale=(0.7, 1.3), shear=(-22.0, 22.0), shift=0.1)
     augment = AugmentSampled(ranges, seed=4)
     load = LoadSampled(64)
     for item in sample_items(samples(6)):

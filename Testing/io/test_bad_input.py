@@ -204,7 +204,7 @@ CASES = [
     ("uneven slices", positions(0, 3, 6, 10.3, 13), GeometryError, "unevenly spaced, 2.7 to 4.3 mm apart"),
     ("slices beside each other", shifted_slices, GeometryError, "unevenly shifted sideways"),
     ("two matrices", with_attribute("PixelSpacing", [2, 2], slices=(3,)), GeometryError, "differ in matrix or pixel"),
-    ("a scout", with_attribute("ImageOrientationPatient", [1, 0, 0, 0, 0, -1], slices=(0,)), GeometryError, "scout"),
+    ("a scout", with_attribute("ImageOrientationPatient", [1, 0, 0, 0, 0, -1], slices=(2, 3)), GeometryError, "scout"),
     ("no orientation", with_attribute("ImageOrientationPatient", None), InputError, "orientation"),
     ("an invalid orientation", with_attribute("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]), InputError, "invalid"),
     ("no pixel format", with_attribute("BitsStored", None), InputError, "lacks BitsStored"),

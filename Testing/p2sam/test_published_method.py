@@ -31,12 +31,26 @@ class Answer:
     tried: list
 
 
+def first_centres(features, n, stream):
+    """As scikit-learn 1.0.2 draws them, one restart after the other."""
+    rows = [stream.randint(len(features))]
+    for _ in range(n - 1):
+        nearest = ((features[:, None] - features[rows]) ** 2).sum(-1).min(1)
+        tried = np.searchsorted(nearest.cumsum(), stream.random_sample(2 + int(np.log(n))) * nearest.sum())
+        left = [np.minimum(nearest, ((features - features[row]) ** 2).sum(-1)).sum() for row in tried]
+        rows.append(tried[np.argmin(left)])
+    return features[rows]
+
+
 def parts_of(features, n):
     if n == 1:
         parts = [features.mean(0)]
     else:
-        labels = KMeans(n_clusters=n, random_state=0, n_init=10).fit_predict(features.numpy())
-        parts = [features[torch.from_numpy(labels) == c].mean(0) for c in range(n)]
+        points, stream = features.numpy(), np.random.RandomState(0)
+        starts = [first_centres(points.astype(float), n, stream).astype(np.float32) for _ in range(10)]
+        runs = [KMeans(n, init=start, n_init=1, algorithm="elkan").fit(points) for start in starts]
+        labels = torch.from_numpy(min(runs, key=lambda run: run.inertia_).labels_)
+        parts = [features[labels == c].mean(0) for c in range(n)]
     return torch.stack([part / part.norm() for part in parts])
 
 

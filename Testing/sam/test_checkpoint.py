@@ -254,7 +254,7 @@ def test_a_model_that_cannot_be_written_is_reported(sam, config, tmp_path):
 @pytest.mark.parametrize("place", ["adaptsam/_resources/models", "Resources/models"])
 def test_the_bundled_model_is_found_in_a_wheel_and_in_a_checkout(monkeypatch, tmp_path, place):
     (tmp_path / "adaptsam" / "sam").mkdir(parents=True)
-    monkeypatch.setattr("adaptsam.storage.atomic_files.files", lambda package: tmp_path / "adaptsam" / "sam")
+    monkeypatch.setattr("adaptsam.storage.bundled_models.files", lambda package: tmp_path / "adaptsam" / "storage")
     with pytest.raises(CheckpointError, match=r"adaptsam_small\.safetensors is not installed.*give the path"):
         bundled_checkpoint()
     (tmp_path / place).mkdir(parents=True)

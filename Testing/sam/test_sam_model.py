@@ -84,9 +84,11 @@ def test_upscaling_keeps_any_leading_axes(model, images):
     logits = torch.randn(2, 3, 32, 32)
     upscaled = model.upscale(logits, embedding)
     assert upscaled.shape == (2, 3, 40, 90)
-    alone = model.sam.postprocess_masks(logits[1:, 2:], embedding.input_size, embedding.original_size)
-    assert torch.equal(upscaled[1:, 2:], alone)
+    sizes = embedding.input_size, embedding.original_size
+    assert torch.equal(upscaled, model.sam.postprocess_masks(logits, *sizes))
+    alone = model.sam.postprocess_masks(logits[1:, 2:], *sizes)
     assert torch.equal(model.upscale(logits[1, 2], embedding), alone[0, 0])
+    assert torch.equal(model.upscale(logits[1], embedding)[2], alone[0, 0])
 
 
 def test_a_device_that_is_not_there_is_refused_in_words():

@@ -221,6 +221,15 @@ def test_comparing_links_two_views_and_gives_them_back(made: Any, view: Any, sce
     assert contours.IsDisplayableInView(views["Red", "Slice"].GetID())
 
 
+def test_items_of_the_contoured_sequence_are_not_compared_with_themselves(made: Any, view: Any) -> None:
+    run = made(report([one(4), one(5)]))
+    run.prior = run.outcomes[0].target.volumeNode  # one node shows both
+    view.show(run)
+    view.widget.findChild(view.qt.QPushButton, "compareButton").click()
+    assert view._comparison is None
+    assert view.told == ["A sequence shows one of its items at a time; go there with its browser to compare."]
+
+
 def test_3d_is_shown_and_hidden_with_one_button(made: Any, view: Any) -> None:
     run = made(report([one(4), one(5)]))
     view.show(run)

@@ -48,7 +48,7 @@ def show(browser: Any, item: int) -> None:
 
 def test_a_clip_is_followed_corrected_and_edited_in_its_browser(logic: Any, video: Video) -> None:
     import slicer
-    from AdaptSAMLib import results, segments
+    from AdaptSAMLib import results, segments, tables
 
     from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
 
@@ -64,7 +64,7 @@ def test_a_clip_is_followed_corrected_and_edited_in_its_browser(logic: Any, vide
         found = segments.readMask(outcome.segmentationNode, "d", outcome.target.volumeNode)[0]
         assert np.array_equal(found, expected[outcome.target.item].masks["disc"])
     assert "Frame 4 of 4" in told
-    assert results.units(run.outcomes) == ("pixels", "pixels")
+    assert tables.units(run.outcomes) == ("pixels", "pixels")
     assert results.amounts(run.outcomes[0].reports["d"]) == (expected[1].reports["disc"].area, int(mask.sum()))
 
     segmented = run.sequenceOf(run.outcomes[0].target)

@@ -56,4 +56,4 @@ def test_runs_that_were_cancelled_do_not_put_out_the_one_that_is_corrected(
     told.clear()
     correction = {"do": "correct", "run": "kept", "target": "t", "structure": "heart", "index": 1}
     session.answer({**correction, "points": [[30, 30]], "labels": [1]}, emit, go_on)
-    assert told == ["slice"]
+    assert [one for one in told if one != "partial"] == ["slice"]  # a slow machine shows the slice as it comes, too

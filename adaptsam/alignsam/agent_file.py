@@ -236,7 +236,7 @@ def _kept(picture: bytes) -> dict[str, str]:
 
 
 def _kept_novelty(novelty: Novelty | None) -> dict[str, str]:
-    """As the file keeps it: float32, least significant byte first."""
+    """Bytes of the known kind in the file: float32, least significant byte first."""
     if novelty is None:
         return {}
     parts = [np.asarray(part, "<f4").tobytes() for part in (novelty.mean, novelty.spread)]

@@ -255,7 +255,7 @@ class Environment:
         return torch.where(hits, 1.0, -1.0).to(self.model.device)
 
     def _overlap_so_far(self) -> Tensor:
-        """Of the masks, float32 (B,); 0 before any prompt."""
+        """Overlap of the masks so far, float32 (B,); 0 before any prompt."""
         return torch.zeros(len(self), device=self.model.device) if self.logits is None else self.iou()
 
     def _label(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

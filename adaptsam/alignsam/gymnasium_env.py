@@ -117,7 +117,7 @@ class AlignVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], NDArray[np.
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """As :meth:`AlignEnv.reset`, for all images.
+        """Reset all images; see :meth:`AlignEnv.reset`.
 
         Args:
             seed: one whole number s, for s, s + 1, …, or one for each image, None leaving that image's as it was.

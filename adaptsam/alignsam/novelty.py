@@ -69,7 +69,7 @@ class Novelty:
         return cls(kind.mean, kind.spread, (MARGIN if held else MARGIN_ALONE) * float(usual))
 
     def of_image(self, embedding: Embedding, image_size: int) -> float:
-        """How novel an image is; about 1 for a training image."""
+        """Novelty of an image; about 1 for a training image."""
         distance = (description(embedding, image_size) - self.mean) / self.spread
         return float(np.sqrt(np.mean(distance**2)))
 

@@ -40,7 +40,7 @@ Session = Callable[[Sequence[Embedding]], Segmenter]
 
 
 class Encoder(Protocol):
-    """What an agent must know of the model behind its features; :class:`~adaptsam.sam.SamModel` is one."""
+    """Interface of the model behind an agent's features; :class:`~adaptsam.sam.SamModel` is one."""
 
     sha256: str
     device: torch.device
@@ -66,7 +66,7 @@ class Embedder(Protocol):
 
     @property
     def model(self) -> Encoder:
-        """What encodes."""
+        """The encoder."""
 
     def get(self, images: Sequence[NDArray[np.uint8]], progress: Progress = silent) -> list[Embedding]:
         """The embeddings of images uint8 (H, W, 3) or (H, W)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from adaptsam.alignsam import Case, Package, Prompted, prompt_cases
+from adaptsam.alignsam import Case, Package, Prompted, load_agent, prompt_cases
+from adaptsam.alignsam.agent_folders import find_agent
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress
@@ -51,9 +53,23 @@ def within_batch(progress: Progress, done: int, total: int) -> Progress:
     return lambda stage, encoded, wanted: progress("prompt", done, total)
 
 
-def passing_store(model: SamModel | None, batch: int, agents: int) -> EmbeddingStore:
+def given_agents(agents: Package | str | Path | Iterable[Package | str | Path]) -> list[Package]:
+    """One or more agents, read where they are a path or the name of one.
+
+    Raises:
+        InputError: something else, or an agent that cannot be read.
+    """
+    several = [agents] if isinstance(agents, Package | str | Path) or not isinstance(agents, Iterable) else list(agents)
+    read = [load_agent(find_agent(one)) if isinstance(one, str | Path) else one for one in several]
+    for one in read:
+        if not isinstance(one, Package):
+            raise InputError(f"An agent is of type {type(one).__name__}; give one of load_agent, its path or its name.")
+    return read
+
+
+def passing_store(model: SamModel | str | Path | None, batch: int, agents: int) -> EmbeddingStore:
     """A store that remembers no more than the slices at hand, as each agent may be shown them."""
-    model = model or load_sam()
+    model = model if isinstance(model, SamModel) else load_sam(model)
     return EmbeddingStore(model, memory_bytes=4 * model.embed_dim * model.grid_size**2 * batch * max(1, agents))
 
 

@@ -268,7 +268,7 @@ class AgentTraining:
 
 
 def doubts(learnt: int, held: int) -> list[str]:
-    """What to expect of an agent with so few training images, or with scores on none that were held back."""
+    """Warnings about an agent with so few training images, or with scores on none that were held back."""
     said = []
     if 0 < learnt < FEW_IMAGES:
         said.append(

@@ -38,7 +38,7 @@ class OwnCase:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found.
+    """Result of a calibration.
 
     Attributes:
         cases, slices_with, slices_without: how much there was.

@@ -1,4 +1,4 @@
-"""What an agent must beat: ways to the same masks that need no more than it does, on the same images.
+"""Comparators that an agent must beat: ways to the same masks that need no more than it does, on the same images.
 
 "random actions"      the agent's recalibration module labels points that are drawn evenly.
 "first pair"          the module places its first pair of points, and SAM answers once.
@@ -51,6 +51,7 @@ def comparator_masks(
     *,
     steps: int = STEPS,
     seed: int = 0,
+    tuned: SamModel | None = None,
 ) -> dict[str, list[Mask]]:
     """The masks of every comparator, bool (H, W), one for each image.
 
@@ -62,6 +63,7 @@ def comparator_masks(
         attention: a function, for the explicit branch.
         steps: of the decoder's fine-tuning; 0 leaves it out.
         seed: of random actions and of the fine-tuning.
+        tuned: the model of :func:`fine_tuned_decoder`, where it was made before.
     """
     found: dict[str, list[Mask]] = {}
     own = agent.settings
@@ -74,8 +76,8 @@ def comparator_masks(
     if own.labels == "recalibration":
         found[FIRST_PAIR] = [result.step_masks[0] for result in results if result.step_masks is not None]
         found[MAP] = module_maps(store, agent, images, attention)
-    if steps:
-        found[DECODER] = unprompted(fine_tuned_decoder(store, learnt, steps, seed), store, images)
+    if steps or tuned is not None:
+        found[DECODER] = unprompted(tuned or fine_tuned_decoder(store, learnt, steps, seed), store, images)
     return found
 
 
@@ -101,7 +103,7 @@ def compare(
 def module_maps(
     store: EmbeddingStore, agent: Agent, images: Sequence[NDArray[np.uint8]], attention: Attention | None = None
 ) -> list[Mask]:
-    """Where y_r with M = 1 is above one half, at the images' resolution."""
+    """Masks of y_r with M = 1 above one half, at the images' resolution."""
     maps = attention_maps(attention, images, agent.settings.branch)
     masks = []
     for embedding, own, image in zip(store.get(images), maps, images, strict=True):
@@ -143,7 +145,7 @@ def fine_tuned_decoder(
 
 
 def unprompted(model: SamModel, store: EmbeddingStore, images: Sequence[NDArray[np.uint8]]) -> list[Mask]:
-    """What a decoder gives without a prompt, from the embeddings of another model with the same encoder."""
+    """Masks of a decoder without a prompt, from the embeddings of another model with the same encoder."""
     masks = []
     for embedding in store.get(images):
         [answer] = model.decode([DecodeRequest(embedding)])

@@ -20,7 +20,7 @@ from adaptsam.errors import InputError
 
 @dataclass(frozen=True)
 class HysteresisSettings:
-    """How neighbours are followed.
+    """Settings of following neighbours.
 
     Attributes:
         share: of the least evidence that a neighbour needs.

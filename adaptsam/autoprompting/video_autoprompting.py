@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from adaptsam.alignsam import Package
 from adaptsam.autoprompting import agent_batches as prompting
-from adaptsam.autoprompting.agent_batches import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.autoprompting.agent_batches import (
+    TextMaps,
+    check_agents,
+    given_agents,
+    passing_store,
+    prompted,
+    within_batch,
+)
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
-from adaptsam.io.video.frames import check_frame
+from adaptsam.io.files import read_frames
+from adaptsam.io.video.frames import checked_frames
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.confidence import Continuity, continuity
 from adaptsam.slicewise.frame_report import FrameResult, frame_report
 
 
 def autoprompt_frames(
-    agents: Sequence[Package],
-    frames: Iterable[np.ndarray],
+    agents: Package | str | Path | Sequence[Package | str | Path],
+    frames: Iterable[np.ndarray] | str | Path,
     *,
     total: int | None = None,
-    model: SamModel | None = None,
+    model: SamModel | str | Path | None = None,
     settings: AutoPromptSettings | None = None,
     text_maps: TextMaps | None = None,
     progress: Progress = silent,
@@ -35,7 +44,7 @@ def autoprompt_frames(
     Args:
         agents: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`; their windows and views do
             not matter, pictures are taken as they are.
-        frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size.
+        frames: uint8 (H, W, 3) in RGB order or (H, W) gray, of one size; or the path of a video or folder.
         total: how many there are, for the progress, where ``frames`` does not tell.
         model, settings, text_maps, progress, store: as in
             :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
@@ -48,6 +57,8 @@ def autoprompt_frames(
             frames of another size, while iterating.
     """
     options = settings or AutoPromptSettings()
+    agents = given_agents(agents)
+    frames = read_frames(frames) if isinstance(frames, str | Path) else frames
     store = store or passing_store(model, options.batch_slices, 1)
     check_agents(agents, store.model, text_maps)
     count = total if total is not None else len(frames) if isinstance(frames, Sized) else 0
@@ -63,15 +74,8 @@ def _frames(
     text_maps: TextMaps | None,
     progress: Progress,
 ) -> Iterator[FrameResult]:
-    source, done = iter(frames), 0
-    size: tuple[int, int] | None = None
     before: dict[str, np.ndarray] = {}
-    progress("prompt", 0, total)
-    while batch := list(islice(source, options.batch_slices)):
-        images = []
-        for number, frame in enumerate(batch, start=done):
-            images.append(check_frame(frame, size, number))
-            size = size or (images[-1].shape[0], images[-1].shape[1])
+    for done, images in batches(checked_frames(frames), options.batch_slices, progress, "prompt", total):
         embeddings = store.get(images, within_batch(progress, done, total))
         found = [prompted(store.model, package, images, embeddings, options, text_maps) for package in agents]
         for number, image in enumerate(images):
@@ -87,5 +91,3 @@ def _frames(
                 masks[name], before[name] = mask, mask
                 reports[name] = frame_report(mask, accepted, distance, limit.limit, trust, one.points, one.labels)
             yield FrameResult(done + number, image, masks, reports)
-        done += len(batch)
-        progress("prompt", done, max(done, total))

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from adaptsam.alignsam import Package, Prompted
-from adaptsam.autoprompting.agent_batches import TextMaps, check_agents, passing_store, prompted, within_batch
+from adaptsam.autoprompting.agent_batches import (
+    TextMaps,
+    check_agents,
+    given_agents,
+    passing_store,
+    prompted,
+    within_batch,
+)
 from adaptsam.autoprompting.agent_volume import AgentTrack
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.prompt_steps import Watch
 from adaptsam.autoprompting.video_autoprompting import autoprompt_frames
 from adaptsam.errors import InputError
-from adaptsam.image.volume import StructureSet, Volume
+from adaptsam.image.intensity import unit_remarks
+from adaptsam.image.remarks import Remark, warnings_of
+from adaptsam.image.volume import StructureSet
+from adaptsam.io.inputs import ImageLike, as_volume
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.slice_images import check_image
 from adaptsam.slicewise.slice_report import StructureReport
 
@@ -30,20 +42,21 @@ class AutoPrompt:
     ``structures`` lie on the image's own grid, in the order of the agents; what was not found is empty. They can be the
     prior of :func:`adaptsam.propagate`. In ``reports``, a slice's distance is 1 - its evidence, and there is no prior:
     volumes and shifts against one are NaN. ``warnings`` are sentences for the user. ``encoded`` is how many images the
-    encoder was run on.
+    encoder was run on. ``remarks`` is what the image's reader left out or had to choose; ``warnings`` say it too.
     """
 
     structures: StructureSet
     reports: tuple[StructureReport, ...]
     warnings: tuple[str, ...]
     encoded: int
+    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)
 
 
 def autoprompt(
-    agents: Sequence[Package],
-    target: Volume,
+    agents: Package | str | Path | Sequence[Package | str | Path],
+    target: ImageLike,
     *,
-    model: SamModel | None = None,
+    model: SamModel | str | Path | None = None,
     settings: AutoPromptSettings | None = None,
     text_maps: TextMaps | None = None,
     within: np.ndarray | None = None,
@@ -54,9 +67,10 @@ def autoprompt(
     """Find the targets of agents in a volume, or in a stack of colour pictures, slice by slice.
 
     Args:
-        agents: packages of :func:`adaptsam.alignsam.load_agent`, of different targets and for one SAM.
-        target: the image, on its own grid.
-        model: the SAM that the agents were trained with; the bundled one by default.
+        agents: one or more packages of :func:`adaptsam.alignsam.load_agent`, or their paths or names, of different
+            targets and for one SAM.
+        target: the image, on its own grid, or its path.
+        model: the SAM that the agents were trained with, or its path; the bundled one by default.
         settings: see :class:`AutoPromptSettings`.
         text_maps: makes the attention maps of agents of the explicit branch.
         within: bool on the image's grid, where the targets may be; slices beyond it are not looked at, and how thick
@@ -77,6 +91,8 @@ def autoprompt(
         >>> result.reports[0].status, result.reports[0].worst_slices[0].index
     """
     options = settings or AutoPromptSettings()
+    target = as_volume(target, "The target image")
+    agents = given_agents(agents)
     check_image(target, "The target image")
     store = store or passing_store(model, options.batch_slices, len(agents))
     check_agents(agents, store.model, text_maps)
@@ -88,7 +104,9 @@ def autoprompt(
         raise InputError(f"The region has {within.shape} voxels, but the image {target.geometry.shape}; give its grid.")
     before = store.encoded
     tracks = [AgentTrack(one, target, number, store.model, options, within) for number, one in enumerate(agents)]
-    warnings = [text for track in tracks for text in track.doubts(target)]
+    about = (*target.remarks, *unit_remarks(target))
+    remarks = {"target image": about} if about else {}
+    warnings = [*warnings_of(remarks), *(text for track in tracks for text in track.doubts(target))]
     _play(tracks, store, options, text_maps, watch, progress)
     finished = [track.finish() for track in tracks]
     structures = tuple(track.structure for track in tracks)
@@ -98,6 +116,7 @@ def autoprompt(
         tuple(report for report, _ in finished),
         tuple(warnings),
         store.encoded - before,
+        remarks,
     )
 
 
@@ -112,12 +131,11 @@ def _play(
     """All agents on a few slices, then on the next: what they see alike is encoded once."""
     planes = sorted({track.package.shown.plane for track in tracks})
     groups = [[track for track in tracks if track.package.shown.plane == plane] for plane in planes]
-    total, done = sum(len(group[0].wanted) for group in groups), 0
+    total, before = sum(len(group[0].wanted) for group in groups), 0
     progress("prompt", 0, total)
     for group in groups:
         wanted = group[0].wanted
-        for start in range(0, len(wanted), options.batch_slices):
-            batch = wanted[start : start + options.batch_slices]
+        for done, batch in batches(wanted, options.batch_slices, progress, "prompt", total, before):
             for track in group:
                 images = {k: track.slices.image(k) for k in batch}
                 # Padding and air show nothing, and need no encoder to tell.
@@ -130,5 +148,4 @@ def _play(
                     results = prompted(store.model, track.package, shown, embeddings, options, text_maps, keep)
                 for k, result in zip(seen, results, strict=True):
                     track.take(k, result, watch)
-            done += len(batch)
-            progress("prompt", done, total)
+        before += len(wanted)

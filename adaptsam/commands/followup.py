@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptsam.commands.console import ProgressBars, add_output_options, print_json
+from adaptsam.commands.console import ProgressBars, add_output_options, print_json, printable
 
 if TYPE_CHECKING:
     from adaptsam.synthetic.digital_followup import FollowUp
@@ -72,6 +72,7 @@ _CHOSEN = (
 
 
 def run(args: argparse.Namespace) -> None:
+    from adaptsam.image.remarks import rows_of, warnings_of
     from adaptsam.io import read_structures, read_volume
     from adaptsam.storage import staged_output
     from adaptsam.synthetic.digital_followup import digital_followup, settings_for
@@ -83,14 +84,23 @@ def run(args: argparse.Namespace) -> None:
     ):
         prior = read_volume(args.image, args.series)
         structures = read_structures(args.mask, prior)
+        remarks = {"image": prior.remarks, "contours": structures.remarks}
         later = digital_followup(prior, structures, args.target, seed=args.seed, settings=settings, progress=progress)
         write_followup(stage, later)
     if args.json:
         cm3 = later.volume.geometry.voxel_volume / 1000
         volumes = {one.name: float(one.mask.sum() * cm3) for one in later.structures.structures}
-        print_json({"description": later.description, "settings": settings, "volumes_cm3": volumes})
+        print_json(
+            {
+                "description": later.description,
+                "settings": settings,
+                "volumes_cm3": volumes,
+                "remarks": rows_of(remarks),
+            }
+        )
         return
     print(f"{args.output}: {later.description}.")
+    print("".join(f"  ! {printable(warning)}\n" for warning in warnings_of(remarks)), end="")
 
 
 def write_followup(folder: Path, later: FollowUp) -> None:

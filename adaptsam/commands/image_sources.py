@@ -203,7 +203,7 @@ def _is_named(info: SeriesInfo, named: Sequence[str]) -> bool:
 def _of(visit: PatientVisit, info: SeriesInfo) -> ImageSource:
     from adaptsam.io.files import series_source
 
-    return series_source(visit.folder, info.files, "prior")
+    return series_source(visit.folder, info, "prior")
 
 
 def _days(days: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from adaptsam.commands.console import print_json, print_table
 from adaptsam.errors import Cancelled, InputError
-from adaptsam.finetune.recipe_folders import recipe_names
+from adaptsam.finetune.recipe_folders import change_settings, plain_recipe, plain_settings, recipe_files, recipe_names
 from adaptsam.nested_settings import parse
 
 DESCRIPTION = """\
@@ -52,16 +52,15 @@ def add(methods: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.show:
+        _show(args)
+        return
     try:
         from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
     except ImportError as error:
         raise InputError(f"Training needs more packages ({error.name}); run: pip install 'adaptsam[train]'") from error
     parser = read_recipe(args.recipe, changes(args.changes))
     settings = recipe_settings(parser)
-    if args.show:
-        rows = [{"setting": key, "value": str(value)} for key, value in settings.items()]
-        print_json(settings) if args.json else print_table(rows, args.recipe)
-        return
     if not settings["output_dir"] or str(settings["output_dir"]).startswith("$"):
         raise InputError("A training needs a folder for what comes out; give it with output_dir=FOLDER.")
     folder = Path(settings["output_dir"])
@@ -85,6 +84,15 @@ def run(args: argparse.Namespace) -> None:
         print(f"\nThe models are in {folder}; use one with --checkpoint {folder / 'best.safetensors'}.")
     else:
         print(f"\nWhat was trained is in {folder}: files of adapters that cannot be merged into a plain SAM.")
+
+
+def _show(args: argparse.Namespace) -> None:
+    """The settings, without the libraries that a training needs."""
+    recipe = plain_recipe(recipe_files(args.recipe))
+    change_settings(recipe, plain_settings(recipe), changes(args.changes))
+    settings = plain_settings(recipe)
+    rows = [{"setting": key, "value": str(value)} for key, value in settings.items()]
+    print_json(settings) if args.json else print_table(rows, args.recipe)
 
 
 def changes(words: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import adaptsam
 from adaptsam.commands.console import json_text, print_table, printable
 from adaptsam.errors import InputError
 from adaptsam.image import StructureSet, Volume
+from adaptsam.image.remarks import rows_of
 from adaptsam.io import ImageSource, write_structures
 from adaptsam.io.labelmaps import without_overlaps
 from adaptsam.provenance import NOTICE
@@ -174,6 +175,7 @@ def _visit_summary(number: int, visit: Visit, files: Mapping[str, str]) -> dict[
         "agreement": dict(visit.agreements),
         "agreement_of_registration_alone": dict(visit.baseline),
         "warnings": visit.propagation.warnings,
+        "remarks": rows_of(visit.propagation.remarks),
         "encoded_images": visit.propagation.encoded,
     }
 
@@ -228,9 +230,13 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
 
 def tell(told: Sequence[Told], output: Path, planned: Sequence[str], course: Course | None = None) -> None:
     """The tables and warnings of a run on the terminal; ``planned`` are the files that it wrote."""
+    said: set[str] = set()
     for one in told:
         print_table(one.rows, one.title)
-        print("".join(f"  ! {printable(warning)}\n" for warning in one.warnings), end="")
+        # What is true of the prior is true for every target, and said with the first.
+        new = [warning for warning in one.warnings if not (warning.startswith("Prior ") and warning in said)]
+        print("".join(f"  ! {printable(warning)}\n" for warning in new), end="")
+        said.update(one.warnings)
     if course is not None and course.moving:
         print_table(course.rows(), "Motion, relative to the contoured phase")
     left = left_over(output, planned)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from adaptsam.io import Frames
+    from adaptsam.io.mask_images import FrameMasks
     from adaptsam.propagation.video_propagation import VideoSettings
     from adaptsam.report.video_report import VideoRecord
     from adaptsam.sam import SamModel
@@ -105,7 +106,9 @@ def run(args: argparse.Namespace) -> None:
                 frames, outlined, masks, model=model, settings=settings, progress=progress, store=store
             )
             # Green before red: the gut is red.
-            record = VideoRecord(frames.names, {name: distinct_color(n) for n, name in enumerate(masks, start=1)})
+            about = {"frames": frames.remarks, "outline": masks.remarks}
+            colors = {name: distinct_color(n) for n, name in enumerate(masks, start=1)}
+            record = VideoRecord(frames.names, colors, {what: said for what, said in about.items() if said})
             shown = _written(results, record, stage / "masks", references)
             fps = frames.fps or 10.0 if args.fps is None else args.fps
             write_video(stage / "overlay.mp4", shown, fps)
@@ -120,19 +123,20 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nLook at {args.output / 'report.html'} before you use anything. For research use only.")
 
 
-def read_masks(path: Path, structure: str | None) -> dict[str, np.ndarray]:
+def read_masks(path: Path, structure: str | None) -> FrameMasks:
     """The outlined structures by name: the one label asked for, or all; a mask without labels takes the name given."""
     from adaptsam.image.structure_names import find_name
     from adaptsam.io import read_mask_picture
-    from adaptsam.io.mask_images import UNNAMED
+    from adaptsam.io.mask_images import UNNAMED, FrameMasks
 
     masks = read_mask_picture(path)
     if structure is None:
         return masks
-    if list(masks) == [UNNAMED]:
-        return {structure: masks[UNNAMED]}
-    name = list(masks)[find_name(structure, list(masks))]
-    return {name: masks[name]}
+    named = list(masks) == [UNNAMED]
+    name = UNNAMED if named else list(masks)[find_name(structure, list(masks))]
+    chosen = FrameMasks({structure if named else name: masks[name]})
+    chosen.remarks = masks.remarks
+    return chosen
 
 
 def outlined_frame(args: argparse.Namespace, frames: Frames) -> int | np.ndarray:
@@ -225,6 +229,7 @@ def _word(report: FrameReport) -> str:
 
 
 def _summary(frames: Frames, record: VideoRecord, model: SamModel, settings: VideoSettings) -> dict[str, object]:
+    from adaptsam.image.remarks import rows_of
     from adaptsam.report.video_report import video_summary, warnings
 
     return {
@@ -240,4 +245,5 @@ def _summary(frames: Frames, record: VideoRecord, model: SamModel, settings: Vid
         "fps": frames.fps,
         "structures": video_summary(record),
         "warnings": warnings(record),
+        "remarks": rows_of(record.remarks),
     }

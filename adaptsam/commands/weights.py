@@ -19,6 +19,7 @@ Weights of SAM and its relatives: what there is, and bringing them to this machi
   adaptsam weights fetch vit_b --from sam.pth    from a file that you have, or another address
   adaptsam weights verify                        are the files here still what they should be
   adaptsam weights clear vit_b                   free the disk
+  adaptsam weights export best.safetensors --output sam.pth   for programs that read segment_anything's files
 
 What is here has a name: adaptsam propagate … --checkpoint vit_b. Files lie in the platform's cache folder, or where the
 environment variable ADAPTSAM_WEIGHTS says.
@@ -36,6 +37,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     verifying = actions.add("verify", run_verify, "check files against their hashes")
     verifying.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    exporting = actions.add("export", run_export, "write a model as segment_anything reads it")
+    exporting.add_argument("model", metavar="MODEL", help="a file, or a name of 'adaptsam weights list'")
+    exporting.add_argument("--output", required=True, metavar="FILE", help="NAME.pth; an existing one is replaced")
     clearing = actions.add("clear", run_clear, "remove files from this machine")
     clearing.add_argument("names", nargs="*", metavar="NAME", help="which")
     clearing.add_argument("--all", action="store_true", help="all of them")
@@ -141,3 +145,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 3600:
         raise argparse.ArgumentTypeError(f"give more than 0 and less than 3600 seconds, not {text}")
     return seconds
+
+
+def run_export(args: argparse.Namespace) -> None:
+    from adaptsam.sam import load_sam
+    from adaptsam.sam.pth_export import save_pth
+
+    model = load_sam(args.model, "cpu")
+    save_pth(args.output, model)
+    told = {"output": args.output, "kind": model.kind}
+    print_json(told) if args.json else print(f"{args.output}: a {model.kind}, as segment_anything reads it.")

@@ -241,7 +241,7 @@ def drawn_on(drawing: Drawing, files: PatientFiles) -> tuple[Series | None, str]
 
 
 def find_structure(drawing: Drawing, choice: Choice) -> tuple[int | None, tuple[str, ...]]:
-    """The number of the wanted structure in a file, or None, and the names of all.
+    """The number (SEG) or place (RTSTRUCT) of the wanted structure in a file, or None, and the names of all.
 
     Raises:
         InputError: the file is damaged.
@@ -249,7 +249,7 @@ def find_structure(drawing: Drawing, choice: Choice) -> tuple[int | None, tuple[
     names: dict[int, tuple[str, ...]] = (
         dict(segment_names(drawing.path))
         if drawing.modality == "SEG"
-        else {number: (name,) for number, name in roi_names(drawing.path).items()}
+        else {place: (name,) for place, name in enumerate(roi_names(drawing.path))}
     )
     return choice(names), tuple(words[-1] or words[0] for words in names.values())
 
@@ -269,4 +269,4 @@ def draw(drawing: Drawing, series: Series, number: int) -> Structure:
 
 def _read_drawing(drawing: Drawing, volume: Volume, number: int) -> StructureSet:
     read = read_dicom_seg if drawing.modality == "SEG" else read_rtstruct
-    return read(drawing.path, volume, numbers=(number,))
+    return read(drawing.path, volume, (number,))

@@ -30,6 +30,7 @@ from adaptsam.evaluation.methods import (
     make_methods,
 )
 from adaptsam.evaluation.worst_cases import draw_picture, draw_volume
+from adaptsam.image.remarks import warnings_of
 from adaptsam.metrics.image_metrics import Counts
 from adaptsam.metrics.volume_metrics import compare, slice_dice
 from adaptsam.metrics.volume_metrics import dice as dice_of
@@ -127,7 +128,7 @@ class Worker:
             if isinstance(task, PictureTask):
                 pictures.append(task)
                 continue
-            record["problems"] += unscored(task)
+            record["problems"] += [*unscored(task), *said_by_readers(task)]
             for row in rows.values():
                 row.volume(self._bench, task)
             del task
@@ -270,6 +271,14 @@ def unscored(task: VolumeTask) -> list[str]:
     """Sentences on the structures whose truth is not known in this target."""
     lacking = (name for name in task.pair.structures.names if name not in task.truth.names)
     return [f"The truth of {task.pair.name} lacks {name}, which is not scored there." for name in lacking]
+
+
+def said_by_readers(task: VolumeTask) -> list[str]:
+    """Sentences on what was left out of the files of a case, or is in doubt."""
+    pair = task.pair
+    about = {"prior image": pair.prior.remarks, "prior contours": pair.structures.remarks}
+    about |= {"target image": pair.target.remarks, "truth": task.truth.remarks}
+    return list(warnings_of(about))
 
 
 def _axis(task: VolumeTask) -> int:

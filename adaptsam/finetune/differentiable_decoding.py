@@ -13,7 +13,13 @@ from adaptsam.sam.prompt_encoder import PromptTokens, embed_kinds, embed_logits,
 
 
 def decode_prompts(
-    sam: Sam, features: Tensor, tokens: Sequence[PromptTokens], previous: Sequence[Tensor | None], multimask: bool
+    sam: Sam,
+    features: Tensor,
+    tokens: Sequence[PromptTokens],
+    previous: Sequence[Tensor | None],
+    multimask: bool,
+    *,
+    detach_no_mask: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, M, 4h, 4w) and predicted IoU (B, M) of B prompts.
 
@@ -23,10 +29,14 @@ def decode_prompts(
         tokens: points and boxes in pixels of the model's input, as SAM wants them.
         previous: for each prompt the logits (4h, 4w) of an earlier mask, or None.
         multimask: the three masks of an ambiguous prompt instead of the single one.
+        detach_no_mask: where no prompt has an earlier mask, what stands for none gets no gradient.
     """
     with _exact(features):
         sparse, real = embed_tokens(sam.prompt_encoder, tokens)
-    return _decoded(sam, features, sparse, real, embed_mask_inputs(sam.prompt_encoder, previous), multimask)
+    dense = embed_mask_inputs(sam.prompt_encoder, previous)
+    if detach_no_mask and all(mask is None for mask in previous):
+        dense = dense.detach()
+    return _decoded(sam, features, sparse, real, dense, multimask)
 
 
 def decode_batch(

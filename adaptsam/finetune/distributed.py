@@ -6,6 +6,7 @@ depends on seed, epoch, sample and round, so that the number of processes change
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +62,24 @@ class Processes:
             raise InputError(f"{self.size} processes cannot share what there is to validate ({count}); start fewer.")
         return DistributedSampler(dataset, even_divisible=False, num_replicas=self.size, rank=self.rank, shuffle=False)
 
-    def leave(self) -> None:
-        """End what :func:`join_processes` began."""
-        if self.size > 1 and distributed.is_initialized():
-            distributed.destroy_process_group()
+    def leave(self, network: nn.Module) -> None:
+        """End what :func:`join_processes` began, in order: all arrive, the wrapper goes, then the group.
+
+        A wrapper that outlives its group, or a process that leaves while another one is still in a collective call,
+        ends in threads that the interpreter's end finds running: PyTorch then aborts a training that went well.
+
+        Args:
+            network: what :meth:`wrap` gave; it cannot be trained further.
+        """
+        if self.size == 1 or not distributed.is_initialized():
+            return
+        distributed.barrier()
+        if isinstance(network, nn.parallel.DistributedDataParallel):
+            for held in ("reducer", "logger", "process_group"):
+                if hasattr(network, held):
+                    delattr(network, held)
+        gc.collect()
+        distributed.destroy_process_group()
 
 
 def join_processes(device: str = "auto") -> Processes:

@@ -54,4 +54,6 @@ def _dice_of(logits: Tensor, target: Tensor) -> Tensor:
 @torch.no_grad()
 def _iou(logits: Tensor, target: Tensor) -> Tensor:
     found, true = logits > 0, target > 0
-    return (found & true).sum((-2, -1)) / (found | true).sum((-2, -1)).clamp(min=1)
+    both, either = (found & true).sum((-2, -1)), (found | true).sum((-2, -1))
+    # Nothing found where nothing is: right, and 1, as in P²SAM's code.
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)

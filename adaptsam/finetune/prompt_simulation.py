@@ -37,12 +37,16 @@ def box_around(mask: Mask) -> PromptTokens:
 
 
 def noisy_box(rng: np.random.Generator, mask: Mask) -> PromptTokens:
-    """The mask's box with corners off by a tenth of its sides, at most 20 pixels (SAM, App. A)."""
+    """The mask's box with noise on its corners, of a tenth of its sides or 20 pixels at most as standard deviation.
+
+    SAM's App. A has "10 % of the box sidelength, to a maximum of 20 pixels"; P²SAM's code bounds the deviation and not
+    the noise.
+    """
     box = box_around(mask)
     if len(box) == 0:
         return box
     sides = box.coordinates[1] - box.coordinates[0]
-    noise = np.clip(rng.normal(0, 0.1, size=(2, 2)) * sides, -20, 20).astype(np.float32)
+    noise = (rng.normal(size=(2, 2)) * np.minimum(0.1 * sides, 20)).astype(np.float32)
     return PromptTokens(box.coordinates + noise, box.kinds)
 
 
@@ -50,6 +54,13 @@ def closed(points: PromptTokens) -> PromptTokens:
     """Points as SAM wants them when there is no box: followed by one "not a point" token."""
     end = PromptTokens(np.zeros((1, 2), np.float32), np.array([_NOT_A_POINT], np.int64))
     return joined(points, end)
+
+
+def padded(points: PromptTokens, count: int) -> PromptTokens:
+    """Points filled up to a number with "not a point" tokens, as P²SAM's code does."""
+    lacking = max(0, count - len(points))
+    filling = PromptTokens(np.zeros((lacking, 2), np.float32), np.full(lacking, _NOT_A_POINT, np.int64))
+    return joined(points, filling)
 
 
 def error_points(rng: np.random.Generator, mask: Mask, found: Mask, count: int) -> PromptTokens:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,14 @@ from adaptsam.errors import InputError
 COMMON = "common"
 #: A bundle of its own kind, which trains an agent and not a SAM.
 AGENT_BUNDLE = "alignsam"
+#: What may be set are plain values of the common configuration, and what a recipe adds; not these.
+NO_SETTINGS = (
+    *("_meta_", "bundle_root", "imports", "settings", "parts", "base", "how"),
+    *("processes", "torch_device", "network_def", "recipe", "points"),
+    *("network", "optimizer", "lr_scheduler", "early_stop", "train", "validate", "training"),
+    *("initialize", "run", "finalize"),
+    *("inferer", "dataset", "dataloader", "metrics", "handlers", "evaluator", "preprocessing"),
+)
 _FROM_ONE = ("epochs", "batch", "rounds", "val_interval", "accumulate", "patience")
 _UP_TO_ONE = ("warm_up", "cache")
 
@@ -64,6 +72,26 @@ def recipe_files(name: str) -> list[Path]:
         raise InputError(f"The recipe {name!r} cannot be read: its configs/train.json is damaged; copy it again.")
     alone = "run" in described
     return [file] if alone else [recipes_folder() / COMMON / "train.json", file]
+
+
+def plain_recipe(files: Sequence[Path]) -> dict[str, Any]:
+    """Merge configuration files as MONAI does, without it: a later file's keys replace an earlier one's.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            merged |= json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, RecursionError):
+            raise InputError(f"The recipe's {file} cannot be read as JSON; correct it, or get it again.") from None
+    return merged
+
+
+def plain_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a recipe that can be changed, with their values."""
+    return {key: value for key, value in recipe.items() if key not in NO_SETTINGS}
 
 
 def change_settings(bundle: Any, known: Mapping[str, Any], changes: Mapping[str, Any]) -> None:

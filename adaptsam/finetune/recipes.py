@@ -14,20 +14,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from adaptsam.errors import AdaptSAMError, InputError, OutputError, TrainingError, sentence_in
-from adaptsam.finetune.recipe_folders import change_settings, recipe_files
+from adaptsam.finetune.recipe_folders import change_settings, plain_settings, recipe_files
 from adaptsam.finetune.training_state import TrainingFiles
 from adaptsam.finetune.training_transforms import sample_error
-
-#: What may be set: plain values of the common configuration, and what a recipe adds.
-_PARTS_OF_THE_BUNDLE = (
-    *("_meta_", "bundle_root", "imports", "settings", "parts", "base", "how"),
-    *("processes", "torch_device", "network_def", "recipe"),
-)
-_BUILT = (
-    *("network", "optimizer", "iterations", "lr_scheduler", "early_stop", "train", "validate", "training"),
-    *("initialize", "run", "finalize"),
-)
-
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "bad_alloc")
 
@@ -57,7 +46,7 @@ def read_recipe(name: str, changes: Mapping[str, Any] | None = None) -> ConfigPa
 
 def recipe_settings(parser: ConfigParser) -> dict[str, Any]:
     """Settings of a recipe that can be changed, with their values."""
-    return {key: value for key, value in parser.get().items() if key not in (*_PARTS_OF_THE_BUNDLE, *_BUILT)}
+    return plain_settings(parser.get())
 
 
 def run_recipe(parser: ConfigParser) -> TrainingFiles | None:

@@ -2,14 +2,15 @@
 
 MONAI's CheckpointSaver overwrites its files in place, so that a kill in that moment loses both versions; and it keeps
 no more than weights need. Files: ``state.pt`` to go on from, ``curves.json``, ``best.adapter.safetensors`` and
-``last.adapter.safetensors`` (every trained tensor), and at the end ``best.safetensors`` and ``last.safetensors``, plain
-SAMs, where the tuning can be merged into one.
+``last.adapter.safetensors`` (every trained tensor), ``split.json`` (which case was in which part), ``card.md``, and
+where the tuning can be merged into one, plain SAMs: ``best.safetensors`` from the first validation on, whole at any
+moment, and ``last.safetensors`` at the end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,16 @@ from adaptsam.finetune.adapter_file import load_adapter, save_adapter
 from adaptsam.finetune.distributed import Processes
 from adaptsam.finetune.epoch_order import EpochOrder
 from adaptsam.finetune.lora import trained_tensors
+from adaptsam.finetune.model_card import model_card
 from adaptsam.finetune.monai_engine import not_finite
 from adaptsam.finetune.tuning import Tuning
 from adaptsam.sam import SamModel, save_checkpoint
 from adaptsam.sam.safe_pickle import load_pickled
 from adaptsam.storage.atomic_files import replacing
 
-STATE, CURVES = "state.pt", "curves.json"
+STATE, CURVES, SPLIT, CARD = "state.pt", "curves.json", "split.json", "card.md"
 BEST, LAST = "best", "last"
-_VERSION = 1
+_VERSION = 2
 
 
 class TrainingFiles:
@@ -50,6 +52,7 @@ class TrainingFiles:
         settings: JSON; everything that decides what comes out. A state of other settings is refused.
         early_stop: its count is kept too.
         every: iterations after which the state is kept, beside each epoch's end; 0 for none.
+        cases: by part, for ``split.json``, as ``split=FILE`` takes it.
         processes: that train together; the first one writes.
     """
 
@@ -66,6 +69,7 @@ class TrainingFiles:
         settings: Mapping[str, Any],
         early_stop: EarlyStopHandler | None = None,
         every: int = 0,
+        cases: Mapping[str, Sequence[str]] | None = None,
         processes: Processes | None = None,
     ) -> None:
         self.folder, self.base, self.tuning = Path(folder), base, tuning
@@ -74,6 +78,7 @@ class TrainingFiles:
         self.order, self.early_stop, self.every = order, early_stop, every
         described = {**settings, "base": base.sha256, "tuning": tuning.to_dict()}
         self.settings: dict[str, Any] = json.loads(json.dumps(described, default=str))
+        self.cases = {part: list(names) for part, names in (cases or {}).items()}
         self.writes = processes is None or processes.first
         self.losses: list[float] = []
         self.scores: list[dict[str, float]] = []
@@ -157,6 +162,8 @@ class TrainingFiles:
             self.scores.append({"epoch": trainer.state.epoch, **{k: float(v) for k, v in measured.metrics.items()}})
             if measured.best_metric_epoch == trainer.state.epoch:
                 self._save_adapter(BEST, trainer)
+                self.save_models((BEST,))
+                self._describe()
 
     def _keep(self, trainer: SupervisedTrainer) -> None:
         if not self.writes:
@@ -195,9 +202,9 @@ class TrainingFiles:
             self._save_adapter(LAST, trainer)
             self.save_models()
 
-    def save_models(self) -> None:
+    def save_models(self, names: Sequence[str] = (BEST, LAST)) -> None:
         """Write the plain SAMs of the adapters that are kept, if the tuning can be merged into one."""
-        for name in (BEST, LAST) if self.writes else ():
+        for name in names if self.writes else ():
             adapter = self.folder / f"{name}.adapter.safetensors"
             if not adapter.is_file():
                 continue
@@ -206,6 +213,19 @@ class TrainingFiles:
                 file = self.folder / f"{name}.safetensors"
                 about = {"trained": self.settings, "scores": self.scores}
                 save_checkpoint(file, model.sam, model.config, kind=model.kind, dtype=torch.float32, metadata=about)
+
+    def _describe(self) -> None:
+        """The split, and a card that says what the best model is."""
+        if not self.writes:
+            return
+        try:
+            if self.cases:
+                with replacing(self.folder / SPLIT) as temporary:
+                    temporary.write_text(json.dumps(self.cases, indent=1) + "\n", encoding="utf-8")
+            with replacing(self.folder / CARD) as temporary:
+                temporary.write_text(model_card(self.settings, self.scores, self.cases), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"The card cannot be written to {self.folder} ({_reason(error)}).") from error
 
     def _curves_there(self) -> str | None:
         path = self.folder / CURVES

@@ -19,7 +19,7 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose, RandomizableTransform, Transform
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
+from torch.nn import functional
 from torchvision.transforms import functional as pictures
 
 from adaptsam.datasets import Sample
@@ -44,41 +44,54 @@ class Augmentation:
 
     Attributes:
         flips: how often an image is mirrored, left to right and top to bottom.
+        affine: how often rotation, scale, shear and shift are drawn at all.
         rotation: degrees, either way.
-        scale: smallest and largest magnification.
-        shear: degrees along the rows, either way.
+        scale: smallest and largest magnification, drawn for rows and for columns.
+        shear: degrees, least and most, drawn along the rows and along the columns.
         shift: of the image's sides, either way.
+        recolouring: how often intensities and colours are changed at all.
+        recoloured_first: before the geometry, so that what comes in from outside stays black.
         brightness: smallest and largest factor of the intensities.
+        gain: smallest and largest factor of the intensities that goes with ``offset``.
+        offset: of 255, added after ``gain``, either way.
         contrast: of their distance from the mean.
         saturation: of their distance from gray.
         hue: share of the colour circle, either way.
     """
 
     flips: float = 0.5
+    affine: float = 1.0
     rotation: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
-    shear: float = 0.0
+    shear: tuple[float, float] = (0.0, 0.0)
     shift: float = 0.0
+    recolouring: float = 1.0
+    recoloured_first: bool = False
     brightness: tuple[float, float] = (1.0, 1.0)
+    gain: tuple[float, float] = (1.0, 1.0)
+    offset: float = 0.0
     contrast: tuple[float, float] = (1.0, 1.0)
     saturation: tuple[float, float] = (1.0, 1.0)
     hue: float = 0.0
 
 
 AUGMENTATIONS = {
-    "nsclc-radiomics": Augmentation(rotation=10.0, scale=(0.8, 1.2), brightness=(0.8, 1.2), contrast=(0.8, 1.2)),
+    "nsclc-radiomics": Augmentation(
+        affine=0.5, rotation=10.0, scale=(0.8, 1.2), recolouring=0.5, gain=(0.8, 1.2), offset=0.2
+    ),
     "kvasir-seg": Augmentation(
         rotation=180.0,
         scale=(0.5, 1.5),
-        shear=22.0,
+        shear=(-22.5, 22.0),
         shift=0.125,
+        recoloured_first=True,
         brightness=(0.6, 1.6),
         contrast=(0.8, 1.2),
         saturation=(0.9, 1.1),
         hue=0.01,
     ),
 }
-"""The published ones by data set; contrast, saturation and hue of Kvasir-SEG are "slight" there."""
+"""By data set, as P²SAM's released code has them; the paper has "slight" contrast, saturation and hue for polyps."""
 
 
 def sample_items(samples: Sequence[Sample]) -> list[Item]:
@@ -209,53 +222,89 @@ class AugmentSampled(RandomizableTransform):
     def __call__(self, item: Item) -> Item:
         rng = np.random.default_rng([self.seed, int(self._epoch), item["sample"], _STREAM])
         image, label = torch.as_tensor(item["image"]), torch.as_tensor(item["label"])
+        recoloured_later = rng.random() < self.ranges.recolouring
+        if recoloured_later and self.ranges.recoloured_first:
+            image, recoloured_later = recoloured(rng, self.ranges, image), False
         for _ in range(_TRIES):
-            geometry = Geometry.drawn(rng, self.ranges, image.shape[-2:])
-            moved = geometry.apply(label, InterpolationMode.NEAREST)
+            geometry = Geometry.drawn(rng, self.ranges)
+            moved = geometry.apply(label, "nearest")
             if moved.any():
-                image, label = geometry.apply(image, InterpolationMode.BILINEAR), moved
+                image, label = geometry.apply(image, "bilinear"), moved
                 break
-        return {**item, "image": recoloured(rng, self.ranges, image), "label": label}
+        return {**item, "image": recoloured(rng, self.ranges, image) if recoloured_later else image, "label": label}
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """One geometry: flips along (rows, columns), degrees, pixels (x, y), magnification, about the image's centre."""
+    """One geometry: flips along (rows, columns), then shears, scales, rotation and shift about the image's centre.
+
+    Attributes:
+        rotation: degrees.
+        shift: of the sides, x and y.
+        scale: of x and of y.
+        shear: degrees, along the rows and along the columns.
+    """
 
     flips: tuple[bool, bool]
-    rotation: float
-    shift: tuple[int, int]
-    scale: float
-    shear: float
+    rotation: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
+    shear: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, ranges: Augmentation, size: Sequence[int]) -> Geometry:
-        """Draws one for images of ``size`` (h, w)."""
-        flips = rng.random(2) < ranges.flips
-        rotation, shear = rng.uniform(-1, 1, size=2) * (ranges.rotation, ranges.shear)
-        dx, dy = np.rint(rng.uniform(-1, 1, size=2) * ranges.shift * (size[1], size[0]))
-        scale = rng.uniform(*ranges.scale)
-        return cls((bool(flips[0]), bool(flips[1])), float(rotation), (int(dx), int(dy)), float(scale), float(shear))
+    def drawn(cls, rng: np.random.Generator, ranges: Augmentation) -> Geometry:
+        """Draws one."""
+        flips = (bool(rng.random() < ranges.flips), bool(rng.random() < ranges.flips))
+        if rng.random() >= ranges.affine:
+            return cls(flips)
+        rotation, *shift = (rng.uniform(-1, 1, size=3) * (ranges.rotation, ranges.shift, ranges.shift)).tolist()
+        scale, shear = (tuple(rng.uniform(*limits, size=2).tolist()) for limits in (ranges.scale, ranges.shear))
+        return cls(flips, rotation, (shift[0], shift[1]), scale, shear)
 
-    def apply(self, image: Tensor, interpolation: InterpolationMode) -> Tensor:
-        """To an image (C, h, w); what comes in from outside is 0."""
+    def apply(self, image: Tensor, mode: str) -> Tensor:
+        """To an image uint8 (C, h, w), "bilinear" or "nearest"; what comes in from outside is 0."""
         along = [axis for axis, flip in zip((-2, -1), self.flips, strict=True) if flip]
-        return pictures.affine(
-            image.flip(along), self.rotation, list(self.shift), self.scale, [self.shear, 0.0], interpolation
+        image = image.flip(along)
+        forward = self.matrix(image.shape[-2], image.shape[-1])
+        if np.array_equal(forward, np.eye(3)):
+            return image
+        grid = functional.affine_grid(
+            torch.from_numpy(np.linalg.inv(forward)[None, :2]).float(), [1, *image.shape], align_corners=False
         )
+        moved = functional.grid_sample(image[None].float(), grid, mode, padding_mode="zeros", align_corners=False)
+        return moved[0].round().to(image.dtype)
+
+    def matrix(self, height: int, width: int) -> np.ndarray:
+        """(3, 3) from places to places, x then y, where the image reaches from -1 to 1 along both axes."""
+        turn, rows, columns = np.radians([self.rotation, *self.shear])
+        sheared = np.array([[1.0, 0.0], [np.tan(columns), 1.0]]) @ np.array([[1.0, np.tan(rows)], [0.0, 1.0]])
+        turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        matrix = np.eye(3)
+        sides = np.array([width, height], float)
+        # In pixels the two axes have one unit, and angles are angles.
+        matrix[:2, :2] = turned @ np.diag(self.scale) @ sheared * sides / sides[:, None]
+        matrix[:2, 2] = 2 * np.array(self.shift)
+        return matrix
 
 
 def recoloured(rng: np.random.Generator, ranges: Augmentation, image: Tensor) -> Tensor:
-    """An image uint8 (3, h, w) with brightness, contrast, saturation and hue drawn, in this order."""
-    brightness, contrast, saturation = (
-        rng.uniform(*limits) for limits in (ranges.brightness, ranges.contrast, ranges.saturation)
+    """An image uint8 (3, h, w) with brightness, contrast, saturation and hue drawn, in an order that is drawn too."""
+    brightness, gain, contrast, saturation = (
+        rng.uniform(*limits) for limits in (ranges.brightness, ranges.gain, ranges.contrast, ranges.saturation)
     )
-    hue = rng.uniform(-1, 1) * ranges.hue
-    image = pictures.adjust_brightness(image, brightness)
-    image = pictures.adjust_contrast(image, contrast)
-    if ranges.saturation != (1.0, 1.0):
-        image = pictures.adjust_saturation(image, saturation)
-    return pictures.adjust_hue(image, hue) if ranges.hue else image
+    offset, hue = rng.uniform(-1, 1, size=2) * (ranges.offset, ranges.hue)
+    if ranges.offset or ranges.gain != (1.0, 1.0):
+        image = (image.float() * gain + 255 * offset).clamp(0, 255).to(image.dtype)
+    steps = [
+        (ranges.brightness != (1.0, 1.0), pictures.adjust_brightness, brightness),
+        (ranges.contrast != (1.0, 1.0), pictures.adjust_contrast, contrast),
+        (ranges.saturation != (1.0, 1.0), pictures.adjust_saturation, saturation),
+        (ranges.hue != 0.0, pictures.adjust_hue, hue),
+    ]
+    for number in rng.permutation(len(steps)):
+        wanted, change, amount = steps[number]
+        image = change(image, amount) if wanted else image
+    return image
 
 
 class PadSampled(Transform):

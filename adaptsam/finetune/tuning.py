@@ -38,6 +38,7 @@ METHODS: dict[str, Callable[..., None]] = {
 """P²SAM's full fine-tuning and LoRA (Sec. 3.3); Medical SAM Adapter and SAMed, which AlignSAM compares with; and the
 prompt encoder and mask decoder alone."""
 
+_OF_A_VIT = ("lora", "adapter", "samed")
 _DROP_PATH = {"full": 0.1, "lora": 0.1}
 
 
@@ -49,7 +50,8 @@ class Tuning:
         method: a key of :data:`METHODS`.
         settings: of the method, such as ``{"rank": 4}``.
         drop_path: how often the last block's branches are left out for an image; the first block's never. By default
-            0.1 for P²SAM's two, as the paper and its code have it, and 0 for the others.
+            0.1 for P²SAM's two, as the paper and its code have it, and 0 for the others. It means nothing in encoders
+            that are no ViT.
 
     Raises:
         InputError: an unknown method, or a value of another kind.
@@ -79,10 +81,10 @@ class Tuning:
         Raises:
             InputError: a setting that the method does not know or cannot use, or a model whose encoder is no ViT.
         """
-        if not hasattr(sam.image_encoder, "blocks"):
+        if self.method in _OF_A_VIT and not hasattr(sam.image_encoder, "blocks"):
             raise InputError(
-                "MobileSAM (vit_t) cannot be trained here; give a SAM with a ViT encoder, vit_b, vit_l or vit_h, or "
-                "the bundled model."
+                f"The tuning {self.method!r} needs a SAM with a ViT encoder (vit_b, vit_l, vit_h); MobileSAM and other "
+                "encoders are trained with tuning=full or tuning=decoder."
             )
         try:
             METHODS[self.method](sam, **self.settings)

@@ -6,6 +6,7 @@ from adaptsam.lazy_imports import names_on_demand
 
 if TYPE_CHECKING:
     from adaptsam.image.patient_identity import same_patient
+    from adaptsam.image.remarks import Remark
     from adaptsam.image.structure_names import select_structures
     from adaptsam.image.volume import (
         DicomSource,
@@ -20,6 +21,7 @@ __all__ = [
     "WINDOWS",
     "DicomSource",
     "Geometry",
+    "Remark",
     "Structure",
     "StructureSet",
     "Volume",
@@ -32,6 +34,7 @@ __all__ = [
 # On demand: no part needs the libraries of another.
 _HOMES = {
     "patient_identity": ("same_patient",),
+    "remarks": ("Remark",),
     "structure_names": ("select_structures",),
     "volume": (
         "DicomSource",

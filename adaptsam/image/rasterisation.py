@@ -16,7 +16,7 @@ import numpy as np
 _DECIMALS = 4
 
 
-def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int], *, edges: bool = True) -> np.ndarray:
     """The pixels whose centres the contours enclose.
 
     Contours combine by exclusive or, so that a contour inside another one is a hole and one inside that hole an island;
@@ -25,6 +25,7 @@ def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
     Args:
         contours: closed polygons, each (n, 2) in pixels; the first point may be repeated at the end.
         shape: rows and columns (J, I). What lies outside is cut off.
+        edges: whether centres that lie on a contour count.
 
     Returns:
         bool (J, I).
@@ -38,7 +39,25 @@ def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
     first_inside = np.clip(np.ceil(crossing), 0, columns).astype(int)
     np.bitwise_xor.at(toggles, (row, first_inside), 1)
     inside = np.bitwise_xor.accumulate(toggles, axis=1)[:, :columns].astype(bool)
-    return inside | _on_edges(start, end, shape)
+    on_edges = _on_edges(start, end, shape)
+    return inside | on_edges if edges else inside & ~on_edges
+
+
+def contours_cross(contours: Sequence[np.ndarray], shape: tuple[int, int]) -> bool:
+    """Whether two of the contours (n, 2) share pixel centres of an image, though neither lies within the other."""
+    last = np.array([shape[1], shape[0]]) - 1
+    boxes = [(points.min(axis=0), points.max(axis=0)) for points in contours]
+    for n, (low, high) in enumerate(boxes):
+        for m in range(n):
+            start = np.clip(np.floor(np.minimum(low, boxes[m][0])), 0, last).astype(int)
+            end = np.clip(np.ceil(np.maximum(high, boxes[m][1])), 0, last).astype(int)
+            if (np.minimum(high, boxes[m][1]) < np.maximum(low, boxes[m][0])).any():
+                continue
+            columns, rows = end - start + 1
+            first, second = (fill_contours([contours[one] - start], (rows, columns), edges=False) for one in (n, m))
+            if (first & second).any() and (first & ~second).any() and (second & ~first).any():
+                return True
+    return False
 
 
 def _edges(contours: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from adaptsam.errors import GeometryError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry
 
 
@@ -42,6 +43,14 @@ def place_on_grid(labels: np.ndarray, geometry: Geometry, reference: Geometry, n
     placed = np.zeros(reference.shape, labels.dtype)
     placed[tuple(target.T)] = labels[tuple(source[:, ::-1].T)]
     return placed
+
+
+def grid_remarks(geometry: Geometry, reference: Geometry) -> tuple[Remark, ...]:
+    """Remark on what :func:`place_on_grid` does to labels of a tilted gantry's image, if it does."""
+    if geometry.matches(reference) or not reference.is_sheared:
+        return ()
+    why = "the gantry was tilted and their file cannot hold such a grid: each takes the label nearest to its centre"
+    return (Remark("voxels of the image", int(np.prod(reference.shape)), why, left_out=False),)
 
 
 def set_upright(

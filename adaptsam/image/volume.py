@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,15 @@ class DicomSource:
 class Volume:
     """An image: ``array`` is (K, J, I), or (K, J, I, 3) uint8 for colour; CT is in Hounsfield units.
 
-    ``modality`` is DICOM's ("CT", "MR", …), "CBCT" for a cone-beam CT, or "" where nobody said.
+    ``modality`` is DICOM's ("CT", "MR", …), "CBCT" for a cone-beam CT, or "" where nobody said. ``remarks`` is what the
+    reader left out or had to choose.
     """
 
     array: np.ndarray
     geometry: Geometry
     modality: str = ""
     dicom: DicomSource | None = field(default=None, repr=False)
+    remarks: tuple[Remark, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,12 @@ class Structure:
 
 @dataclass(frozen=True)
 class StructureSet:
-    """Structures that share one grid; they may overlap."""
+    """Structures that share one grid; they may overlap. ``remarks`` is what the reader left out or had to choose."""
 
     structures: tuple[Structure, ...]
     geometry: Geometry
     dicom: DicomSource | None = field(default=None, repr=False)
+    remarks: tuple[Remark, ...] = field(default=(), repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from adaptsam.errors import GeometryError, InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.resampling import set_upright
-from adaptsam.image.structure_names import find_name, select_structures
+from adaptsam.image.structure_names import find_name, name_remarks, numbered_names, select_structures
 from adaptsam.image.volume import DicomSource, StructureSet, Volume
 from adaptsam.io.dicom.dicom_file import is_dicom, read_dicom
+from adaptsam.io.dicom.dicom_volume import read_series_files
 from adaptsam.io.dicom.rtstruct_reader import read_rtstruct, roi_names, rtstruct_series
 from adaptsam.io.dicom.rtstruct_writer import write_rtstruct
 from adaptsam.io.dicom.seg_reader import read_dicom_seg, seg_series
 from adaptsam.io.dicom.seg_writer import write_dicom_seg
-from adaptsam.io.dicom.series_reader import dicom_paths, dicom_source, find_series, list_series, read_series_files
+from adaptsam.io.dicom.series_reader import SeriesInfo, dicom_paths, dicom_source, find_series, list_series
 from adaptsam.io.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.io.labelmaps import read_labelmap, write_labelmap
 from adaptsam.io.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
@@ -33,10 +35,10 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
 
     Args:
         path: a folder of DICOM slices, one of the slices, or a NIfTI, NRRD or MetaImage file.
-        series: UID or number of the DICOM series, where a folder holds several.
+        series: UID or number of the DICOM series, where a folder holds several; "4#2" is the second image of series 4.
 
     Returns:
-        CT in HU. Geometry in LPS mm.
+        CT in HU. Geometry in LPS mm. What was left out or is in doubt stands in its ``remarks``.
 
     Raises:
         InputError: the path cannot be used, or the image holds NaN or one value only.
@@ -55,6 +57,7 @@ class ImageSource:
         files: of a DICOM series.
         dicom: what the first of them says of the patient and the series; None for other formats.
         modality: "CT", "MR", …, where it is told better than by the file.
+        remarks: what was left out where it was found.
     """
 
     path: Path
@@ -62,17 +65,18 @@ class ImageSource:
     files: tuple[Path, ...] = field(default=(), repr=False)
     dicom: DicomSource | None = field(default=None, repr=False)
     modality: str = ""
+    remarks: tuple[Remark, ...] = field(default=(), repr=False)
 
     def read(self) -> Volume:
         """The image; raises as :func:`read_volume` does."""
         volume = read_series_files(self.files) if self.files else read_itk_image(self.path)
         _check_values(volume.array, self.path)
-        return replace(volume, modality=self.modality) if self.modality else volume
+        return replace(volume, modality=self.modality or volume.modality, remarks=(*self.remarks, *volume.remarks))
 
 
-def series_source(path: Path, files: Sequence[Path], title: str = "") -> ImageSource:
-    """The DICOM series of these files, not yet read."""
-    return ImageSource(path, title, tuple(files), dicom_source([read_dicom(files[0])]))
+def series_source(path: Path, info: SeriesInfo, title: str = "") -> ImageSource:
+    """A DICOM series, not yet read."""
+    return ImageSource(path, title, info.files, dicom_source([read_dicom(info.files[0])]), remarks=info.remarks)
 
 
 def find_image(path: str | Path, series: str | int | None = None, title: str = "") -> ImageSource:
@@ -121,50 +125,70 @@ def read_frames(path: str | Path, progress: Progress = silent) -> Frames:
     return VideoFile(path, progress)
 
 
-def read_structures(path: str | Path, reference: Volume, names: Sequence[str] | None = None) -> StructureSet:
+def read_structures(
+    path: str | Path, reference: Volume | str | Path, names: Sequence[str] | str | None = None
+) -> StructureSet:
     """Structures on the grid of the image that they were drawn on.
 
     Args:
         path: an RTSTRUCT or DICOM SEG, a folder with exactly one, a ``.seg.nrrd``, or a labelmap in NRRD, NIfTI or
             MetaImage.
-        reference: the image.
+        reference: the image, or its path.
         names: only these, as :func:`select_structures` finds them. The others of an RTSTRUCT may lie anywhere then.
 
     Returns:
-        A set on the grid of ``reference``, to the last bit. Structures of a labelmap are called ``label-1``, …
+        A set on the grid of ``reference``, to the last bit, in which every name is there once. Structures of a labelmap
+        are called ``label-1``, … What was left out or is in doubt stands in its ``remarks``.
 
     Raises:
         InputError: the path cannot be used, or one of ``names`` is not there or empty.
         GeometryError: the structures do not lie on the image.
     """
-    whole = _read_structures(path, reference, names)
-    return whole if names is None else select_structures(whole, names)
-
-
-def _read_structures(path: str | Path, reference: Volume, names: Sequence[str] | None) -> StructureSet:
-    """Read a file's structures, of an RTSTRUCT the wanted ones alone."""
-    path = Path(path).absolute()
-    _check_exists(path)
-    if path.is_dir():
-        path = _only_structures(path)
+    image = reference if isinstance(reference, Volume) else read_volume(reference)
+    asked = [names] if isinstance(names, str) else names
+    if asked is not None and not all(isinstance(name, str) for name in asked):
+        raise InputError('Structures are chosen by their names, as names="GTV".')
+    path = _structures_file(path)
     if is_dicom(path) or path.suffix.lower() == ".dcm":
-        is_seg = read_dicom(path, tags=["Modality"]).get("Modality") == "SEG"
-        if is_seg:
-            return read_dicom_seg(path, reference)
-        return read_rtstruct(path, reference, None if names is None else _roi_numbers(path, names))
+        if read_dicom(path, tags=["Modality"]).get("Modality") == "SEG":
+            return _chosen(read_dicom_seg(path, image), asked)
+        return _read_rtstruct(path, image, asked)
     if not path.name.lower().endswith(SUFFIXES):
         raise InputError(
             f"{path.name} is of no known kind; give RTSTRUCT, DICOM SEG, .seg.nrrd or one of {', '.join(SUFFIXES)}."
         )
     if path.name.lower().endswith((".nrrd", ".nhdr")) and has_segments(path):
-        return read_seg_nrrd(path, reference)
-    return read_labelmap(path, reference)
+        return _chosen(read_seg_nrrd(path, image), asked)
+    return _chosen(read_labelmap(path, image), asked)
 
 
-def _roi_numbers(path: Path, names: Sequence[str]) -> set[int]:
+def _structures_file(path: str | Path) -> Path:
+    path = Path(path).absolute()
+    _check_exists(path)
+    return _only_structures(path) if path.is_dir() else path
+
+
+def _read_rtstruct(path: Path, image: Volume, names: Sequence[str] | None) -> StructureSet:
+    """Read the ROIs that are asked for alone, in that order."""
+    if names is None:
+        return read_rtstruct(path, image)
     available = roi_names(path)
-    numbers, known = list(available), list(available.values())
-    return {numbers[find_name(name, known)] for name in names}
+    places = list(dict.fromkeys(find_name(name, available) for name in names))
+    read = read_rtstruct(path, image, places)
+    by_place = dict(zip(sorted(places), read.structures, strict=True))
+    return select_structures(
+        replace(read, structures=tuple(by_place[place] for place in places)), [by_place[place].name for place in places]
+    )
+
+
+def _chosen(whole: StructureSet, names: Sequence[str] | None) -> StructureSet:
+    """The structures of these names, or all under names that are there once."""
+    if names is not None:
+        return select_structures(whole, names)
+    unique = numbered_names(whole.names)
+    structures = tuple(replace(one, name=name) for one, name in zip(whole.structures, unique, strict=True))
+    about = name_remarks(whole.names, range(len(unique)))
+    return replace(whole, structures=structures, remarks=(*whole.remarks, *about))
 
 
 def drawn_on(path: str | Path) -> list[str]:
@@ -209,7 +233,12 @@ def write_volume(path: str | Path, volume: Volume, *, overwrite: bool = False) -
 
 
 def write_structures(
-    path: str | Path, structures: StructureSet, reference: Volume, *, model: str = "", overwrite: bool = False
+    path: str | Path,
+    structures: StructureSet | Mapping[str, np.ndarray] | np.ndarray,
+    reference: Volume | str | Path,
+    *,
+    model: str = "",
+    overwrite: bool = False,
 ) -> None:
     """Write structures in the format that the suffix names.
 
@@ -218,8 +247,8 @@ def write_structures(
 
     Args:
         path: the file.
-        structures: on the grid of ``reference``.
-        reference: the image; for RTSTRUCT and SEG it must be from DICOM.
+        structures: on the grid of ``reference``; also a dictionary of name and mask (K, J, I), or one mask.
+        reference: the image, or its path; for RTSTRUCT and SEG it must be from DICOM.
         model: SHA-256 of the model that made the structures, written where the format has a place for it.
         overwrite: replace an existing file.
 
@@ -228,7 +257,11 @@ def write_structures(
         GeometryError: the structures lie on another grid.
         OutputError: the file is there already or cannot be written.
     """
+    from adaptsam.io.inputs import as_structures, as_volume  # which read files, with this module
+
     path = Path(path)
+    reference = as_volume(reference)
+    structures = as_structures(structures, reference)
     name = path.name.lower()
     shape = reference.geometry.shape
     if not structures.geometry.matches(reference.geometry) or any(s.mask.shape != shape for s in structures.structures):

@@ -8,9 +8,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.errors import InputError, OutputError
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry, Volume
 from adaptsam.io.itk_headers import check_header
 from adaptsam.io.native_stderr import quiet_libraries
+from adaptsam.io.nifti_grid import is_nifti_2, nifti_grid
 from adaptsam.io.nrrd_header import keep_grid, tidy_direction
 from adaptsam.storage.output_staging import staged_file
 
@@ -29,14 +31,20 @@ def read_itk_image(path: Path) -> Volume:
         InputError: the file cannot be read, or is not one 3-D image.
     """
     image = load_itk_image(path)
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
+    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
+        image = image[(*(slice(None) for _ in range(image.GetDimension() - 1)), 0)]
     if image.GetDimension() != 3:
         raise InputError(f"{path.name} is {image.GetDimension()}-dimensional; extract one 3-D image first.")
     array = sitk.GetArrayFromImage(image)
     if array.ndim == 4 and (array.shape[3] != 3 or array.dtype != np.uint8):
         raise InputError(f"{path.name} has {array.shape[3]} values a voxel; extract one of them first.")
-    return Volume(array, itk_geometry(image))
+    geometry = itk_geometry(image)
+    remarks: tuple[Remark, ...] = ()
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        geometry, remarks = nifti_grid(path, geometry)
+        if geometry.is_sheared:
+            raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.")
+    return Volume(array, geometry, remarks=remarks)
 
 
 def load_itk_image(path: Path) -> sitk.Image:
@@ -52,7 +60,29 @@ def load_itk_image(path: Path) -> sitk.Image:
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.") from None
+        if path.name.lower().endswith((".nii", ".nii.gz")) and is_nifti_2(path):
+            raise InputError(
+                f"{path.name} is of NIfTI's second version, which is not read; save it as NIfTI-1."
+            ) from None
         raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
+
+
+def image_size(path: Path) -> tuple[int, ...]:
+    """Read the number of voxels along i, j, k, … from the header.
+
+    Raises:
+        InputError: the header is damaged.
+    """
+    check_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS[path.suffix.lower()])
+    reader.SetFileName(str(path))
+    try:
+        with quiet_libraries():
+            reader.ReadImageInformation()
+    except RuntimeError:
+        raise InputError(f"{path.name} is damaged or not what its suffix says; copy or export it again.") from None
+    return tuple(reader.GetSize())
 
 
 def itk_geometry(image: sitk.Image) -> Geometry:

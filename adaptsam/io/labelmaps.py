@@ -11,11 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.errors import InputError
-from adaptsam.image.resampling import place_on_grid, set_upright
+from adaptsam.image.remarks import Remark
+from adaptsam.image.resampling import grid_remarks, place_on_grid, set_upright
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.io.itk_images import read_itk_image, write_itk_image
 
 _MOST_LABELS = 512
+_ORDINALS = {2: "second", 3: "third"}
+#: The largest label that is written.
+_LARGEST = 2**32 - 1
 
 
 def read_labelmap(path: Path, reference: Volume) -> StructureSet:
@@ -41,7 +45,22 @@ def read_labelmap(path: Path, reference: Volume) -> StructureSet:
         Structure(f"label-{label}", array == label, color=distinct_color(number), number=label)
         for number, label in enumerate(labels)
     )
-    return StructureSet(structures, reference.geometry)
+    about = (*image.remarks, *grid_remarks(image.geometry, reference.geometry), *gap_remarks(structures))
+    return StructureSet(structures, reference.geometry, remarks=about)
+
+
+def gap_remarks(structures: Sequence[Structure]) -> list[Remark]:
+    """A word on masks that are drawn on every second or third slice alone, with nothing between."""
+    remarks = []
+    for structure in structures:
+        filled = np.flatnonzero(structure.mask.any(axis=(1, 2)))
+        gaps = set(np.diff(filled).tolist())
+        if len(filled) > 2 and len(gaps) == 1 and (step := gaps.pop()) > 1:
+            between = int(filled[-1] - filled[0] + 1 - len(filled))
+            which = _ORDINALS.get(step, f"{step}th")
+            why = f"nothing is drawn there, only on every {which} slice; they count as not drawn"
+            remarks.append(Remark(f"slices between those of {structure.name!r}", between, why, left_out=False))
+    return remarks
 
 
 def write_labelmap(path: Path, structures: StructureSet, geometry: Geometry, *, overwrite: bool = False) -> None:
@@ -50,13 +69,13 @@ def write_labelmap(path: Path, structures: StructureSet, geometry: Geometry, *, 
     Raises:
         InputError: structures overlap.
     """
-    labels = np.zeros(geometry.shape, np.uint16)
-    for structure, value in zip(structures.structures, label_values(structures.names), strict=True):
+    values = label_values(structures.names, _LARGEST)
+    labels = np.zeros(geometry.shape, np.min_scalar_type(max(values, default=0)))
+    for structure, value in zip(structures.structures, values, strict=True):
         if labels[structure.mask].any():
             raise InputError(f"{structure.name!r} overlaps another structure; write a .seg.nrrd, which can hold both.")
         labels[structure.mask] = value
-    smallest = labels.astype(np.uint8) if labels.max() < 256 else labels
-    upright, grid = set_upright(smallest, geometry, nearest=True)
+    upright, grid = set_upright(labels, geometry, nearest=True)
     write_itk_image(path, upright, grid, overwrite=overwrite)
 
 
@@ -77,11 +96,15 @@ def without_overlaps(structures: StructureSet) -> tuple[StructureSet, tuple[str,
     return replace(structures, structures=ordered), lost
 
 
-def label_values(names: Sequence[str]) -> list[int]:
-    """Values of structures in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n."""
-    named = [re.fullmatch(r"label-([1-9]\d{0,3})", name) for name in names]
+def label_values(names: Sequence[str], most: int = 255) -> list[int]:
+    """Values of structures in a labelmap: 1, 2, …; where all are called ``label-n``, each keeps its n.
+
+    ``most`` is the largest value that can be written.
+    """
+    named = [re.fullmatch(r"label-([1-9]\d{0,9})", name) for name in names]
     own = [int(match[1]) for match in named if match]
-    return own if len(own) == len(set(own)) == len(named) else list(range(1, len(named) + 1))
+    kept = len(own) == len(set(own)) == len(named) and max(own, default=0) <= most
+    return own if kept else list(range(1, len(named) + 1))
 
 
 def distinct_color(number: int) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.labelmaps import label_values
 from adaptsam.io.video.frames import opened_picture
 
@@ -21,12 +22,18 @@ _MOST_LABELS = 8
 _CLEAR_SHARE, _CLEAR_VALUES = 0.9, 20
 
 
-def read_mask_picture(path: str | Path) -> dict[str, np.ndarray]:
+class FrameMasks(dict[str, np.ndarray]):
+    """Masks bool (H, W) by the structures' names, with what their reader had to choose."""
+
+    remarks: tuple[Remark, ...] = ()
+
+
+def read_mask_picture(path: str | Path) -> FrameMasks:
     """The structures of a mask picture, each bool (H, W).
 
     A mask with one value beside 0 (0 and 255, 0 and 1, black and white) is one structure, called ``structure``; so is
     one from black to white with soft edges, as a JPEG has, cut in the middle. Otherwise each gray value or palette
-    index is a label: ``label-1``, ``label-2``, ….
+    index is a label: ``label-1``, ``label-2``, …; of gray values there may be eight, or all from 1 to the last one.
 
     Raises:
         InputError: it cannot be read, marks nothing, or is no mask.
@@ -36,9 +43,17 @@ def read_mask_picture(path: str | Path) -> dict[str, np.ndarray]:
     labels = _values_above_0(values)
     if not labels:
         raise InputError(f"{path.name} marks nothing: every pixel is 0; outline the structure in it.")
-    if 1 < len(labels) <= _MOST_LABELS:
-        return {f"label-{label}": values == label for label in labels}
-    return {UNNAMED: _inside(values, path)}
+    if 1 < len(labels) <= _MOST_LABELS or (len(labels) > 1 and labels == list(range(1, len(labels) + 1))):
+        return FrameMasks((f"label-{label}", values == label) for label in labels)
+    masks = FrameMasks({UNNAMED: _inside(values, path)})
+    if not masks[UNNAMED].any():
+        raise InputError(f"{path.name} marks nothing above half white; save the mask as PNG, 0 outside and 255 inside.")
+    if len(labels) > 1:
+        soft = int(((values > 0) & (values < 255)).sum())
+        masks.remarks = (
+            Remark("pixels of the mask", soft, "they are gray, and were cut in the middle", left_out=False),
+        )
+    return masks
 
 
 def read_masks_like(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:

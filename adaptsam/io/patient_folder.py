@@ -9,8 +9,10 @@ from datetime import date
 from pathlib import Path
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.dicom.series_reader import SeriesInfo, list_series
 from adaptsam.io.files import ImageSource, series_source
+from adaptsam.io.video.frames import natural_key
 
 # "30%", "Gated, 30.0%A"; then "T30", "Gated_30", "phase 3", "resp 30".
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%")
@@ -48,20 +50,22 @@ class PatientVisit:
                 f"{title} of {self.folder.name} has {len(found)} series that may be meant ({names}); "
                 "give every visit's with --target."
             )
-        return series_source(self.folder, found[0].files, title)
+        others = [info for info in self.series if info is not found[0]]
+        return series_source(self.folder, replace(found[0], remarks=(*found[0].remarks, *_left(others))), title)
 
 
 def find_phases(folder: str | Path) -> tuple[Phase, ...]:
     """The phases of the 4D scan in a folder and its subfolders, in order.
 
     They are recognised by the percentage or phase in the series' descriptions (other series, such as an average, are
-    left out); else by their temporal position, also within one series; else, where all are alike, by their number.
+    left out); else by their temporal position, or by what tells the images of one series apart; else, where all are
+    alike, by their number.
 
     Raises:
         InputError: no phases, one phase twice, or phases that do not share a frame of reference.
     """
     folder = Path(folder).absolute()
-    parts = [part for info in list_series(folder) for part in _by_temporal_position(info)]
+    parts = [part for info in list_series(folder) for part in _images(info)]
     phases = _by_description(parts) or _by_position(parts) or _by_number(parts)
     if len(phases) < 2:
         raise InputError(
@@ -69,7 +73,11 @@ def find_phases(folder: str | Path) -> tuple[Phase, ...]:
             "temporal positions tell phases; name the series with --target and --target-series."
         )
     _check_phases(phases, folder)
-    return tuple(Phase(label, series_source(folder, info.files, f"Phase {label}")) for label, info in phases)
+    others = _left([info for info in parts if all(info is not one for _, one in phases)])
+    return tuple(
+        Phase(label, series_source(folder, replace(info, remarks=(*info.remarks, *others)), f"Phase {label}"))
+        for label, info in phases
+    )
 
 
 def find_visits(folder: str | Path) -> tuple[PatientVisit, ...]:
@@ -102,17 +110,17 @@ def _day(info: SeriesInfo) -> date | None:
         return None
 
 
-def _by_temporal_position(info: SeriesInfo) -> list[SeriesInfo]:
-    """A series that holds several temporal positions as one for each."""
-    places = sorted(set(info.temporal))
-    if len(places) < 2:
+def _left(others: Sequence[SeriesInfo]) -> list[Remark]:
+    """The series of the folder that are none of those wanted."""
+    names = ", ".join(f"{info.modality} {info.description!r} of {info.slices} slices" for info in others)
+    return [Remark(f"other series ({names})", len(others), "they are not what was asked for")] if others else []
+
+
+def _images(info: SeriesInfo) -> list[SeriesInfo]:
+    """A series that holds several images at the same positions as one for each."""
+    if not info.parts:
         return [info]
-    parts = []
-    for place in places:
-        chosen = [n for n, one in enumerate(info.temporal) if one == place]
-        files = tuple(info.files[n] for n in chosen)
-        parts.append(replace(info, files=files, slices=len(files), temporal=(place,) * len(files)))
-    return parts
+    return [replace(info, files=part.files, slices=len(part.files), parts=(part,), temporal=()) for part in info.parts]
 
 
 def _by_description(parts: Sequence[SeriesInfo]) -> list[tuple[str, SeriesInfo]]:
@@ -124,10 +132,11 @@ def _by_description(parts: Sequence[SeriesInfo]) -> list[tuple[str, SeriesInfo]]
 
 
 def _by_position(parts: Sequence[SeriesInfo]) -> list[tuple[str, SeriesInfo]]:
-    placed = [(info.temporal[0], info) for info in parts if info.temporal]
+    placed = [(str(info.temporal[0]), info) for info in parts if info.temporal]
+    placed = placed or [(info.parts[0].label, info) for info in parts if info.parts]
     if len({place for place, _ in placed}) < 2:
         return []
-    return [(str(place), info) for place, info in sorted(placed, key=lambda one: one[0])]
+    return sorted(placed, key=lambda one: natural_key(one[0]))
 
 
 def _by_number(parts: Sequence[SeriesInfo]) -> list[tuple[str, SeriesInfo]]:

@@ -11,10 +11,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from adaptsam.errors import InputError, OutputError
-from adaptsam.image.resampling import place_on_grid, set_upright, upright_grid
+from adaptsam.image.remarks import Remark
+from adaptsam.image.resampling import grid_remarks, place_on_grid, set_upright, upright_grid
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.io.itk_headers import check_header
 from adaptsam.io.itk_images import itk_geometry, load_itk_image
+from adaptsam.io.labelmaps import gap_remarks
 from adaptsam.io.native_stderr import quiet_libraries
 from adaptsam.io.nrrd_header import keep_grid
 from adaptsam.provenance import NOTICE, software
@@ -32,6 +34,7 @@ def read_seg_nrrd(path: Path, reference: Volume) -> StructureSet:
         GeometryError: it lies on another grid than ``reference``.
     """
     image = load_itk_image(path)
+    told = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.endswith("Representation")}
     fields = {
         key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()
     }
@@ -44,7 +47,64 @@ def read_seg_nrrd(path: Path, reference: Volume) -> StructureSet:
     numbers = sorted(int(match[1]) for key in fields if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
     if not numbers:
         raise InputError(f"{path.name} holds no segment; choose another file.")
-    return StructureSet(tuple(_structure(fields, number, on_grid, path) for number in numbers), reference.geometry)
+    remarks = list(grid_remarks(geometry, reference.geometry))
+    fractions = any("Fractional" in value for value in told.values()) or not _are_labels(layers)
+    if fractions:
+        half = _half(layers)
+        on_grid = [layer >= half for layer in on_grid]
+        why = f"they are fractions, and what is at least half inside ({half:g} or more) counts as inside"
+        remarks.append(Remark("segments", len(numbers), why, left_out=False))
+    places = [_place(fields, number, len(on_grid), fractions, path) for number in numbers]
+    structures = tuple(
+        _structure(fields, number, on_grid[layer] == label, path)
+        for number, (layer, label) in zip(numbers, places, strict=True)
+    )
+    remarks += [*_label_remarks(structures, places, on_grid), *gap_remarks(structures)]
+    return StructureSet(structures, reference.geometry, remarks=tuple(remarks))
+
+
+def _are_labels(layers: np.ndarray) -> bool:
+    return layers.dtype.kind in "iu" or bool((layers == np.rint(layers)).all())
+
+
+def _half(layers: np.ndarray) -> float:
+    """Half inside, in the values that Slicer gives fractions: -108 to 108, 0 to 216 or 0 to 1; or 0 to 255."""
+    low, high = float(layers.min()), float(layers.max())
+    if low < 0:
+        return 0.0
+    if high <= 1:
+        return 0.5 if layers.dtype.kind == "f" else 1.0
+    return 108.0 if high <= 216 else 127.5
+
+
+def _place(fields: Mapping[str, str], number: int, layers: int, fractions: bool, path: Path) -> tuple[int, int]:
+    """The layer and label of a segment; before Slicer 4.11, every segment had a layer of its own, and none was told."""
+    own = str(number) if layers > 1 else "0"
+    try:
+        layer = int(fields.get(f"Segment{number}_Layer", own))
+        label = int(fields.get(f"Segment{number}_LabelValue", "1"))
+        if not 0 <= layer < layers:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{path.name} describes segment {number} wrongly; save it again from 3D Slicer.") from None
+    return layer, 1 if fractions else label
+
+
+def _label_remarks(
+    structures: Sequence[Structure], places: Sequence[tuple[int, int]], layers: Sequence[np.ndarray]
+) -> list[Remark]:
+    """Segments that are one in the file, and labels that belong to none."""
+    remarks = []
+    for place in dict.fromkeys(place for place in places if places.count(place) > 1):
+        names = ", ".join(repr(one.name) for one, other in zip(structures, places, strict=True) if other == place)
+        why = "they have one layer and one label, so that they hold the same voxels"
+        remarks.append(Remark(f"segments {names}", places.count(place), why, left_out=False))
+    for number, layer in enumerate(layers):
+        own = {place: one for one, place in zip(structures, places, strict=True) if place[0] == number}
+        lost = int(np.count_nonzero(layer)) - sum(int(np.count_nonzero(one.mask)) for one in own.values())
+        if lost > 0:
+            remarks.append(Remark(f"voxels of layer {number}", lost, "no segment has their label"))
+    return remarks
 
 
 def has_segments(path: Path) -> bool:
@@ -62,17 +122,16 @@ def has_segments(path: Path) -> bool:
             reader.ReadImageInformation()
     except RuntimeError:
         return False
-    return "Segment0_ID" in reader.GetMetaDataKeys()
+    return any(re.fullmatch(r"Segment\d+_ID", key) for key in reader.GetMetaDataKeys())
 
 
-def _structure(fields: Mapping[str, str], number: int, layers: Sequence[np.ndarray], path: Path) -> Structure:
+def _structure(fields: Mapping[str, str], number: int, mask: np.ndarray, path: Path) -> Structure:
     def value(name: str, default: str) -> str:
         return fields.get(f"Segment{number}_{name}", default)
 
     try:
-        mask = layers[int(value("Layer", "0"))] == int(value("LabelValue", "1"))
         red, green, blue = (round(255 * float(part)) for part in value("Color", "0.86 0.16 0.16").split())
-    except (ValueError, IndexError):
+    except ValueError:
         raise InputError(f"{path.name} describes segment {number} wrongly; save it again from 3D Slicer.") from None
     tags = dict(part.split(":", 1) for part in value("Tags", "").split("|") if ":" in part)
     roi_number, interpreted_type = tags.pop(_NUMBER, ""), tags.pop(_TYPE, "")

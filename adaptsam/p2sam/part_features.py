@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +13,13 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from adaptsam.errors import InputError
+from adaptsam.p2sam.kmeans_seeds import KMeansSeeds
 from adaptsam.sam import Embedding, SamModel
+
+_RESTARTS = 10
+
+Patches = Callable[[SamModel, np.ndarray], Tensor]
+"""From a model and a mask bool (H, W) to the patches of its grid, bool (h, w), that the mask covers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +36,12 @@ class Prior:
     _parts: dict[tuple[bool, int], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_mask(cls, model: SamModel, embedding: Embedding, mask: np.ndarray) -> Prior:
+    def from_mask(
+        cls, model: SamModel, embedding: Embedding, mask: np.ndarray, patches: Patches | None = None
+    ) -> Prior:
         """The prior of an embedded image and its mask, bool (H, W) in that image's original pixels.
 
+        ``patches`` says which patches a mask covers, :func:`foreground_patches` by default.
         Raises :class:`InputError` if the mask has not the size of the image.
         """
         mask = np.asarray(mask, dtype=bool)
@@ -40,7 +50,7 @@ class Prior:
                 f"The prior's mask has the shape {mask.shape}, its image {tuple(embedding.original_size)}; "
                 "give the mask on the image's own pixels."
             )
-        return cls(embedding.features, foreground_patches(model, mask))
+        return cls(embedding.features, (patches or foreground_patches)(model, mask))
 
     @property
     def usable(self) -> bool:
@@ -98,8 +108,8 @@ def foreground_patches(model: SamModel, mask: np.ndarray) -> Tensor:
 def part_features(features: Tensor, n: int) -> Tensor:
     """{P_R^c} of Section 3.2: features (m, C) clustered into n parts, each part's mean, of unit length: (n, C).
 
-    k-means++ on the raw features, seeded and restarted as the reference's pinned scikit-learn does; the mean is
-    normalised after averaging. Features with fewer than n distinct values give fewer parts.
+    k-means on the raw features, see :func:`part_labels`; the mean is normalised after averaging. Features with fewer
+    than n distinct values give fewer parts.
     Raises :class:`InputError` if there are fewer features than parts.
     """
     if not 1 <= n <= len(features):
@@ -107,6 +117,18 @@ def part_features(features: Tensor, n: int) -> Tensor:
     if n == 1:
         means = features.mean(0, keepdim=True)
     else:
-        labels = KMeans(n_clusters=n, random_state=0, n_init=10).fit_predict(features.numpy())
+        labels = part_labels(features.numpy(), n)
         means = torch.stack([features[torch.from_numpy(labels == part)].mean(0) for part in np.unique(labels)])
     return means / means.norm(dim=-1, keepdim=True)
+
+
+def part_labels(features: np.ndarray, n: int) -> np.ndarray:
+    """The part, 0 to n − 1, of each of the features (m, C), n at least 2: k-means as scikit-learn 1.0.2 does it.
+
+    Ten restarts from that version's seeds (:mod:`.kmeans_seeds`). It assigned by Elkan's algorithm. Lloyd's gives the
+    same partitions (all of 488 of 62 real pairs, and of those made by the old version) in two fifths of the time.
+    """
+    seeds = KMeansSeeds(restarts=_RESTARTS)
+    kmeans = KMeans(n, init=seeds, n_init=_RESTARTS, random_state=0, algorithm="lloyd")
+    labels: np.ndarray = kmeans.fit_predict(features)
+    return labels

@@ -50,9 +50,9 @@ def make_prompts(
 def similarity_maps(model: SamModel, target: Embedding, parts: Sequence[Tensor]) -> list[Tensor]:
     """Eq. 2 for several sets of parts, each (n, C) of unit length: cosine similarities (n, H, W) in original pixels.
 
-    Set by set, and not in one product and one upsampling: PyTorch rounds those differently for other numbers of rows
-    and channels, and the last bit decides which pixel of the flat rim of an upsampled map is its peak. This order is
-    the reference's, and so are the points.
+    Set by set, and the maps of a set as the channels of one image: PyTorch rounds products and upsamplings differently
+    for other numbers of rows and channels, and the last bit decides which pixel of the flat rim of an upsampled map is
+    its peak. This order is the reference's, and so are the points.
     """
     channels, height, width = target.features.shape
     features = target.features.to(model.device)

@@ -77,10 +77,10 @@ def boxes_around(masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def noisy_boxes(rng: torch.Generator, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes around masks, corners off by a tenth of the sides, at most 20 pixels (SAM, App. A)."""
+    """Boxes around masks with noise on the corners, as :func:`.prompt_simulation.noisy_box` has it."""
     box, there = boxes_around(masks)
-    noise = _BOX_NOISE * normal(rng, box.shape, box.device) * (box[:, 1:] - box[:, :1])
-    return box + noise.clamp(-_MOST_BOX_NOISE, _MOST_BOX_NOISE), there
+    deviation = (_BOX_NOISE * (box[:, 1:] - box[:, :1])).clamp(max=_MOST_BOX_NOISE)
+    return box + normal(rng, box.shape, box.device) * deviation, there
 
 
 def first_prompts(rng: torch.Generator, masks: Tensor, boxes: float) -> BatchPrompts:

@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from adaptsam.errors import InputError
+from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture
 from adaptsam.io.video.frames import Frames, check_frame
 from adaptsam.p2sam import Settings
 from adaptsam.progress import Progress, Repeating, silent
@@ -91,11 +93,11 @@ class VideoSettings:
 
 
 def propagate_video(
-    frames: Frames | Sequence[np.ndarray],
-    outlined: int | np.ndarray,
-    masks: Mapping[str, np.ndarray],
+    frames: Frames | Sequence[np.ndarray] | str | Path,
+    outlined: int | np.ndarray | str | Path,
+    masks: Mapping[str, np.ndarray] | np.ndarray | str | Path,
     *,
-    model: SamModel | None = None,
+    model: SamModel | str | Path | None = None,
     settings: VideoSettings | None = None,
     progress: Progress = silent,
     store: EmbeddingStore | None = None,
@@ -106,10 +108,10 @@ def propagate_video(
     and neither they nor, without a ``store``, their embeddings are kept.
 
     Args:
-        frames: at least two, or one where another picture is outlined; uint8 (H, W, 3) in RGB order or (H, W) gray; see
-            :func:`adaptsam.io.read_frames`.
-        outlined: the index of the outlined frame, from 0, or another picture of the same thing.
-        masks: by structure, bool (H, W) on the outlined frame.
+        frames: at least two, or one where another picture is outlined; uint8 (H, W, 3) in RGB order or (H, W) gray; or
+            the path of a video or of a folder of pictures, see :func:`adaptsam.io.read_frames`.
+        outlined: the index of the outlined frame, from 0, or another picture of the same thing, or its path.
+        masks: by structure, bool (H, W) on the outlined frame; or one mask, or the path of a mask picture.
         model: the promptable model; the bundled one by default.
         settings: see :class:`VideoSettings`.
         progress: told "segment" with frames done and in all; cancels by raising Cancelled.
@@ -128,6 +130,7 @@ def propagate_video(
         ...     frame.index, frame.masks["structure"], frame.reports["structure"].confidence
     """
     options = settings or VideoSettings()
+    frames, outlined, masks = as_frames(frames), as_picture(outlined), as_frame_masks(masks)
     if len(frames) < (2 if isinstance(outlined, int | np.integer) else 1):
         raise InputError("The video has one frame; nothing can be followed in it. Give at least two frames.")
     drawn = -1
@@ -141,7 +144,7 @@ def propagate_video(
     if not given:
         raise InputError("There is no structure to follow; give at least one mask.")
     if store is None:
-        model = model or load_sam()
+        model = model if isinstance(model, SamModel) else load_sam(model)
         one = 4 * model.embed_dim * model.grid_size**2
         store = EmbeddingStore(model, memory_bytes=one * embeddings_held(len(given), options))
     follower = _Follower(store, image, given, drawn, options, progress)

@@ -6,10 +6,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image import same_patient, select_structures
+from adaptsam.image.intensity import unit_remarks
+from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet, Volume
+from adaptsam.io.inputs import ImageLike, StructuresLike, as_structures, as_volume, as_volumes
 from adaptsam.p2sam import Settings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
@@ -53,22 +57,24 @@ class Propagation:
 
     ``structures`` lie on the target's own grid, in the order asked for; those that were not found are empty.
     ``warnings`` are sentences for the user. ``encoded`` is how many images the encoder was run on for this target
-    (for the first one, the prior's slices included).
+    (for the first one, the prior's slices included). ``remarks`` is what the readers left out or had to choose, by what
+    it is about ("prior image", "prior contours", "target image"); ``warnings`` say it too.
     """
 
     structures: StructureSet
     reports: tuple[StructureReport, ...]
     warnings: tuple[str, ...]
     encoded: int
+    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)
 
 
 def propagate(
-    prior: Volume,
-    structures: StructureSet,
-    targets: Sequence[Volume],
+    prior: ImageLike,
+    structures: StructuresLike,
+    targets: ImageLike | Iterable[ImageLike],
     *,
-    model: SamModel | None = None,
-    names: Sequence[str] | None = None,
+    model: SamModel | str | Path | None = None,
+    names: Sequence[str] | str | None = None,
     settings: PropagationSettings | None = None,
     progress: Progress = silent,
     store: EmbeddingStore | None = None,
@@ -77,11 +83,12 @@ def propagate(
     """Carry the structures of a prior visit to target visits with P²SAM.
 
     Args:
-        prior: the image on which the structures were drawn.
-        structures: on the prior's grid; they may overlap.
-        targets: images of the same patient, each on its own grid.
-        model: the promptable model; the bundled one by default.
-        names: which structures; all that are not empty by default.
+        prior: the image on which the structures were drawn, or its path.
+        structures: on the prior's grid: a :class:`~adaptsam.StructureSet`, a mask (K, J, I), a dictionary of name and
+            mask, or a path. They may overlap.
+        targets: images of the same patient, each on its own grid, or their paths; one alone, or several.
+        model: the promptable model, or the path of its checkpoint; the bundled one by default.
+        names: which structures, one or several; all that are not empty by default.
         settings: see :class:`PropagationSettings`; :func:`papers_protocol` gives the published evaluation's.
         progress: told "prior", "register" and "segment"; cancels by raising Cancelled.
         store: embeddings to reuse and add to (its model is used); in its folder registrations are kept too. By default
@@ -93,24 +100,28 @@ def propagate(
 
     Raises:
         GeometryError: the structures lie on another grid than the prior, or a target is of another patient.
-        InputError: an unknown or empty structure, no target, an image without content.
+        InputError: an unknown or empty structure, no target, an image without content, a mask of another shape.
         Cancelled: the progress callback asked for it.
 
     Example:
         >>> prior = read_volume("planning.nrrd")
         >>> [result] = propagate(prior, read_structures("planning.seg.nrrd", prior), [read_volume("week3.nrrd")])
         >>> result.reports[0].status, result.reports[0].worst_slices[0].index
+        >>> [result] = propagate("planning_ct", {"GTV": mask}, "week3_ct")
     """
-    if not targets:
+    image = as_volume(prior, "The prior image")
+    drawn = as_structures(structures, image, names)
+    later = as_volumes(targets, "The target image")
+    if not later:
         raise InputError("There is no target image; give at least one.")
-    for number, target in enumerate(targets):
-        _check_target(prior, target, _what(number, len(targets)), allow_different_patients)
+    for number, target in enumerate(later):
+        _check_target(image, target, _what(number, len(later)), allow_different_patients)
     results = propagate_each(
-        prior,
-        structures,
-        targets,
-        total=len(targets),
-        model=model,
+        image,
+        drawn,
+        later,
+        total=len(later),
+        model=load_sam(model) if isinstance(model, str | Path) else model,
         names=names,
         settings=settings,
         progress=progress,
@@ -127,7 +138,7 @@ def propagate_each(
     *,
     total: int = 1,
     model: SamModel | None = None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] | str | None = None,
     settings: PropagationSettings | None = None,
     progress: Progress = silent,
     store: EmbeddingStore | None = None,
@@ -197,13 +208,17 @@ class Propagator:
         structures: StructureSet,
         *,
         store: EmbeddingStore,
-        names: Sequence[str] | None = None,
+        names: Sequence[str] | str | None = None,
         settings: PropagationSettings | None = None,
         progress: Progress = silent,
         registrations: KeptFolder | None = None,
         allow_different_patients: bool = False,
     ) -> None:
         self.structures = _check_prior(prior, structures, names)
+        self._remarks = {
+            "prior image": (*prior.remarks, *unit_remarks(prior)),
+            "prior contours": self.structures.remarks,
+        }
         self._prior, self._store, self._registrations = prior, store, registrations
         self._allow_different_patients = allow_different_patients
         self._number = 0
@@ -236,7 +251,8 @@ class Propagator:
         self._steps.prefix = f"target {number + 1} of {total}: " if total > 1 else ""
         _check_target(self._prior, target, _what(number, total), self._allow_different_patients)
         carried = carry(self._visit, target, self._steps, watch=watch, kept=self._registrations)
-        result = _result(self.structures, target, carried, self._store.encoded - self._encoded)
+        remarks = self._remarks | {"target image": (*target.remarks, *unit_remarks(target))}
+        result = _result(self.structures, target, carried, self._store.encoded - self._encoded, remarks)
         self._encoded = self._store.encoded
         self._number += 1
         return result, carried.visit
@@ -267,7 +283,7 @@ def papers_protocol(
     )
 
 
-def _check_prior(prior: Volume, structures: StructureSet, names: Sequence[str] | None) -> StructureSet:
+def _check_prior(prior: Volume, structures: StructureSet, names: Sequence[str] | str | None) -> StructureSet:
     """The structures to carry, after everything that can be checked without computing."""
     if not structures.geometry.matches(prior.geometry):
         raise GeometryError("The structures lie on another grid than the prior image; read them with it as reference.")
@@ -296,9 +312,13 @@ def _what(number: int, total: int) -> str:
     return "The target image" if total == 1 else f"Target image {number + 1}"
 
 
-def _result(chosen: StructureSet, target: Volume, carried: Carried, encoded: int) -> Propagation:
+def _result(
+    chosen: StructureSet, target: Volume, carried: Carried, encoded: int, remarks: Mapping[str, tuple[Remark, ...]]
+) -> Propagation:
     made = tuple(
         replace(structure, mask=mask, contoured=None)
         for structure, mask in zip(chosen.structures, carried.masks, strict=True)
     )
-    return Propagation(StructureSet(made, target.geometry, target.dicom), carried.reports, carried.warnings, encoded)
+    said = {where: about for where, about in remarks.items() if about}
+    structures = StructureSet(made, target.geometry, target.dicom)
+    return Propagation(structures, carried.reports, (*warnings_of(said), *carried.warnings), encoded, said)

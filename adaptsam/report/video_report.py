@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.metrics.motion import Motion, motion
 from adaptsam.metrics.volume_metrics import dice
 from adaptsam.report import html_page as page
@@ -41,6 +42,7 @@ class VideoRecord:
     Args:
         names: of all frames.
         colors: of the structures.
+        remarks: what the readers left out or had to choose, by what it is about.
 
     Attributes:
         reports: by structure, one for each frame so far.
@@ -49,6 +51,7 @@ class VideoRecord:
 
     names: Sequence[str]
     colors: Mapping[str, Color]
+    remarks: Mapping[str, tuple[Remark, ...]] = field(default_factory=dict)
     reports: dict[str, list[FrameReport]] = field(default_factory=dict)
     dices: dict[str, list[float]] = field(default_factory=dict)
     _pictures: list[tuple[float, int, bytes]] = field(default_factory=list)
@@ -106,7 +109,7 @@ def write_video_report(path: Path, record: VideoRecord, *, model: SamModel, sett
 
 def warnings(record: VideoRecord) -> list[str]:
     """Sentences for the user."""
-    texts = []
+    texts = list(warnings_of(record.remarks))
     for name, reports in record.reports.items():
         others = [report for report in reports if not report.drawn]
         empty = sum(not report.area for report in others)

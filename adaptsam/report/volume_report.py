@@ -15,6 +15,7 @@ import numpy as np
 
 import adaptsam
 from adaptsam.image.orientation import canonical_orientation, nearest_axes
+from adaptsam.image.remarks import warnings_of
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.image.windowing import choose_window
 from adaptsam.metrics.volume_metrics import Agreement, bounding_box, compare_structures
@@ -62,6 +63,8 @@ def measured(visit: Visit, prior: Volume, structures: StructureSet, reference: S
 def compared(visit: Visit, reference: StructureSet) -> Visit:
     """The visit with its agreement with ``reference``, and a warning for structures that are not in it."""
     agreements = compare_structures(visit.propagation.structures, reference)
+    if reference.remarks:
+        visit = _with_remarks(visit, reference)
     lacking = [name for name in visit.propagation.structures.names if name not in agreements]
     if lacking:
         text = (
@@ -71,6 +74,20 @@ def compared(visit: Visit, reference: StructureSet) -> Visit:
         warnings = (*visit.propagation.warnings, text)
         visit = replace(visit, propagation=replace(visit.propagation, warnings=warnings))
     return replace(visit, reference=reference, agreements=agreements)
+
+
+def _with_remarks(visit: Visit, reference: StructureSet) -> Visit:
+    """The visit with what was left out of the reference."""
+    about = {"reference": reference.remarks}
+    propagation = visit.propagation
+    return replace(
+        visit,
+        propagation=replace(
+            propagation,
+            warnings=(*propagation.warnings, *warnings_of(about)),
+            remarks={**propagation.remarks, **about},
+        ),
+    )
 
 
 def write_report(

@@ -24,7 +24,8 @@ from adaptsam.sam.architecture import SamConfig, build_sam
 from adaptsam.sam.checkpoint_recognition import KINDS, Weights, fold_lora, plain_names, recognise
 from adaptsam.sam.safe_pickle import is_whole, load_pickled
 from adaptsam.sam.weights_catalogue import known_file
-from adaptsam.storage.atomic_files import bundled_folders, replacing
+from adaptsam.storage.atomic_files import replacing
+from adaptsam.storage.bundled_models import bundled_folders
 from adaptsam.storage.file_hashes import digests
 
 FORMAT_VERSION = 1
@@ -161,6 +162,10 @@ def bundled_checkpoint() -> Path:
     )
 
 
+#: Of :mod:`adaptsam.finetune.adapter_file`, which stands above.
+_ADAPTER_KEY = "adaptsam_adapter"
+
+
 def _is_safetensors(path: Path) -> bool:
     """A safetensors file starts with the length of its JSON header, little-endian, and that header with a brace."""
     with path.open("rb") as file:
@@ -171,6 +176,11 @@ def _is_safetensors(path: Path) -> bool:
 def _read_safetensors(path: Path) -> tuple[Weights, str | None]:
     try:
         with safe_open(path, framework="pt") as file:
+            if _ADAPTER_KEY in (file.metadata() or {}):
+                raise CheckpointError(
+                    f"{path} is an adapter: what a training changed of a model, and not a whole one; give the "
+                    "best.safetensors beside it, or read it with load_adapter and the model that it was trained on."
+                )
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
             return weights, (file.metadata() or {}).get(METADATA_KEY)
     except (SafetensorError, OSError) as error:

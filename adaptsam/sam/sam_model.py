@@ -25,7 +25,7 @@ from adaptsam.sam.int8_quantisation import check_int8, in_int8
 from adaptsam.sam.preprocessing import prepare_image, prepare_mask
 from adaptsam.sam.prompt_encoder import DecodeRequest
 from adaptsam.sam.weights_catalogue import KnownWeights, catalogue, fetched, how_to_get
-from adaptsam.storage.atomic_files import hash_weights
+from adaptsam.storage.weight_hash import hash_weights
 
 #: What the image encoder computes in: "auto" is float32 on the CPU and bfloat16 on a GPU, "int8" is for the CPU.
 Precision = Literal["auto", "float32", "int8"]
@@ -134,9 +134,13 @@ class SamModel:
         return decode(self.sam, requests, multimask, tick=tick)
 
     def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
-        """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``."""
+        """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``.
+
+        Of a batch (B, n, 4h, 4w) the n maps are channels of one image; fewer axes are maps one by one. PyTorch's kernel
+        for three channels rounds otherwise than for one.
+        """
         with torch.no_grad():
-            stack = logits.reshape(-1, 1, *logits.shape[-2:])
+            stack = logits if logits.ndim == 4 else logits.reshape(-1, 1, *logits.shape[-2:])
             upscaled = self.sam.postprocess_masks(stack, embedding.input_size, embedding.original_size)
         return upscaled.reshape(*logits.shape[:-2], *embedding.original_size)
 

@@ -171,7 +171,7 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
     texts = {
         status.GONE: f"{name} was not found in this image; its contour is empty.",
         status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
-        "target were not registered, or are of different modalities.",
+        "target were not registered, are of different modalities, or have values of unknown units.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
         status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
         status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",

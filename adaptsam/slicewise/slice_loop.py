@@ -7,7 +7,7 @@ with the number of slices is one bool mask per structure, on the target's own gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from adaptsam.image.volume import Volume
 from adaptsam.progress import Progress, Repeating, Tick, silent, ticked
 from adaptsam.registration.deformable import Deformation
 from adaptsam.registration.rigid import Rigid
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.finishing import Outcome, finish
 from adaptsam.slicewise.prior_contour import FAR
 from adaptsam.slicewise.prior_visit import PriorVisit, StructurePlan
@@ -141,22 +142,19 @@ def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
 def _segment(visit: TargetVisit, tracks: list[Track], steps: Repeating, watch: Watch) -> None:
     """First the slices where structures are expected, bottom to top; then outward, all structures in step."""
     waiting = sorted({k for track in tracks for k in track.search.first})
-    total, done = len(waiting), 0
-    steps("segment", 0, total)
+    size = 1 if visit.settings.hint == "neighbour" else visit.settings.batch_slices
+    done = 0
+    steps("segment", 0, len(waiting))
     while waiting:
-        size = 1 if visit.settings.hint == "neighbour" else visit.settings.batch_slices
-        for batch in _batches(waiting, size):
+        for _, batch in batches(waiting, size, steps, "segment", done + len(waiting), done):
             wanted = [(track, k) for k in batch for track in tracks if track.search.wants(k)]
             _segment_batch(visit, wanted, steps.again)
             for track, k in wanted:
                 if track.turned[k].any():
                     axis, index = visit.images.stored_slice(k)
                     watch(track.plan.structure.name, axis, index, track.mask.take(index, axis=axis))
-            done += len(batch)
-            total = max(total, done)
-            steps("segment", done, total)
+        done += len(waiting)
         waiting = sorted({k for track in tracks for k in track.search.next_slices()})
-        total += len(waiting)
 
 
 def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]], tick: Tick) -> None:
@@ -277,8 +275,3 @@ def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
         track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False, float("nan"), 0
     )
     track.search.tell(k, False)
-
-
-def _batches(slices: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(slices), size):
-        yield slices[start : start + size]

@@ -10,7 +10,7 @@ import numpy as np
 from adaptsam.errors import InputError
 from adaptsam.image.body import coarsen, in_plane_box
 from adaptsam.image.cropping import UNSEEN, View, full_view, square_view
-from adaptsam.image.intensity import same_kind
+from adaptsam.image.intensity import same_kind, unit_doubt
 from adaptsam.image.volume import Volume
 from adaptsam.image.windowing import Window, choose_window
 from adaptsam.registration.deformable import Deformation
@@ -73,11 +73,11 @@ class TargetVisit:
 
     @property
     def comparable(self) -> bool:
-        """Whether a structure that is not found can be called gone: images of one kind, brought together."""
+        """Whether a structure that is not found can be called gone: images of one kind and known units, registered."""
         prior, target = self.prior.images.volume, self.images.volume
         rigid = self.registration.rigid if isinstance(self.registration, Deformation) else self.registration
         apart = rigid.method == "position" and bool(rigid.warning)
-        return not apart and same_kind(prior, target)
+        return not apart and same_kind(prior, target) and not (unit_doubt(prior) or unit_doubt(target))
 
     def locate(self, plan: StructurePlan) -> Location:
         """Locate a structure here; nothing of it is inside if the image shows only padding there."""

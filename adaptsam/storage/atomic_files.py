@@ -1,17 +1,13 @@
-"""Files that appear whole or not at all, and the names of weights by their contents."""
+"""Atomic files: they appear whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 from stat import S_IMODE
 from uuid import uuid4
-
-from torch import nn
 
 
 @contextmanager
@@ -36,18 +32,3 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def hash_weights(model: nn.Module) -> str:
-    """SHA-256, as hex digits, of a model's names, shapes and numbers."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def bundled_folders() -> tuple[Path, Path]:
-    """Folders of the models that come with AdaptSAM: in an installed wheel, in a source checkout."""
-    package = Path(str(files("adaptsam.sam"))).parent
-    return package / "_resources" / "models", package.parent / "Resources" / "models"

@@ -134,7 +134,9 @@ def _refuse_existing(folder: Path, names: Iterable[str], overwrite: bool) -> Non
         if target.is_dir():
             raise OutputError(f"{name} exists in {folder.name} as a folder; choose another name for the output.")
         if target.exists() and not overwrite:
-            raise OutputError(f"{name} exists already in {folder.name}; choose another place, or ask to overwrite.")
+            raise OutputError(
+                f"{name} exists already in {folder.name}; choose another place, or add --overwrite (overwrite=True)."
+            )
 
 
 def _make_folders(folder: Path) -> list[Path]:

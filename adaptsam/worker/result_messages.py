@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from adaptsam.autoprompting.volume_autoprompting import AutoPrompt
+from adaptsam.image.remarks import rows_of
 from adaptsam.propagation.slice_correction import CorrectedSlice
 from adaptsam.propagation.volume_propagation import Propagation
 from adaptsam.slicewise.slice_report import StructureReport
@@ -28,6 +29,7 @@ def result_of(propagation: Propagation | AutoPrompt) -> wire.Message:
             for mask, report in zip(masks, propagation.reports, strict=True)
         ],
         "warnings": list(propagation.warnings),
+        "remarks": rows_of(propagation.remarks),
         "encoded": propagation.encoded,
     }
 

@@ -80,7 +80,7 @@ class Session:
         job(request, emit, check)
 
     def rest(self) -> None:
-        """Nobody has asked for a while: models leave their GPU, and come back for the next request."""
+        """Rest between requests: models leave their GPU, and come back for the next request."""
         self._place(True)
 
     def _place(self, resting: bool) -> None:

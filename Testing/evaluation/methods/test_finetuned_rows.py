@@ -10,7 +10,7 @@ from adaptsam.evaluation.methods import NotApplicable, Outlined, Pair, Workbench
 from adaptsam.evaluation.methods.finetuned_rows import FineTunedOnPrior, Schedule, TrainedModel, trained_on
 from adaptsam.metrics.image_metrics import Counts
 from adaptsam.sam import EmbeddingStore
-from adaptsam.storage.atomic_files import hash_weights
+from adaptsam.storage.weight_hash import hash_weights
 
 
 def test_fine_tuning_on_the_prior_learns_the_prior_and_leaves_the_model_alone(make_model):

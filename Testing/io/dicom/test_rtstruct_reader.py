@@ -117,7 +117,7 @@ def test_where_contours_lie_denser_than_slices_each_slice_takes_the_nearest_plan
     assert read_structures(path, image).structures[0].mask.sum() == 25
 
 
-def test_points_enclose_nothing_and_an_roi_without_contours_is_empty(
+def test_points_are_left_out_and_named_and_an_roi_without_contours_is_empty(
     make_series: MakeFile, make_rtstruct: MakeFile, rectangle: Rectangle
 ) -> None:
     image = read_volume(make_series())
@@ -127,7 +127,9 @@ def test_points_enclose_nothing_and_an_roi_without_contours_is_empty(
 
     contour = rectangle(image.geometry, 2, (1, 1), (5, 5))
     path = make_rtstruct({"GTV": [contour], "isocentre": [contour[:1]], "unused": []}, edit=edit)
-    assert [bool(s.mask.any()) for s in read_structures(path, image).structures] == [True, False, False]
+    read = read_structures(path, image)
+    assert {one.name: bool(one.mask.any()) for one in read.structures} == {"GTV": True, "unused": False}
+    assert [(one.what, one.count) for one in read.remarks] == [("POINT contours of 'isocentre'", 1)]
 
 
 def test_a_folder_with_one_rtstruct_stands_for_it(

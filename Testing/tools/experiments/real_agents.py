@@ -53,7 +53,7 @@ from adaptsam.autoprompting.agent_slices import AgentSlices
 from adaptsam.autoprompting.agent_thumbnail import agent_picture
 from adaptsam.autoprompting.agent_training import judge, novelty_of
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
-from adaptsam.autoprompting.comparators import comparator_masks, lungs_by_threshold
+from adaptsam.autoprompting.comparators import comparator_masks, fine_tuned_decoder, lungs_by_threshold
 from adaptsam.autoprompting.text_maps import attention_of, clip_record
 from adaptsam.autoprompting.volume_autoprompting import autoprompt
 from adaptsam.image.volume import Geometry, Volume
@@ -479,7 +479,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
         agent_picture(pictures, [one.mask for one in learnt]),
         novelty_of(store, learnt, held),
     )
-    steps = 2 if args.small else args.decoder_steps
+    tuned = fine_tuned_decoder(store, learnt, 2 if args.small else args.decoder_steps, seed)
     told: dict[str, object] = {"branch": branch, "seed": seed, "least evidence": round(least, 4), "cases": {}}
     maps = (lambda text, images: attention(images)) if callable(attention) else None
     count = 2 if args.small else args.each
@@ -487,7 +487,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
     for name, tested, volume, truth in test_cases(args.data, task, store.model.image_size, count):
         shown = [one.image for one in tested]
         masks = {"agent": [one.mask for one in prompt(store, agent, shown, attention=attention, keep_steps=False)]}
-        masks |= comparator_masks(store, agent, learnt, shown, attention, steps=steps, seed=seed)
+        masks |= comparator_masks(store, agent, learnt, shown, attention, seed=seed, tuned=tuned)
         figures: dict[str, object] = dict(scored(masks | with_truth(store, tested), tested))
         for row, values in figures.items():
             pooled.setdefault(row, []).append(values["iou"])  # type: ignore[index]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from adaptsam.alignsam.clip.open_clip_library import open_clip, transformers
 from adaptsam.errors import CheckpointError
-from adaptsam.storage.atomic_files import bundled_folders
+from adaptsam.storage.bundled_models import bundled_folders
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHTS_NAMES = (

@@ -16,7 +16,7 @@ from torch.nn import functional
 from adaptsam.alignsam.clip.clip_files import build, find
 from adaptsam.alignsam.clip.image_towers import surgery_features, tower_of
 from adaptsam.sam.sam_model import choose_device
-from adaptsam.storage.atomic_files import hash_weights
+from adaptsam.storage.weight_hash import hash_weights
 
 Tokenizer = Callable[[list[str]], Tensor]
 _TEXTS_AT_ONCE = 128

@@ -27,6 +27,7 @@ from adaptsam.image import StructureSet, Volume
 from adaptsam.image.orientation import acquisition_plane
 from adaptsam.image.windowing import WindowChoice
 from adaptsam.p2sam import Prior
+from adaptsam.p2sam.part_features import Patches, foreground_patches
 from adaptsam.registration import Deformation, Rigid, register, register_deformably
 from adaptsam.sam import Embedding, EmbeddingStore, SamModel
 from adaptsam.slicewise.slice_images import SliceImages
@@ -139,7 +140,7 @@ class Workbench:
     ) -> None:
         self.store, self.domain, self.training, self.folder = store, domain, training, folder
         self.text, self.attention, self.clip_name = text, attention, clip_name
-        self._priors: OrderedDict[PriorKey, Prior] = OrderedDict()
+        self._priors: OrderedDict[tuple[str, bytes, str], Prior] = OrderedDict()
 
     @property
     def model(self) -> SamModel:
@@ -148,12 +149,17 @@ class Workbench:
     def embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         return self.store.get(images)
 
-    def prior(self, outlined: Outlined) -> Prior:
-        """P²SAM's prior of an outlined image; the last ones are kept with their part features."""
-        key = self.key(outlined)
+    def prior(self, outlined: Outlined, patches: Patches = foreground_patches) -> Prior:
+        """P²SAM's prior of an outlined image; the last ones are kept with their part features.
+
+        Args:
+            outlined: the image and its mask.
+            patches: which of the grid's patches the mask covers; by default those that it covers by more than half.
+        """
+        key = (*self.key(outlined), patches.__name__)
         if key not in self._priors:
             [embedding] = self.embed([outlined.image])
-            self._priors[key] = Prior.from_mask(self.model, embedding, outlined.mask)
+            self._priors[key] = Prior.from_mask(self.model, embedding, outlined.mask, patches)
             if len(self._priors) > KEPT_PRIORS:
                 self._priors.popitem(last=False)
         self._priors.move_to_end(key)

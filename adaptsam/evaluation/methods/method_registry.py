@@ -14,7 +14,7 @@ from adaptsam.evaluation.methods.alignsam_rows import AlignSam
 from adaptsam.evaluation.methods.evaluated_method import Method, Unavailable
 from adaptsam.evaluation.methods.finetuned_rows import FineTunedOnPrior, Schedule, TrainedModel
 from adaptsam.evaluation.methods.matcher import Matcher
-from adaptsam.evaluation.methods.p2sam_rows import PUBLISHED_PERSAM, DirectTransfer, P2Sam, PropagatedP2Sam
+from adaptsam.evaluation.methods.p2sam_rows import DirectTransfer, P2Sam, PerSam, PropagatedP2Sam
 from adaptsam.evaluation.methods.panet import PaNet
 from adaptsam.evaluation.methods.persam_f import PerSamF
 from adaptsam.evaluation.methods.registration_rows import Copied, DeformableRegistration, Elastix, RigidRegistration
@@ -104,8 +104,10 @@ MAKERS: dict[str, Maker] = {
     "p2sam-slices": lambda extras: P2Sam("p2sam-slices", "P²SAM slice by slice", extras.propagation.p2sam),
     "p2sam-released-lung": lambda extras: P2Sam("p2sam-released-lung", "P²SAM, released for lung", RELEASED_LUNG),
     "p2sam-released-polyp": lambda extras: P2Sam("p2sam-released-polyp", "P²SAM, released for polyps", RELEASED_POLYP),
-    "persam": lambda extras: P2Sam("persam", "PerSAM", PUBLISHED_PERSAM, fixed=True),
+    "persam": lambda extras: PerSam(),
+    "persam-half": lambda extras: PerSam("half"),
     "persam-f": lambda extras: PerSamF(),
+    "persam-f-half": lambda extras: PerSamF(coverage="half"),
     "matcher": lambda extras: Matcher(),
     "panet": lambda extras: PaNet(),
     "direct-transfer": lambda extras: DirectTransfer(),

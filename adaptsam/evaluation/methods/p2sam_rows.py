@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from adaptsam.evaluation.methods.evaluated_method import BATCH, Found, Pair, VolumePair, Workbench, in_batches
+from adaptsam.evaluation.methods.persam_patches import PATCHES, Coverage, row
 from adaptsam.evaluation.methods.slice_by_slice import PictureMethod
 from adaptsam.p2sam import Job, Settings, segment
+from adaptsam.p2sam.part_features import Patches, foreground_patches
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.volume_propagation import PropagationSettings
 from adaptsam.registration import Deformation, Rigid
@@ -30,6 +32,8 @@ class P2Sam(PictureMethod):
         p2sam: the settings; the protocol's domain replaces theirs unless ``fixed``.
     """
 
+    patches: Patches = staticmethod(foreground_patches)
+
     def __init__(self, name: str, title: str, p2sam: Settings | None = None, *, fixed: bool = False) -> None:
         self.name, self.title = name, title
         self.p2sam, self._fixed = p2sam or Settings(), fixed
@@ -43,7 +47,7 @@ class P2Sam(PictureMethod):
         settings = self._settings(bench)
         masks: list[np.ndarray] = []
         for batch in in_batches(pairs):
-            priors = [bench.prior(pair.prior) for pair in batch]
+            priors = [bench.prior(pair.prior, self.patches) for pair in batch]
             able = [n for n, prior in enumerate(priors) if prior.usable]
             targets = bench.embed([batch[n].image for n in able]) if able else []
             jobs = [Job(priors[n], target) for n, target in zip(able, targets, strict=True)]
@@ -56,6 +60,22 @@ class P2Sam(PictureMethod):
             return self.p2sam
         negatives = None if bench.domain == "natural" else self.p2sam.negatives
         return replace(self.p2sam, domain=bench.domain, negatives=negatives)
+
+
+class PerSam(P2Sam):
+    """PerSAM.
+
+    Args:
+        coverage: when the mask covers a patch: "published", or from "half" of it on.
+    """
+
+    def __init__(self, coverage: Coverage = "published") -> None:
+        super().__init__(*row("persam", "PerSAM", coverage), PUBLISHED_PERSAM, fixed=True)
+        self.coverage, self.patches = coverage, PATCHES[coverage]
+
+    @property
+    def settings(self) -> object:
+        return {"p2sam": asdict(self.p2sam), "fixed": True, "coverage": self.coverage}
 
 
 class PropagatedP2Sam(P2Sam):

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
 from adaptsam.evaluation.methods.evaluated_method import KEPT_PRIORS, Outlined, Pair, PriorKey, Workbench
+from adaptsam.evaluation.methods.persam_patches import PATCHES, Coverage, row
 from adaptsam.evaluation.methods.slice_by_slice import PictureMethod
 from adaptsam.p2sam.cascade import bounding_box
 from adaptsam.p2sam.part_features import Prior
@@ -37,17 +38,21 @@ class Learned:
 
 
 class PerSamF(PictureMethod):
-    """Learns once for each outlined image."""
+    """Learns once for each outlined image.
 
-    name, title = "persam-f", "PerSAM-F"
+    Args:
+        scale: the optimiser of the mask weights.
+        coverage: when the mask covers a patch: "published", or from "half" of it on.
+    """
 
-    def __init__(self, scale: ScaleSettings | None = None) -> None:
-        self.scale = scale or ScaleSettings()
+    def __init__(self, scale: ScaleSettings | None = None, coverage: Coverage = "published") -> None:
+        self.name, self.title = row("persam-f", "PerSAM-F", coverage)
+        self.scale, self.coverage = scale or ScaleSettings(), coverage
         self._learned: OrderedDict[PriorKey, Learned | None] = OrderedDict()
 
     @property
     def settings(self) -> object:
-        return asdict(self.scale)
+        return {**asdict(self.scale), "coverage": self.coverage}
 
     def pictures(self, bench: Workbench, pairs: Sequence[Pair]) -> list[np.ndarray]:
         masks = []
@@ -63,7 +68,8 @@ class PerSamF(PictureMethod):
         key = bench.key(outlined)
         if key not in self._learned:
             [embedding] = bench.embed([outlined.image])
-            self._learned[key] = learn_scale(bench.model, bench.prior(outlined), embedding, outlined.mask, self.scale)
+            prior = bench.prior(outlined, PATCHES[self.coverage])
+            self._learned[key] = learn_scale(bench.model, prior, embedding, outlined.mask, self.scale)
             if len(self._learned) > KEPT_PRIORS:
                 self._learned.popitem(last=False)
         self._learned.move_to_end(key)
@@ -82,7 +88,7 @@ def learn_scale(
     feature = prior.foreground.mean(0) / 2 + prior.foreground.max(0).values / 2
     feature = feature / feature.norm()
     decoded = _decode(model, embedding, _point(model, feature, embedding))
-    logits = model.upscale(decoded.logits, embedding).flatten(1).float().cpu()
+    logits = model.upscale(decoded.logits[None], embedding)[0].flatten(1).float().cpu()
     truth = torch.from_numpy(mask).flatten()[None].float()
     free = torch.nn.Parameter(torch.full((2, 1), 1 / 3))
     optimiser = torch.optim.AdamW([free], lr=settings.learning_rate, eps=1e-4)

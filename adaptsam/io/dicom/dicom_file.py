@@ -43,9 +43,24 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file says that it is DICOM, in its preamble or, as old files do, by its suffix alone."""
+    """Whether the file says that it is DICOM: in its preamble, or, as old files do, by its suffix or first element."""
     named = path.suffix.lower() in (".dcm", ".ima") and not path.name.startswith(".")
-    return has_preamble(path) or (named and (path.is_file() or not path.exists()))
+    return has_preamble(path) or (named and (path.is_file() or not path.exists())) or _begins_bare(path)
+
+
+def _begins_bare(path: Path) -> bool:
+    """Whether a file without preamble begins with an element of group 2 or 8, of which a DICOM file's first is one."""
+    try:
+        if path.name.startswith(".") or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return False
+    if len(start) < 8 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3] != 0 or start[2] > 0x60:
+        return False
+    implicit = int.from_bytes(start[4:], "little") <= 0xFFFF
+    return start[4:6] in (b"UL", b"CS", b"SH", b"DA", b"TM", b"DT", b"UI", b"LO", b"OB") or implicit
 
 
 def has_preamble(path: Path) -> bool:

@@ -36,6 +36,10 @@ _GROUPS = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    # What tells several images in one object apart.
+    "FrameContentSequence": ("TemporalPositionIndex",),
+    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase",),
+    "MRDiffusionSequence": ("DiffusionBValue",),
 }
 
 

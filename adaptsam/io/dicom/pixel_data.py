@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import (
     UID,
     JPEGBaseline8Bit,
@@ -49,7 +49,8 @@ def stored_frames(dataset: FileDataset, path: Path) -> np.ndarray:
     lacking = [keyword for keyword in _NEEDED if keyword not in dataset]
     if lacking:
         raise InputError(f"{path.name} is damaged or truncated: it lacks {', '.join(lacking)}; copy it again.")
-    if int(dataset.get("SamplesPerPixel", 1)) != 1:
+    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2") or "MONOCHROME2").strip()
+    if int(dataset.get("SamplesPerPixel", 1)) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(f"{path.name} is a colour image; choose a CT or MR series.")
     try:
         count = int(dataset.get("NumberOfFrames", 1) or 1)
@@ -84,10 +85,12 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
         InputError: the rescaling is no number, or of no scanner.
     """
     try:
-        slope, intercept = (float(header.get(key, default) or default) for key, default in _RESCALE)
+        if "ModalityLUTSequence" in header and "RescaleSlope" not in header:
+            return np.asarray(apply_modality_lut(stored, header))
+        slope, intercept = (_number(header, key, default) for key, default in _RESCALE)
         if not (0 < abs(slope) <= _MOST_RESCALED and abs(intercept) <= _MOST_RESCALED):  # NaN is neither
             raise ValueError
-    except (TypeError, ValueError):
+    except (AttributeError, IndexError, TypeError, ValueError):
         raise InputError("A slice has a rescaling that is no number or too large; export the series again.") from None
     if slope == 1 and intercept == 0:
         return stored
@@ -95,6 +98,29 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
     if slope.is_integer() and intercept.is_integer() and largest < 2**31:
         return stored.astype(np.int32) * int(slope) + int(intercept)
     return (stored * slope + intercept).astype(np.float32)
+
+
+def _number(header: Dataset, keyword: str, default: float) -> float:
+    value = header.get(keyword)
+    return default if value in (None, "") else float(value)
+
+
+def padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
+    """bool (J, I): the pixels that show nothing, by PixelPaddingValue and its range; None where there are none."""
+    first = header.get("PixelPaddingValue")
+    if first in (None, "") or stored.dtype.kind not in "iu":
+        return None
+    last = header.get("PixelPaddingRangeLimit")
+    ends = sorted(int(_as_stored(int(value), header)) for value in (first, first if last in (None, "") else last))
+    there = (stored >= ends[0]) & (stored <= ends[1])
+    return there if there.any() else None
+
+
+def _as_stored(value: int, header: Dataset) -> int:
+    """A padding value with the sign of the pixels: files write -2000 as 63536, and the other way round."""
+    bits = int(header.get("BitsAllocated", 16))
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if int(header.get("PixelRepresentation", 0)) and value >> (bits - 1) else value
 
 
 def _unpack(dataset: FileDataset, path: Path, count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import RTStructureSetStorage, generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from adaptsam.errors import InputError
 from adaptsam.image.rasterisation import trace_contours
@@ -47,6 +47,8 @@ def write_rtstruct(
         )
     source = replace(source, frame_of_reference_uid=source.frame_of_reference_uid or generate_uid())
     dataset = derived_dataset(source, RTStructureSetStorage, "RTSTRUCT", series_uid=generate_uid(), model=model)
+    # With explicit VRs, a contour of more than 65,534 characters becomes UN, which other software does not read.
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     dataset.SeriesNumber = ""
     dataset.SeriesDescription = "AdaptSAM, research use only"
     dataset.OperatorsName = ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import highdicom as hd
@@ -12,11 +13,12 @@ from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image.patient_identity import same_person
+from adaptsam.image.remarks import Remark
 from adaptsam.image.structure_names import told_apart
 from adaptsam.image.terminology import CODE_KEYS
 from adaptsam.image.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.io.dicom.dicom_file import quiet_pydicom, read_dicom
-from adaptsam.io.labelmaps import distinct_color
+from adaptsam.io.labelmaps import distinct_color, gap_remarks
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
     try:
         with quiet_pydicom():
             masks = [(number, grid, mask) for number, grid, mask in _frames(dataset)]
+            _check_numbers(dataset, numbers, path)
             segments = {
                 int(segment.SegmentNumber): _empty_structure(segment, reference.geometry)
                 for segment in dataset.SegmentSequence
@@ -70,6 +73,8 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
             }
             source = _source(dataset)
             named = seg_series(dataset)
+    except InputError:
+        raise
     except Exception:
         raise InputError(f"{path.name} is damaged: its segments cannot be read; export it again.") from None
     _check_origin(source, named, reference, path)
@@ -77,9 +82,38 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
         if number in segments:
             voxels = _voxels(mask, grid, reference.geometry, path)
             segments[number].mask[tuple(voxels.T)] = True
+    structures = told_apart(tuple(segments.values()))
+    remarks = [*_remarks(dataset, masks), *gap_remarks(structures)]
+    if named and reference.dicom is not None and reference.dicom.series_uid not in named:
+        why = "the file names another series than the image, and their position was trusted"
+        remarks.append(Remark("segments", len(structures), why, left_out=False))
+    return StructureSet(structures, reference.geometry, source, tuple(remarks))
+
+
+def _check_numbers(dataset: FileDataset, numbers: Collection[int] | None, path: Path) -> None:
+    labels: dict[int, list[str]] = {}
+    for segment in dataset.SegmentSequence:
+        labels.setdefault(int(segment.SegmentNumber), []).append(str(segment.get("SegmentLabel", "") or "a segment"))
+    for number, alike in labels.items():
+        if len(alike) > 1 and (numbers is None or number in numbers):
+            raise InputError(
+                f"{path.name} gives {' and '.join(map(repr, alike))} one segment number, {number}, so that they cannot "
+                "be told apart; export it again."
+            )
+
+
+def _remarks(dataset: FileDataset, masks: Sequence[tuple[int, Geometry, np.ndarray]]) -> list[Remark]:
+    """Remarks on frames that belong to no segment, and on fractions."""
+    remarks = []
+    known = {int(segment.SegmentNumber) for segment in dataset.SegmentSequence} | {0}
+    lost = Counter(number for number, _, mask in masks if number not in known and mask.any())
+    for number, count in lost.items():
+        remarks.append(Remark(f"frames of segment number {number}", count, "no segment has this number"))
     if dataset.SegmentationType == "FRACTIONAL":
         _log.warning("The DICOM SEG is fractional; what is at least half inside a segment counts as inside.")
-    return StructureSet(told_apart(tuple(segments.values())), reference.geometry, source)
+        why = "they are fractions, and what is at least half inside counts as inside"
+        remarks.append(Remark("segments", len(known - {0}), why, left_out=False))
+    return remarks
 
 
 def _frames(dataset: FileDataset) -> Iterator[tuple[int, Geometry, np.ndarray]]:

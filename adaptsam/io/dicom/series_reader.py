@@ -1,10 +1,11 @@
-"""DICOM series: which ones a folder holds, and a series as a volume."""
+"""DICOM series: which ones a folder holds, and the grid that the slices of one make up."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from pydicom.multival import MultiValue
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
 from adaptsam.errors import GeometryError, InputError
-from adaptsam.image.volume import DicomSource, Geometry, Volume
-from adaptsam.io.dicom.cone_beam import is_cone_beam_header
+from adaptsam.image.remarks import Remark
+from adaptsam.image.volume import DicomSource, Geometry
 from adaptsam.io.dicom.dicom_file import is_dicom, modality, quiet_pydicom, read_dicom
-from adaptsam.io.dicom.multiframe import MULTI_FRAME, frame_headers, holds_frames
-from adaptsam.io.dicom.pixel_data import rescaled, stored_frames
+from adaptsam.io.dicom.multiframe import MULTI_FRAME, holds_frames
+from adaptsam.io.dicom.odd_slices import JITTER, is_localizer, slice_frame
+from adaptsam.io.dicom.series_parts import TELLING, Parts, find_parts
 
 _LISTED = (
     "SOPClassUID",
@@ -33,6 +35,7 @@ _LISTED = (
     "ImagePositionPatient",
     "Rows",
     "NumberOfFrames",
+    *TELLING,
 )
 _ONE_SLICE = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
 # Cosine of the largest tilt of a gantry that is believed, 45 degrees; scanners tilt by 30.
@@ -60,10 +63,19 @@ _HEADER = (
 
 
 @dataclass(frozen=True)
+class SeriesPart:
+    """One of several images in a series, at the positions of the others: what its header says of it, and its files."""
+
+    label: str
+    files: tuple[Path, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class SeriesInfo:
     """One image series of a folder, without the patient's identity.
 
-    ``temporal`` has the temporal position of each of the ``files``, where every one tells it.
+    ``temporal`` has the temporal position of each of the ``files``, where every one tells it. ``parts`` are the images
+    of a series that holds several, told apart by the attributes ``told_by``. ``remarks`` is what of it cannot be read.
     """
 
     uid: str
@@ -77,6 +89,14 @@ class SeriesInfo:
     study_time: str = ""
     frame_of_reference_uid: str = ""
     temporal: tuple[int, ...] = field(default=(), repr=False)
+    parts: tuple[SeriesPart, ...] = ()
+    told_by: str = ""
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def handle(self) -> str:
+        """Number of the series, or its UID where it has none."""
+        return self.uid if self.number is None else str(self.number)
 
 
 @quiet_pydicom()
@@ -87,18 +107,22 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
         InputError: the folder does not exist.
     """
     found: dict[str, list[tuple[Path, FileDataset]]] = {}
+    others: Counter[str] = Counter()
     for path in dicom_paths(folder):
         header = read_dicom(path, tags=_LISTED)
-        if _is_slice(header, path):
-            found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+        uid = str(header.get("SeriesInstanceUID", ""))
+        if is_slice(header, path):
+            found.setdefault(uid, []).append((path, header))
+        else:
+            others[uid] += 1
     try:
-        listed = [_describe(uid, files) for uid, files in found.items()]
+        listed = [_describe(uid, files, others[uid]) for uid, files in found.items()]
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{Path(folder).name} holds a damaged slice: a number in it is none; copy it again.") from None
     return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
 
 
-def _is_slice(header: FileDataset, path: Path) -> bool:
+def is_slice(header: FileDataset, path: Path) -> bool:
     """Whether a file is a slice of an image. A slice that lost its position to damage must not go missing silently."""
     placed = "ImagePositionPatient" in header or holds_frames(header)
     complete = placed and "Rows" in header and "SeriesInstanceUID" in header
@@ -117,9 +141,11 @@ def dicom_paths(folder: str | Path) -> list[Path]:
     return sorted(path for path in paths if is_dicom(path))
 
 
-def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]]) -> SeriesInfo:
+def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) -> SeriesInfo:
     header = files[0][1]
+    headers = [header for _, header in files]
     with quiet_pydicom():
+        parts = None if any(holds_frames(one) for one in headers) else _parts(headers)
         number = header.get("SeriesNumber")
         return SeriesInfo(
             uid=uid,
@@ -132,8 +158,27 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]]) -> SeriesInfo
             study_uid=str(header.get("StudyInstanceUID", "")),
             study_time=str(header.get("StudyTime", "")),
             frame_of_reference_uid=str(header.get("FrameOfReferenceUID", "")),
-            temporal=_temporal([header for _, header in files]),
+            temporal=_temporal(headers),
+            parts=tuple(
+                SeriesPart(label, tuple(files[place][0] for place in places))
+                for label, places in zip(parts.labels, parts.places, strict=True)
+            )
+            if parts is not None
+            else (),
+            told_by=parts.told_by if parts is not None else "",
+            remarks=(Remark("files of the series", others, "they are no slices with a place in the patient"),)
+            if others
+            else (),
         )
+
+
+def _parts(headers: Sequence[FileDataset]) -> Parts | None:
+    """The images that a series holds, its localizers aside."""
+    places = [n for n, header in enumerate(headers) if not is_localizer(header)]
+    parts = find_parts([headers[n] for n in places])
+    if parts is None:
+        return None
+    return replace(parts, places=tuple(tuple(places[n] for n in part) for part in parts.places))
 
 
 def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
@@ -142,30 +187,30 @@ def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
 
 
 @quiet_pydicom()
-def find_series(path: Path, series: str | int | None = None) -> tuple[Path, ...]:
-    """The files of the series of a folder, or of the one that a file belongs to; see :func:`read_dicom_series`."""
-    if path.is_dir():
-        return _choose(list_series(path), series, path).files
-    header = read_dicom(path, tags=_LISTED)
-    if not _is_slice(header, path):
-        raise InputError(f"{path.name} is a DICOM {modality(header)} object without slices; choose a CT or MR series.")
-    siblings = sorted(sibling for sibling in path.parent.iterdir() if sibling.is_file() and is_dicom(sibling))
-    uid = header.get("SeriesInstanceUID")
-    return tuple(sibling for sibling in siblings if read_dicom(sibling, tags=_LISTED).get("SeriesInstanceUID") == uid)
-
-
-def read_dicom_series(path: str | Path, series: str | int | None = None) -> Volume:
+def find_series(path: Path, series: str | int | None = None) -> SeriesInfo:
     """The series of a folder, or the one that a file belongs to.
 
     Args:
         path: a folder, or any file of the series.
-        series: UID or number of the series, where the folder holds several.
+        series: UID or number of the series, where the folder holds several; "4#2" is the second image of series 4,
+            where that holds several.
 
     Raises:
-        InputError: no series, several to choose from, or files that cannot be used.
-        GeometryError: slices that do not make up an even grid.
+        InputError: no series, or several to choose from.
     """
-    return read_series_files(find_series(Path(path), series))
+    if path.is_dir():
+        return _choose(list_series(path), series, path)
+    header = read_dicom(path, tags=_LISTED)
+    if not is_slice(header, path):
+        raise InputError(f"{path.name} is a DICOM {modality(header)} object without slices; choose a CT or MR series.")
+    uid = header.get("SeriesInstanceUID")
+    siblings = []
+    for sibling in sorted(one for one in path.parent.iterdir() if one.is_file() and is_dicom(one)):
+        beside = read_dicom(sibling, tags=_LISTED)
+        if beside.get("SeriesInstanceUID") == uid and is_slice(beside, sibling):
+            siblings.append((sibling, beside))
+    info = _describe(str(uid or ""), siblings, 0)
+    return info if series is None else _choose([info], series, path)
 
 
 def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path) -> SeriesInfo:
@@ -176,49 +221,31 @@ def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path
         for info in listed
     )
     if series is None:
-        if len(listed) == 1:
-            return listed[0]
-        raise InputError(f"{folder.name} holds {len(listed)} series; choose one by its UID or number: {names}.")
-    chosen = [info for info in listed if str(series) in (info.uid, str(info.number))]
+        if len(listed) > 1:
+            raise InputError(f"{folder.name} holds {len(listed)} series; choose one by its UID or number: {names}.")
+        return _one_image(listed[0], folder)
+    wanted, _, part = str(series).partition("#")
+    chosen = [info for info in listed if wanted in (info.uid, str(info.number))]
     if len(chosen) != 1:
-        raise InputError(f"{folder.name} holds {len(chosen)} series {series!r}; choose one by its UID: {names}.")
-    return chosen[0]
+        raise InputError(f"{folder.name} holds {len(chosen)} series {wanted!r}; choose one by its UID: {names}.")
+    return _one_image(chosen[0], folder, part)
 
 
-@quiet_pydicom()
-def read_series_files(files: Sequence[Path]) -> Volume:
-    """The volume that the files of one series make up; see :func:`read_dicom_series`."""
-    datasets = [(read_dicom(path, pixels=True), path) for path in files]
-    headers = [header for dataset, path in datasets for header in _headers(dataset, path)]
-    geometry, order = series_geometry(headers)
-    stored = [frame for dataset, path in datasets for frame in stored_frames(dataset, path)]
-    array = _smallest_type(np.stack([rescaled(stored[number], headers[number]) for number in order]))
-    ordered = [headers[number] for number in order]
-    numbers = [number for dataset, _ in datasets for number in _frame_numbers(dataset)]
-    with quiet_pydicom():
-        source = dicom_source(ordered, [numbers[number] for number in order])
-        modality = "CBCT" if is_cone_beam_header(ordered[0]) else str(ordered[0].get("Modality", ""))
-    return Volume(array, geometry, modality, source)
-
-
-def _headers(dataset: FileDataset, path: Path) -> Sequence[Dataset]:
-    """One header a slice: the file's own, or one for each of its frames."""
-    if holds_frames(dataset):
-        return frame_headers(dataset, path)
-    if int(dataset.get("NumberOfFrames", 1) or 1) != 1:
-        raise InputError(f"{path.name} holds several frames without their places; export it as slices, or to NRRD.")
-    return [dataset]
-
-
-def _frame_numbers(dataset: FileDataset) -> Sequence[int | None]:
-    return range(1, int(dataset.get("NumberOfFrames") or 1) + 1) if holds_frames(dataset) else [None]
-
-
-def _smallest_type(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind == "f":
-        return array.astype(np.float32)
-    fits = np.iinfo(np.int16).min <= array.min() and array.max() <= np.iinfo(np.int16).max
-    return array.astype(np.int16 if fits else np.int32)
+def _one_image(info: SeriesInfo, folder: Path, part: str = "") -> SeriesInfo:
+    """A series of one image, or the part of it that is asked for."""
+    if not part and not info.parts:
+        return info
+    if part.isdecimal() and 1 <= int(part) <= len(info.parts):
+        files = info.parts[int(part) - 1].files
+        return replace(info, files=files, slices=len(files), parts=(), temporal=())
+    handles = [f"{info.handle}#{number}" for number in range(1, len(info.parts) + 1)]
+    if not handles:
+        raise InputError(f"Series {info.handle} of {folder.name} holds one image; leave out '#{part}'.")
+    raise InputError(
+        f"Series {info.handle} of {folder.name} holds {len(info.parts)} images at the same positions, told apart by "
+        f"{info.told_by} ({', '.join(one.label for one in info.parts)}); choose one as series {' or '.join(handles)} "
+        "(--series, --prior-series, --target-series), or carry contours to all with --phases."
+    )
 
 
 @quiet_pydicom()
@@ -251,13 +278,14 @@ def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
     """
     try:
         with quiet_pydicom():
-            frames = [_frame(dataset) for dataset in slices]
+            frames = [slice_frame(dataset) for dataset in slices]
     except (AttributeError, TypeError, ValueError):
         raise InputError("A slice lacks its position, orientation or pixel spacing; export the series again.") from None
-    shape, spacing, axes = frames[0][0], frames[0][1], frames[0][2]
+    shape, spacing = frames[0][0], frames[0][1]
+    axes = np.median([frame[2] for frame in frames], axis=0)
     if any(frame[0] != shape or not np.allclose(frame[1], spacing, atol=1e-4) for frame in frames):
         raise GeometryError("The slices of the series differ in matrix or pixel size; choose a series of one kind.")
-    if any(not np.allclose(frame[2], axes, atol=1e-4) for frame in frames):
+    if any(not np.allclose(frame[2], axes, rtol=0, atol=1.01 * JITTER) for frame in frames):
         raise GeometryError("The slices of the series differ in orientation (a scout?); choose a series of one kind.")
     row, column = axes
     normal = np.cross(row, column)
@@ -276,16 +304,6 @@ def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
     return geometry, order
 
 
-def _frame(dataset: Dataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
-    """Shape (J, I), spacing (j, i), the axes i and j (2, 3), and the position of one slice."""
-    return (
-        (int(dataset.Rows), int(dataset.Columns)),
-        np.array([float(value) for value in dataset.PixelSpacing]).reshape(2),
-        np.array([float(value) for value in dataset.ImageOrientationPatient]).reshape(2, 3),
-        np.array([float(value) for value in dataset.ImagePositionPatient]).reshape(3),
-    )
-
-
 def _slice_step(origins: np.ndarray, normal: np.ndarray, first: Dataset) -> tuple[float, np.ndarray]:
     """The even distance in mm between sorted slices, and its direction: the normal, unless the gantry was tilted."""
     if len(origins) == 1:
@@ -298,7 +316,8 @@ def _slice_step(origins: np.ndarray, normal: np.ndarray, first: Dataset) -> tupl
     if gaps.min() < 0.01:
         twice = positions[:-1][gaps < 0.01]
         raise GeometryError(
-            f"The series has more than one slice at {_list_mm(twice)} (a phase or a copy?); leave one slice a position."
+            f"The series has more than one slice at {_list_mm(twice)}, and nothing in the files tells them apart (a "
+            "phase or a copy?); leave one slice a position."
         )
     _check_even(positions, gaps)
     step = round(float((positions[-1] - positions[0]) / (len(positions) - 1)), 9)  # 3.27, not 3.2700000000000014

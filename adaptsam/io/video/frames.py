@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.native_stderr import quiet_libraries
 from adaptsam.progress import Progress, silent
 
@@ -31,12 +32,14 @@ class Frames(ABC):
         names: one for each frame, unique, without a suffix: what a result for that frame is called.
         size: (H, W) in pixels.
         fps: frames per second; ``None`` for pictures, which do not know.
+        remarks: what of the file or folder was left out.
     """
 
     name: str
     names: tuple[str, ...]
     size: tuple[int, int]
     fps: float | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,6 +81,7 @@ class PictureFolder(Frames):
         if not self._paths:
             raise InputError(f"{self.name} holds no pictures; a frame is one of {', '.join(PICTURE_SUFFIXES)}.")
         self.size = self._check(progress)
+        self.remarks = (*self.remarks, *_other_files(folder))
         stems = [path.stem for path in self._paths]
         self.names = tuple(stems if len(set(stems)) == len(stems) else numbered(len(stems)))
 
@@ -90,9 +94,12 @@ class PictureFolder(Frames):
 
     def _check(self, progress: Progress) -> tuple[int, int]:
         size: tuple[int, int] | None = None
+        transparent = 0
         for number, path in enumerate(self._paths):
             progress("reading", number, len(self._paths))
-            height, width = read_picture(path).shape[:2]
+            picture, clear = _rgb(path)
+            height, width = picture.shape[:2]
+            transparent += clear
             size = size or (height, width)
             if (height, width) != size:
                 raise InputError(
@@ -100,6 +107,9 @@ class PictureFolder(Frames):
                     f"{path.name} {width}×{height}; make them equal."
                 )
         progress("reading", len(self._paths), len(self._paths))
+        if transparent:
+            why = "their transparency has no place in a frame; the colours beneath it were taken"
+            self.remarks = (Remark("pictures", transparent, why, left_out=False),)
         assert size is not None
         return size
 
@@ -140,11 +150,21 @@ def read_picture(path: str | Path) -> np.ndarray:
     Raises:
         InputError: it cannot be read, or has more than 8 bits a channel.
     """
-    path = Path(path)
+    return _rgb(Path(path))[0]
+
+
+def _rgb(path: Path) -> tuple[np.ndarray, bool]:
+    """A picture as uint8 (H, W, 3), and whether some of it is transparent."""
     with opened_picture(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path.name} has more than 8 bits per pixel; save it with 8 bits (0 to 255).")
-        return np.array(image.convert("RGB"))
+        clear = image.mode in ("RGBA", "LA", "PA") and bool((np.asarray(image.getchannel("A")) < 255).any())
+        return np.array(image.convert("RGB")), clear
+
+
+def _other_files(folder: str | Path) -> tuple[Remark, ...]:
+    others = [path for path in Path(folder).iterdir() if not path.name.startswith(".") and not is_picture(path)]
+    return (Remark("files and folders beside the pictures", len(others), "they are no pictures"),) if others else ()
 
 
 def opened_picture(path: Path) -> Image.Image:
@@ -163,6 +183,9 @@ def opened_picture(path: Path) -> Image.Image:
                     f"{path.name} has {image.width}×{image.height} pixels, which is more than a frame needs; make it "
                     "smaller."
                 )
+            pages = getattr(image, "n_frames", 1)
+            if pages > 1 and image.format != "MPO":  # telephones' JPEGs have a preview beside the picture
+                raise InputError(f"{path.name} holds {pages} pages; save each as a picture of its own.")
             image.load()
             _set_upright(image)
             return image
@@ -199,6 +222,19 @@ def check_frame(frame: np.ndarray, size: tuple[int, int] | None, number: int) ->
             "the frames of a video have one size."
         )
     return frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2)
+
+
+def checked_frames(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Check frames one at a time, as they are asked for: uint8 (H, W, 3), from gray (H, W) too.
+
+    Raises:
+        InputError: while iterating, a frame of another type, number of channels or size than the first.
+    """
+    size: tuple[int, int] | None = None
+    for number, frame in enumerate(frames):
+        checked = check_frame(frame, size, number)
+        size = size or (checked.shape[0], checked.shape[1])
+        yield checked
 
 
 def write_pictures(folder: Path, frames: Iterable[np.ndarray], names: Sequence[str] | None = None) -> list[Path]:

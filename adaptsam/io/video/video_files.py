@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
 from adaptsam.io.video.frames import Frames, check_frame, numbered
 from adaptsam.progress import Progress, silent
 from adaptsam.storage.output_staging import staged_file
@@ -61,6 +62,9 @@ class VideoFile(Frames):
     def _check(self, progress: Progress) -> None:
         with closing(self._open()) as container:
             stream = _video_stream(container, self.name)
+            others = len(container.streams.video) - 1
+            if others:
+                self.remarks = (Remark("further videos in the file", others, "the first one was taken"),)
             self.fps = float(stream.average_rate or stream.guessed_rate or 25)
             expected = stream.frames
             length = _length(container, stream)

@@ -1,0 +1,253 @@
+"""ROIs as files have them: repeated numbers and names, missing observations, every geometric type, odd contours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+
+from adaptsam.errors import GeometryError, InputError
+from adaptsam.image import StructureSet, Volume
+from adaptsam.io import read_structures, read_volume, write_structures
+
+MakeFile = Callable[..., Path]
+Rectangle = Callable[..., np.ndarray]
+OTHER_FRAME = "1.2.826.0.1.3680043.8.498.33"
+
+
+def said(structures: StructureSet) -> list[tuple[str, int]]:
+    return [(one.what, one.count) for one in structures.remarks]
+
+
+@pytest.fixture
+def image(make_series: MakeFile) -> Volume:
+    return read_volume(make_series())
+
+
+@pytest.fixture
+def contours(image: Volume, rectangle: Rectangle) -> dict[str, list[np.ndarray]]:
+    """GTV of 25 voxels on slice 2, heart of 16 on slice 3."""
+    return {
+        "GTV": [rectangle(image.geometry, 2, (0.5, 0.5), (5.5, 5.5))],
+        "Heart": [rectangle(image.geometry, 3, (0.5, 0.5), (4.5, 4.5))],
+    }
+
+
+def test_two_rois_of_one_number_are_refused_by_their_names(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    def edit(dataset: FileDataset) -> None:
+        for sequence, keyword in (
+            (dataset.StructureSetROISequence, "ROINumber"),
+            (dataset.ROIContourSequence, "ReferencedROINumber"),
+        ):
+            setattr(sequence[1], keyword, 11)
+
+    contours["Lung"] = contours["GTV"]
+    path = make_rtstruct(contours, edit=edit)
+    with pytest.raises(InputError, match="'GTV' and 'Heart' have one ROI number, 11"):
+        read_structures(path, image)
+    with pytest.raises(InputError, match="one ROI number"):
+        read_structures(path, image, "heart")
+    assert read_structures(path, image, "Lung").structures[0].mask.sum() == 25
+
+
+def test_several_items_of_one_roi_are_taken_together(
+    image: Volume, contours, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.ROIContourSequence[1].ReferencedROINumber = 11
+
+    read = read_structures(make_rtstruct(contours, edit=edit), image)
+    assert {one.name: int(one.mask.sum()) for one in read.structures} == {"GTV": 41, "Heart": 0}
+    assert said(read) == [("items with contours of 'GTV'", 2)]
+
+
+def test_contours_of_no_roi_are_named(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    def edit(dataset: FileDataset) -> None:
+        del dataset.StructureSetROISequence[1]
+
+    read = read_structures(make_rtstruct(contours, edit=edit), image)
+    assert read.names == ("GTV",)
+    assert said(read) == [("contours of ROI number 12", 1)]
+
+
+def test_names_that_repeat_are_numbered_and_can_be_asked_for(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.StructureSetROISequence[1].ROIName = "GTV"
+
+    path = make_rtstruct(contours, edit=edit)
+    read = read_structures(path, image)
+    assert read.names == ("GTV", "GTV (2)")
+    assert said(read) == [("structures called 'GTV'", 2)]
+    for name, voxels, called in (("GTV (2)", 16, "GTV (2)"), ("gtv (2)", 16, "GTV (2)"), ("GTV (1)", 25, "GTV")):
+        [one] = read_structures(path, image, name).structures
+        assert (one.name, int(one.mask.sum())) == (called, voxels)
+    with pytest.raises(InputError, match=r"Two structures are called 'GTV'; ask for 'GTV \(1\)' or 'GTV \(2\)'"):
+        read_structures(path, image, ["GTV"])
+
+
+def test_names_that_differ_in_capitals_are_two(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    path = make_rtstruct({"GTV": contours["GTV"], "gtv": contours["Heart"]})
+    assert read_structures(path, image, "gtv").structures[0].mask.sum() == 16
+    with pytest.raises(InputError, match="write it with its capitals"):
+        read_structures(path, image, "Gtv")
+
+
+def test_missing_observations_and_names_are_no_fault(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    def edit(dataset: FileDataset) -> None:
+        del dataset.RTROIObservationsSequence
+        dataset.StructureSetROISequence[0].ROIName = ""
+
+    read = read_structures(make_rtstruct(contours, edit=edit), image)
+    assert [(one.name, one.interpreted_type) for one in read.structures] == [("ROI-11", ""), ("Heart", "")]
+    assert not read.remarks
+
+
+def test_observations_that_contradict_each_other_are_named(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    def edit(dataset: FileDataset) -> None:
+        again = deepcopy(dataset.RTROIObservationsSequence[0])
+        again.RTROIInterpretedType = "ORGAN"
+        dataset.RTROIObservationsSequence.append(again)
+
+    read = read_structures(make_rtstruct(contours, edit=edit), image)
+    assert read.structures[0].interpreted_type == "GTV"
+    assert said(read) == [("observations of 'GTV'", 2)]
+
+
+@pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", "TUBE", ""])
+def test_what_encloses_nothing_is_left_out_and_named(
+    image: Volume, contours, make_rtstruct: MakeFile, kind: str
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.ROIContourSequence[1].ContourSequence[0].ContourGeometricType = kind
+
+    path = make_rtstruct(contours, edit=edit)
+    read = read_structures(path, image)
+    assert read.names == ("GTV",)  # an empty heart would be a heart that is not there
+    assert said(read) == [(f"{kind} contours of 'Heart'".lstrip(), 1)]
+    with pytest.raises(InputError, match=r"no closed contour of 'Heart' \(left out: .*contours of 'Heart' \(1\)"):
+        read_structures(path, image, "Heart")
+
+
+def test_an_roi_of_another_frame_of_reference_is_not_drawn_on_this_image(
+    image: Volume, contours, make_rtstruct: MakeFile
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = OTHER_FRAME
+
+    path = make_rtstruct(contours, edit=edit)
+    read = read_structures(path, image)
+    assert read.names == ("GTV",)
+    assert said(read) == [("ROIs 'Heart'", 1)]
+    assert "another frame of reference" in read.remarks[0].sentence
+    with pytest.raises(GeometryError, match=r"'Heart' of rs.dcm cannot be read on this image: .* frame of reference"):
+        read_structures(path, image, "Heart")
+    # An image that is not DICOM knows no frame: which ROI is its own?
+    with pytest.raises(GeometryError, match="ROIs in 2 frames of reference"):
+        read_structures(path, Volume(image.array, image.geometry))
+    assert read_structures(path, Volume(image.array, image.geometry), "Heart").structures[0].mask.sum() == 16
+
+
+@pytest.mark.parametrize("points", [0, 1, 2])
+def test_contours_of_too_few_points_are_left_out_and_the_rest_is_read(
+    image: Volume, contours, make_rtstruct: MakeFile, points: int
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        extra = deepcopy(dataset.ROIContourSequence[0].ContourSequence[0])
+        extra.ContourData = extra.ContourData[: 3 * points] if points else None
+        dataset.ROIContourSequence[0].ContourSequence.append(extra)
+
+    read = read_structures(make_rtstruct(contours, edit=edit), image)
+    assert [int(one.mask.sum()) for one in read.structures] == [25, 16]
+    assert said(read) == [("contours of 'GTV'", 1)]
+    assert "fewer than three points" in read.remarks[0].why
+
+
+def test_a_number_of_points_that_is_not_the_files_is_named(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 60
+
+    assert said(read_structures(make_rtstruct(contours, edit=edit), image)) == [("contours of 'GTV'", 1)]
+
+
+def test_contours_that_overlap_without_lying_in_each_other_are_named_with_their_slice(
+    image: Volume, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    grid = image.geometry
+    crossing = [rectangle(grid, 2, (0.5, 0.5), (5.5, 5.5)), rectangle(grid, 2, (3.5, 3.5), (8.5, 8.5))]
+    nested = [rectangle(grid, 4, (0.5, 0.5), (8.5, 8.5)), rectangle(grid, 4, (2.5, 2.5), (5.5, 5.5))]
+    read = read_structures(make_rtstruct({"GTV": crossing, "ring": nested}), image)
+    assert [int(one.mask.sum()) for one in read.structures] == [25 + 25 - 2 * 4, 64 - 9]
+    assert said(read) == [("slices of 'GTV'", 1)]
+    assert "on slice 2 " in read.remarks[0].why
+    exclusive = read_structures(make_rtstruct({"GTV": crossing}, kind="CLOSEDPLANAR_XOR"), image)
+    assert not exclusive.remarks  # the standard says what is meant
+
+
+def test_other_outlines_through_the_same_points_are_no_copies(image: Volume, make_rtstruct: MakeFile) -> None:
+    square = image.geometry.world(np.array([[1, 1, 2], [9, 1, 2], [9, 9, 2], [1, 9, 2]], float))
+    bow = square[[0, 2, 1, 3]]
+    read = read_structures(make_rtstruct({"GTV": [square, bow]}), image)
+    assert not any("copies" in one.why for one in read.remarks)
+    again = read_structures(make_rtstruct({"GTV": [square, np.roll(square[::-1], 2, axis=0)]}), image)
+    assert said(again) == [("contours of 'GTV'", 1)]
+    assert again.structures[0].mask.sum() == 81
+
+
+def in_slab(thickness: float, offset: float = 0.0) -> Callable[[FileDataset], None]:
+    def edit(dataset: FileDataset) -> None:
+        contour: Dataset = dataset.ROIContourSequence[0].ContourSequence[0]
+        contour.ContourSlabThickness = thickness
+        contour.ContourOffsetVector = [0, 0, offset]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("thickness", "offset", "slices"),
+    [(3, 0, [2]), (6, 0, [2]), (9, 0, [1, 2, 3]), (3, 3, [3]), (6, 1.5, [2, 3]), (0, -6, [0])],
+)
+def test_a_contour_fills_its_slab(
+    image: Volume, contours, make_rtstruct: MakeFile, thickness: float, offset: float, slices: list[int]
+) -> None:
+    """Slices are 3 mm apart; a slab holds those whose centres lie within it (PS3.3, C.8.8.6.2)."""
+    path = make_rtstruct({"GTV": contours["GTV"]}, edit=in_slab(thickness, offset))
+    mask = read_structures(path, image).structures[0].mask
+    assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == slices
+
+
+def test_what_lies_between_slices_beside_or_beyond_the_image_is_named(
+    image: Volume, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    grid = image.geometry
+    contours = {
+        "between": [rectangle(grid, 2.4, (1, 1), (5, 5))],
+        "dense": [rectangle(grid, k, (1, 1), (5, 5)) for k in (2, 2.25)],
+        "beside": [rectangle(grid, 2, (40, 40), (50, 50))],
+        "beyond": [rectangle(grid, 2, (-4, 1), (5, 5))],
+    }
+    read = read_structures(make_rtstruct(contours), image)
+    about = {one.what: (one.count, one.left_out, one.why) for one in read.remarks}
+    assert about["contours of 'between'"][:2] == (1, False)
+    assert "up to 1.2 mm away" in about["contours of 'between'"][2]
+    assert about["contours of 'dense'"][:2] == (1, True)
+    assert about["contours of 'beside'"][:2] == (1, True)
+    assert about["contours of 'beyond'"][:2] == (1, False)
+
+
+def test_a_long_contour_is_written_so_that_others_read_it(make_series: MakeFile, tmp_path: Path) -> None:
+    image = read_volume(make_series(shape=(2, 70, 70)))
+    sieve = np.zeros(image.geometry.shape, bool)
+    sieve[0, 2:68, 2:68] = True
+    sieve[0, 3:67:2, 3:67:2] = False
+    write_structures(tmp_path / "rs.dcm", {"sieve": sieve}, image)
+    dataset = dcmread(tmp_path / "rs.dcm")
+    [contour] = dataset.ROIContourSequence[0].ContourSequence
+    assert len("\\".join(map(str, contour.ContourData))) > 65534
+    assert contour["ContourData"].VR == "DS"
+    assert dataset.file_meta.TransferSyntaxUID.is_implicit_VR
+    assert (read_structures(tmp_path / "rs.dcm", image).structures[0].mask == sieve).all()

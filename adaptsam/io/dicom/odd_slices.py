@@ -1,0 +1,132 @@
+"""Slices that do not belong to the image of their series: localizers, copies, another matrix or orientation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from adaptsam.errors import GeometryError, InputError
+from adaptsam.image.remarks import Remark
+
+#: Orientations of one series may differ by so much in each direction cosine: they are rounded, or jitter.
+JITTER = 1e-3
+_DIFFERENT = {
+    "size": "The slices of the series differ in matrix or pixel size; choose a series of one kind.",
+    "axes": "The slices of the series differ in orientation (a scout?); choose a series of one kind.",
+}
+#: So many slices of the image must be there for each that is left out.
+_MANY = 3
+
+
+def slice_frame(dataset: Dataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
+    """Shape (J, I), spacing (j, i), the axes i and j (2, 3), and the position of one slice."""
+    return (
+        (int(dataset.Rows), int(dataset.Columns)),
+        np.array([float(value) for value in dataset.PixelSpacing]).reshape(2),
+        np.array([float(value) for value in dataset.ImageOrientationPatient]).reshape(2, 3),
+        np.array([float(value) for value in dataset.ImagePositionPatient]).reshape(3),
+    )
+
+
+def image_slices(headers: Sequence[Dataset]) -> tuple[list[int], list[Remark]]:
+    """The places of the slices that make up the image of a series, and what was left out.
+
+    Raises:
+        InputError: a header is damaged.
+        GeometryError: so many slices differ that nobody can say which are the image's.
+    """
+    try:
+        frames = [slice_frame(header) for header in headers]
+        kept, remarks = _without_copies(headers)
+        kept, about = _without_localizers(headers, kept)
+    except (AttributeError, TypeError, ValueError):
+        raise InputError("A slice lacks its position, orientation or pixel spacing; export the series again.") from None
+    remarks += about
+    groups: list[list[int]] = []
+    for n in kept:
+        for group in groups:
+            if _difference(frames[n], frames[group[0]]) is None:
+                group.append(n)
+                break
+        else:
+            groups.append([n])
+    groups.sort(key=len, reverse=True)
+    main = groups[0]
+    for other in groups[1:]:
+        difference = _difference(frames[other[0]], frames[main[0]]) or "size"
+        if _MANY * (len(kept) - len(main)) > len(main):
+            raise GeometryError(_DIFFERENT[difference])
+        why = "matrix or pixel size than the others" if difference == "size" else "orientation than the others"
+        remarks.append(Remark("slices of the series", len(other), f"they have another {why} (a localizer?)"))
+    return sorted(main), remarks
+
+
+def different(remarks: Sequence[Remark]) -> str | None:
+    """The refusal of a series of which slices were left out, and the rest makes up no grid; None where none were."""
+    if not remarks:
+        return None
+    return _DIFFERENT["size" if any("matrix" in remark.why for remark in remarks) else "axes"]
+
+
+def _without_copies(headers: Sequence[Dataset]) -> tuple[list[int], list[Remark]]:
+    """Every object once: two files of one SOP Instance UID are the same image by the standard."""
+    seen: dict[tuple[str, object, tuple], int] = {}
+    for n, header in enumerate(headers):
+        uid = str(header.get("SOPInstanceUID", ""))
+        position = tuple(float(value) for value in header.ImagePositionPatient)
+        seen.setdefault((uid or str(n), _frame(header, n), position), n)
+    kept = sorted(seen.values())
+    count = len(headers) - len(kept)
+    return kept, [Remark("files", count, "they are copies of slices that are there already")] if count else []
+
+
+def _frame(header: Dataset, n: int) -> object:
+    """Frames of one object share its UID, and are no copies."""
+    return n if int(header.get("NumberOfFrames") or 1) > 1 else 0
+
+
+def _without_localizers(headers: Sequence[Dataset], kept: list[int]) -> tuple[list[int], list[Remark]]:
+    scouts = [n for n in kept if is_localizer(headers[n])]
+    if not scouts or len(scouts) == len(kept):
+        return kept, []
+    rest = [n for n in kept if n not in set(scouts)]
+    return rest, [Remark("slices of the series", len(scouts), "they are localizers")]
+
+
+def is_localizer(header: Dataset) -> bool:
+    """Whether a slice says of itself that it is a localizer (a scout)."""
+    return "LOCALIZER" in [str(word).upper() for word in _words(header.get("ImageType"))]
+
+
+def _words(value: object) -> Sequence[object]:
+    return [value] if isinstance(value, str) else list(value or ())  # type: ignore[call-overload]
+
+
+def _difference(one: tuple, other: tuple) -> str | None:
+    if one[0] != other[0] or not np.allclose(one[1], other[1], atol=1e-4):
+        return "size"
+    return None if np.allclose(one[2], other[2], rtol=0, atol=2 * JITTER) else "axes"
+
+
+def missing_rescale(headers: Sequence[Dataset]) -> list[Remark]:
+    """A word where a CT or PET, which must tell how stored values become its units, does not.
+
+    Raises:
+        InputError: some slices tell it and others do not, so that they would not fit together.
+    """
+    lacking = Counter(
+        keyword
+        for header in headers
+        for keyword in ("RescaleIntercept", "RescaleSlope")
+        if header.get(keyword) in (None, "") and "ModalityLUTSequence" not in header
+    )
+    for keyword, count in lacking.items():
+        if count < len(headers):
+            raise InputError(f"{count} of {len(headers)} slices lack their {keyword}; export the series again.")
+    if not lacking or headers[0].get("Modality") not in ("CT", "PT"):
+        return []
+    why = f"they lack {' and '.join(lacking)}, so that stored values were taken as they are"
+    return [Remark("slices", len(headers), why, left_out=False)]
