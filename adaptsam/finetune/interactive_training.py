@@ -104,7 +104,7 @@ class TrainableSam(nn.Module):
         self.detach_no_mask = detach_no_mask
 
     def train(self, mode: bool = True) -> TrainableSam:
-        """Switch to training; the statistics of an encoder's batch norms (MobileSAM's) stay those of the weights."""
+        """Set the mode as PyTorch does; an encoder's batch norms (MobileSAM's) keep the statistics of the weights."""
         super().train(mode)
         for part in self.sam.image_encoder.modules():
             if isinstance(part, nn.BatchNorm2d):
