@@ -14,7 +14,9 @@ from tiny_sam import tiny_model
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.io import read_frames, read_mask_picture
 from adaptsam.p2sam import NATURAL, Job, Prior, Settings, segment
+from adaptsam.propagation.carried_masks import CarriedMask
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
+from adaptsam.propagation.video_fusion import Agreement, VideoFusionSettings
 from adaptsam.propagation.video_propagation import (
     AnchorSettings,
     FrameResult,
@@ -24,9 +26,10 @@ from adaptsam.propagation.video_propagation import (
 )
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, SliceJob, SliceResult
+from adaptsam.slicewise.fusion import Weights
 from adaptsam.storage.disk_cache import KeptFolder
 
-EVERYTHING = VideoSettings(acceptance="off")
+EVERYTHING = VideoSettings(acceptance="off", flow="off", cleanup=False)
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "endo-cvc-seq20"
 
 
@@ -96,7 +99,7 @@ def test_the_number_of_frames_in_a_batch_changes_nothing(model: SamModel) -> Non
 
 
 def test_a_frame_too_unlike_the_outline_comes_out_empty(model: SamModel) -> None:
-    strict = VideoSettings(calibration=AcceptanceSettings(single_slice_share=1e-6))
+    strict = VideoSettings(calibration=AcceptanceSettings(single_slice_share=1e-6), flow="off")
     for result in follow(model, strict):
         report = result.reports["disc"]
         assert result.masks["disc"].any() == report.drawn
@@ -208,7 +211,12 @@ def test_reanchoring_takes_only_frames_near_the_outlined_one_and_judges_by_it(
     monkeypatch.setattr(P2SamSlices, "segment", counted)
     easy = AnchorSettings(kept=1, frames=2, distance_share=0.9, spread_share=0.9)
     always = VideoSettings(
-        reanchor=True, anchors=easy, calibration=AcceptanceSettings(single_slice_share=50), batch_frames=2
+        reanchor=True,
+        anchors=easy,
+        calibration=AcceptanceSettings(single_slice_share=50),
+        batch_frames=2,
+        flow="off",
+        cleanup=False,
     )
     results = follow(model, always, outlined=0, count=14)
     assert asked == [1, 1, 2, 2, 2, 2, 2]  # frames 1 and 2 were near and alike: from frame 4 on they help
@@ -278,3 +286,72 @@ def test_the_bundled_model_follows_a_real_polyp_a_little() -> None:
     truth = read_mask_picture(REAL / "labels" / "04.png")["structure"]
     found = results[1].masks["structure"]
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.3
+
+
+def wandering(count: int = 6) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A textured disc on another texture, 3 and 1 pixels further a frame, and where it is."""
+    random = np.random.default_rng(7)
+    disc, ground = (
+        np.kron(random.integers(low, high, (n, n, 3)), np.ones((4, 4, 1), int))
+        for low, high, n in ((120, 250, 10), (20, 130, 40))
+    )
+    rows, columns = np.mgrid[:96, :128]
+    frames, masks = [], []
+    for number in range(count):
+        top, left = 30 + number, 20 + 3 * number
+        mask = (rows - top - 19) ** 2 + (columns - left - 19) ** 2 <= 18**2
+        frame = ground[:96, :128].copy()
+        frame[top : top + 40, left : left + 40] = np.where(
+            mask[top : top + 40, left : left + 40, None], disc, frame[top : top + 40, left : left + 40]
+        )
+        frames.append(frame.astype(np.uint8))
+        masks.append(mask)
+    return frames, masks
+
+
+@pytest.mark.parametrize("outlined", [0, 3])
+def test_flow_carries_the_outline_both_ways_under_a_model_that_sees_nothing(model: SamModel, outlined: int) -> None:
+    frames, masks = wandering()
+    results = list(propagate_video(frames, outlined, {"disc": masks[outlined]}, model=model))
+    assert [result.index for result in results] == list(range(6))
+    for result, image, truth in zip(results, frames, masks, strict=True):
+        found = result.masks["disc"]
+        assert np.array_equal(result.image, image)
+        assert result.reports["disc"].accepted
+        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.9
+
+
+def test_a_structure_that_is_painted_over_is_not_drawn_and_found_again_by_the_frames_after(model: SamModel) -> None:
+    frames, masks = wandering()
+    covered = frames[3].copy()
+    covered[masks[3]] = np.random.default_rng(1).integers(0, 40, (int(masks[3].sum()), 3))
+    strict = VideoSettings(calibration=AcceptanceSettings(single_slice_share=1e-6))
+    results = list(
+        propagate_video([*frames[:3], covered, *frames[4:]], 0, {"disc": masks[0]}, model=model, settings=strict)
+    )
+    assert not results[3].masks["disc"].any()
+    found = results[4].masks["disc"]
+    assert 2 * (found & masks[4]).sum() / (found.sum() + masks[4].sum()) > 0.9
+
+
+def test_the_number_of_frames_in_a_batch_changes_nothing_with_flow(model: SamModel) -> None:
+    frames, masks = wandering(4)
+    one, many = (
+        list(propagate_video(frames, 1, {"disc": masks[1]}, model=model, settings=VideoSettings(batch_frames=size)))
+        for size in (1, 3)
+    )
+    assert all(np.array_equal(a.masks["disc"], b.masks["disc"]) for a, b in zip(one, many, strict=True))
+
+
+def test_a_model_is_heard_as_far_as_it_agrees_with_trusted_flow() -> None:
+    share = np.zeros((40, 40), np.float32)
+    share[10:30, 10:30] = 1
+    trusted = CarriedMask(share, np.full((40, 40), 0.8, np.float32))
+    asked, settings = Weights(2.0, 0.0), VideoFusionSettings()
+    for right, heard in ((True, 2.0), (False, 0.0)):
+        agreement = Agreement()
+        assert agreement.heard(asked, settings).method == 0.0
+        logits = np.where(share > 0.5, 5.0, -5.0) * (1 if right else -1)
+        for _ in range(3):
+            agreement.tell(trusted, logits, None)
+        assert agreement.heard(asked, settings).method == pytest.approx(heard)

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from adaptsam.errors import Cancelled
 from adaptsam.image.volume import Geometry, Volume
-from adaptsam.registration.rigid import masked_correlation, register
+from adaptsam.registration.rigid import informational_correlation, masked_correlation, register
 
 
 def _error_mm(found: np.ndarray, true: np.ndarray) -> float:
@@ -130,3 +130,25 @@ def test_a_registration_leaves_nothing_in_memory(make_thorax: Callable) -> None:
     del tick
     gc.collect()
     assert told() is None
+
+
+def test_the_informational_correlation_is_pearsons_of_normal_variables_and_does_not_mind_a_curve() -> None:
+    a, b = np.random.default_rng(5).normal(size=(2, 60000))
+    mixed = 0.8 * a + 0.6 * b
+    assert informational_correlation(a, mixed, 32) == pytest.approx(0.8, abs=0.02)
+    assert informational_correlation(a, -(mixed**3), 64) > 0.5
+    assert informational_correlation(a, b, 32) < 0.05
+
+
+def test_another_modality_is_registered_by_what_both_tell_of_each_other_and_stays_where_it_lies_well(
+    make_thorax: Callable,
+) -> None:
+    prior = make_thorax().volume
+
+    def as_mr(volume: Volume) -> Volume:
+        return Volume((400 - np.abs(volume.array - 40) * 0.4).astype(np.float32), volume.geometry, "MR")
+
+    moved = register(prior, as_mr(make_thorax((12, -8, 10), seed=1).volume))
+    assert (moved.method, moved.warning) == ("rigid", "")
+    assert np.linalg.norm(moved.to_prior(np.array([12.0, -8.0, 10.0]))) < 3
+    assert np.array_equal(register(prior, as_mr(make_thorax(seed=1).volume)).matrix, np.eye(4))

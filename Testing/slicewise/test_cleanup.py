@@ -86,3 +86,11 @@ def test_the_shape_between_two_contours_is_half_way() -> None:
 def test_the_box_around_nothing_is_nothing() -> None:
     assert bounding_box(np.zeros((3, 4, 5), bool)) is None
     assert bounding_box(_boxes((2, 3, 4, 5))) == (slice(2, 7), slice(3, 8), slice(4, 9))
+
+
+def test_a_small_part_at_its_place_stays_and_what_is_removed_is_counted() -> None:
+    result = _boxes((1, 2, 2, 8), (2, 20, 20, 2), (4, 2, 24, 2))
+    at_home = _boxes((2, 20, 20, 2))
+    lost = clean(result, _shape(_boxes((1, 2, 2, 8))), RULE, inside=lambda v: float(at_home[tuple(v.T)].mean()))
+    assert np.array_equal(result, _boxes((1, 2, 2, 8), (2, 20, 20, 2)))
+    assert lost.tolist() == [0, 0, 0, 0, 4, 4, 0, 0, 0, 0]

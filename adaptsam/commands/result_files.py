@@ -96,6 +96,7 @@ def write_results(
     settings: object,
     note: str = "",
     course: Course | None = None,
+    expected: int = 1,
 ) -> Results:
     """Write everything into ``folder``.
 
@@ -105,6 +106,7 @@ def write_results(
         formats: for every target; ``None`` for :func:`default_formats`.
         note: a sentence for the head of the report.
         course: collects what changes from visit to visit, where it is to be told.
+        expected: how many visits there will be.
     """
     targets: list[dict[str, object]] = []
     told: list[Told] = []
@@ -121,7 +123,15 @@ def write_results(
             del visit  # or it would be in memory beside the next one
 
     report = write_report(
-        folder, prior, structures, written(), model=model, settings=settings, note=note, course=course
+        folder,
+        prior,
+        structures,
+        written(),
+        model=model,
+        settings=settings,
+        note=note,
+        course=course,
+        targets=expected,
     )
     summary: dict[str, object] = {
         "notice": NOTICE,
@@ -194,13 +204,14 @@ def summarise(report: StructureReport) -> dict[str, object]:
                 "prior_index": slice_.prior_index if slice_.prior_index >= 0 else None,
                 "accepted": slice_.accepted,
                 "interpolated": slice_.interpolated,
+                "carried": slice_.carried,
                 "confidence": slice_.confidence,
                 "distance": slice_.distance,
                 "threshold": slice_.threshold,
             }
             for slice_ in report.slices
         ],
-        "lowest_confidence": min((slice_.confidence for slice_ in report.worst_slices), default=None),
+        "lowest_confidence": min((slice_.confidence for slice_ in report.held_slices), default=None),
     }
 
 
@@ -217,8 +228,8 @@ def table_rows(visit: Visit) -> list[dict[str, object]]:
             }
         else:
             row["cm³"] = float(report.volume_cm3)
-        row["slices"] = len(report.worst_slices)
-        row["lowest conf."] = min((slice_.confidence for slice_ in report.worst_slices), default=None)
+        row["slices"] = len(report.held_slices)
+        row["lowest conf."] = min((slice_.confidence for slice_ in report.held_slices), default=None)
         if report.name in visit.agreements:
             agreement = visit.agreements[report.name]
             row |= {"Dice": agreement.dice, "HD95 mm": agreement.hausdorff_95, "surf. Dice": agreement.surface_dice}

@@ -18,7 +18,7 @@ from scipy import fft, ndimage
 
 from adaptsam.errors import InputError
 from adaptsam.image.body import CoarseVolume, coarsen
-from adaptsam.image.intensity import intensity_range, is_cone_beam, is_ct
+from adaptsam.image.intensity import intensity_range, is_cone_beam, is_ct, same_kind
 from adaptsam.image.volume import Geometry, Volume
 
 
@@ -29,12 +29,19 @@ class RegistrationSettings:
     ``smoothing`` is the Gaussian's sigma in voxels of the pitch; steps shrink by ``relaxation`` at every turn until
     ``last_step_mm``: with 0.6 in place of 0.8 it stopped 2 mm early on LUNG1-001 moved by 10° and 8 cm.
     Below ``minimum_quality`` (correlation of the aligned images, 0 to 1) the result is not believed.
+
+    Images of two modalities are compared by their mutual information, as the correlation that would have as much of it
+    (Linfoot, Information and Control 1957): below ``minimum_information`` they are not believed, and physical positions
+    stay unless the transform is better by ``advantage``, because from one scanner or planning system they are often
+    right.
     """
 
     pitch_mm: float = 5.0
     search_pitch_mm: float = 10.0
     minimum_overlap: float = 0.3
     minimum_quality: float = 0.6
+    minimum_information: float = 0.4
+    advantage: float = 0.05
     iterations: int = 150
     relaxation: float = 0.8
     last_step_mm: float = 0.02
@@ -91,16 +98,18 @@ def register(
     tick()
     moving = prepared(prior, options.pitch_mm, modality)
     tick()
-    start = Rigid(quality=_quality(fixed, moving, np.eye(4), options))
+    alike = same_kind(prior, target)
+    start = Rigid(quality=_quality(fixed, moving, np.eye(4), options, alike))
     if min(fixed.geometry.shape + moving.geometry.shape) < 4:
         return Rigid(quality=start.quality, warning="too few slices to register; physical positions were used")
     guesses = _guesses(fixed, moving, options)
     tick()
     with _one_thread():
         rough = [_refine(fixed, moving, guess, options, 2, tick) for guess in guesses]
-        best = max(rough, key=lambda matrix: _quality(fixed, moving, matrix, options))
+        best = max(rough, key=lambda matrix: _quality(fixed, moving, matrix, options, alike))
         matrix = _refine(fixed, moving, best, options, 1, tick)
-    return _choose(start, Rigid(matrix, _quality(fixed, moving, matrix, options), "rigid"), options)
+    found = Rigid(matrix, _quality(fixed, moving, matrix, options, alike), "rigid")
+    return _choose(start, found, options, alike)
 
 
 @contextmanager
@@ -114,11 +123,14 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _choose(start: Rigid, found: Rigid, options: RegistrationSettings) -> Rigid:
+def _choose(start: Rigid, found: Rigid, options: RegistrationSettings, alike: bool) -> Rigid:
     """The registered transform, unless physical position fits at least as well or nothing can be believed."""
-    if found.quality < start.quality:
+    if found.quality < start.quality + (0.0 if alike else options.advantage):
         found = Rigid(start.matrix, start.quality, "rigid")
-    if found.quality >= options.minimum_quality and found.rotation_deg <= options.largest_rotation_deg:
+    if (
+        found.quality >= (options.minimum_quality if alike else options.minimum_information)
+        and found.rotation_deg <= options.largest_rotation_deg
+    ):
         return found
     text = f"prior and target could not be registered (similarity {found.quality:.2f}); physical positions were used"
     return Rigid(quality=max(0.0, start.quality), warning=text)
@@ -276,8 +288,13 @@ def run_watched(
     return result
 
 
-def _quality(fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, options: RegistrationSettings) -> float:
-    """Pearson correlation, at least 0, over the target's body where the prior has an image; 0 with little overlap."""
+def _quality(
+    fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, options: RegistrationSettings, alike: bool
+) -> float:
+    """Likeness of two images over the target's body where the prior has an image, 0 to 1; 0 with little overlap.
+
+    Pearson's correlation for images of one kind, and the informational one for two modalities.
+    """
     index = np.argwhere(fixed.body)
     index = index[:: max(1, len(index) // 40000)]
     world = fixed.geometry.world(index[:, ::-1]) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -293,7 +310,21 @@ def _quality(fixed: CoarseVolume, moving: CoarseVolume, matrix: np.ndarray, opti
     b = ndimage.map_coordinates(moving.array, there[inside].T, order=1)
     if a.std() < 1e-6 or b.std() < 1e-6:
         return 0.0
-    return float(max(0.0, np.corrcoef(a, b)[0, 1]))
+    return float(max(0.0, np.corrcoef(a, b)[0, 1])) if alike else informational_correlation(a, b, options.bins)
+
+
+def informational_correlation(a: np.ndarray, b: np.ndarray, bins: int) -> float:
+    """The correlation, 0 to 1, of two normal variables with the mutual information of ``a`` and ``b`` (n,).
+
+    Their joint histogram has ``bins`` by as many cells; the bias of so many is taken off (Miller, 1955).
+    """
+    joint = np.histogram2d(a, b, bins)[0] / len(a)
+    alone = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    held = joint > 0
+    information = float(np.sum(joint[held] * np.log(joint[held] / alone[held])))
+    used = (int((joint.sum(axis=1) > 0).sum()) - 1) * (int((joint.sum(axis=0) > 0).sum()) - 1)
+    information -= used / (2 * len(a))
+    return float(np.sqrt(max(0.0, 1.0 - np.exp(-2.0 * information))))
 
 
 def as_image(array: np.ndarray, geometry: Geometry) -> sitk.Image:

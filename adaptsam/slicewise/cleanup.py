@@ -37,30 +37,44 @@ def shape_of(body: np.ndarray, settings: CleanupSettings) -> Shape:
     return Shape(len(counted), float(counted.min()), 1.0 - float(body.sum()) / filled)
 
 
-def clean(
-    mask: np.ndarray, shape: Shape, settings: CleanupSettings, overlap: Callable[[np.ndarray], float] | None = None
-) -> None:
-    """Clean a result bool (K, J, I) in place.
+#: How much of a set of voxels (n, 3), k, j, i, lies somewhere, 0 to 1.
+Overlap = Callable[[np.ndarray], float]
 
-    ``overlap`` tells how much of a set of voxels (n, 3), k, j, i, lies where the structure is expected, 0 to 1; with
-    it, a component counts by its voxels there.
+
+def clean(
+    mask: np.ndarray,
+    shape: Shape,
+    settings: CleanupSettings,
+    overlap: Overlap | None = None,
+    inside: Overlap | None = None,
+) -> np.ndarray:
+    """Clean a result bool (K, J, I) in place; returns how many pixels every slice lost, int (K,).
+
+    ``overlap`` tells what lies where the structure is expected, or near: with it, a component counts by its voxels
+    there. ``inside`` tells what lies within the registered contour itself: a component of which ``own_place`` does has
+    its counterpart in the prior, and stays however small it is.
     """
+    lost = np.zeros(len(mask), int)
     box = bounding_box(mask)
     if box is None:
-        return
+        return lost
     part = mask[box]
     if settings.holes and shape.holes < settings.hole_share:
         for k in range(len(part)):
             part[k] = ndimage.binary_fill_holes(part[k])
     if settings.components:
-        _keep_components(part, shape, settings, overlap, np.array([one.start for one in box]))
+        before = part.sum(axis=(1, 2))
+        _keep_components(part, shape, settings, overlap, inside, np.array([one.start for one in box]))
+        lost[box[0]] = before - part.sum(axis=(1, 2))
+    return lost
 
 
 def _keep_components(
     part: np.ndarray,
     shape: Shape,
     settings: CleanupSettings,
-    overlap: Callable[[np.ndarray], float] | None,
+    overlap: Overlap | None,
+    inside: Overlap | None,
     start: np.ndarray,
 ) -> None:
     """Drop, in place, components that the prior has no counterpart for; ``part`` begins at ``start``, k, j, i."""
@@ -70,15 +84,17 @@ def _keep_components(
         return
     weights = np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(float)
     weights[weights < settings.minimum_share * weights.max()] = 0.0
-    if overlap is not None:
+    at_home = np.zeros(count, bool)
+    if overlap is not None or inside is not None:
         for n, box in enumerate(ndimage.find_objects(labels)):
-            if weights[n] > 0:
-                voxels = np.argwhere(labels[box] == n + 1) + [one.start for one in box]
-                voxels[:, 0] = slices[voxels[:, 0]]
+            voxels = np.argwhere(labels[box] == n + 1) + [one.start for one in box]
+            voxels[:, 0] = slices[voxels[:, 0]]
+            if weights[n] > 0 and overlap is not None:
                 weights[n] *= overlap(voxels + start)
+            at_home[n] = inside is not None and inside(voxels + start) >= settings.own_place
     least = max(settings.minimum_share, 0.5 * shape.smallest_share if shape.components > 1 else 0.0)
     order = np.argsort(-weights, kind="stable")[: shape.components]
-    kept = np.zeros(count + 1, bool)
+    kept = np.concatenate([[False], at_home])
     kept[[n + 1 for n in order if weights[n] >= least * weights.max()]] = True
     for place, k in enumerate(slices):
         part[k] = kept[labels[place]]

@@ -7,9 +7,11 @@ For a slice that holds the structure, the weighted geometric mean of
     min(1, Dice with the neighbouring slices' masks / the prior's usual Dice between neighbours)
     min(1, smaller / larger area of the slice and its neighbours' mean, over the prior's usual ratio)
 
-times ``touching_factor`` if the mask runs into the location limit; a slice that was only bridged stays below
-``bridged_limit``. For a rejected slice the value says how sure its emptiness is: 1 − limit / distance, and ``unseen``
-where the method found nothing to measure. 0 for one that was accepted and then removed by the clean-up.
+With fusion it is the Dice that the fused log-odds promise, times the overlap and area ratio where these are less than
+``jump`` of the usual ones. Both times ``touching_factor`` if the mask runs into the location limit; a slice that was
+only bridged stays below ``bridged_limit``. For a rejected slice the value says how sure its emptiness is: 1 − limit /
+distance, and ``unseen`` where the method found nothing to measure. 0 for one that was accepted and then removed by the
+clean-up.
 """
 
 from __future__ import annotations
@@ -72,6 +74,12 @@ def accepted_confidence(
     total = sum(weight for _, weight in terms)
     value = float(np.exp(sum(w * np.log(max(term, 1e-6)) for term, w in terms) / total)) if total > 0 else 1.0
     return value * (settings.touching_factor if touches else 1.0)
+
+
+def jump_factor(found: Continuity, usual: Continuity, settings: ConfidenceSettings) -> float:
+    """Below 1 where a slice overlaps its neighbours, or resembles their area, less than ``jump`` of what is usual."""
+    alike = (found.dice / max(usual.dice, 1e-6), found.area / max(usual.area, 1e-6))
+    return float(np.prod([min(1.0, one / settings.jump) for one in alike]))
 
 
 def rejected_confidence(distance: float, limit: float, settings: ConfidenceSettings) -> float:

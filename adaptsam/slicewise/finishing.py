@@ -9,7 +9,8 @@ import numpy as np
 
 from adaptsam.slicewise import slice_report as status
 from adaptsam.slicewise.cleanup import bounding_box, bridge, clean
-from adaptsam.slicewise.confidence import accepted_confidence, continuity, rejected_confidence
+from adaptsam.slicewise.confidence import accepted_confidence, continuity, jump_factor, rejected_confidence
+from adaptsam.slicewise.lost_parts import lost_parts
 from adaptsam.slicewise.prior_visit import StructurePlan
 from adaptsam.slicewise.slice_report import SliceReport, StructureReport
 from adaptsam.slicewise.structure_location import Location
@@ -23,7 +24,10 @@ TELLING_ABOVE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not."""
+    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not.
+
+    ``empty_dice`` is what an empty mask would promise; ``reached``: the registered contour reaches this slice.
+    """
 
     prior_k: int
     accepted: bool
@@ -34,25 +38,37 @@ class Outcome:
     touches: bool
     expected_dice: float
     area: int
+    empty_dice: float = float("nan")
+    reached: bool = False
 
 
 def finish(
     visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
 ) -> tuple[StructureReport, list[str]]:
     """Judge the whole structure, clean ``mask`` (canonical, in place), and report; with warnings for the user."""
-    if not _enough(visit, outcomes, location):
-        mask[:] = False
+    carried = _carry(visit, mask, outcomes, location)
+    missing = np.zeros(len(mask), int)
     bridged: list[int] = []
-    if visit.settings.cleanup and mask.any():
+    told: list[str] = []
+    if not carried and not _enough(visit, outcomes, location):
+        mask[:] = False
+    if not carried and visit.settings.cleanup and mask.any():
         if visit.settings.cleaning.bridge:
             rejected = [k for k, outcome in outcomes.items() if not outcome.accepted]
             bridged = bridge(mask, sorted(rejected), visit.images.geometry.spacing[1::-1])
-        clean(mask, plan.shape, visit.settings.cleaning, _overlap(visit, location, visit.margin_mm / 2))
-    if _elsewhere(visit, mask, location):
+        near, inside = _overlap(visit, location, visit.margin_mm / 2), _overlap(visit, location, 0.0)
+        removed = clean(mask, plan.shape, visit.settings.cleaning, near, inside)
+        _note_removed(visit, plan.structure.name, mask, removed, missing, told)
+    if not carried and _elsewhere(visit, mask, location):
         mask[:] = False
         bridged = []
-    slices = [_slice_report(visit, plan, mask, k, outcomes[k], k in bridged) for k in sorted(outcomes)]
-    found = _status(visit, plan, mask, outcomes, location)
+    if mask.any() and location is not None:
+        _note_lost(visit, plan, location, mask, missing, told)
+    slices = [
+        _slice_report(visit, plan, mask, k, outcomes[k], k in bridged, k in carried, int(missing[k]))
+        for k in sorted(outcomes)
+    ]
+    found = _status(visit, plan, mask, outcomes, location, bool(carried))
     report = StructureReport(
         name=plan.structure.name,
         status=found,
@@ -64,7 +80,69 @@ def finish(
         slice_axis=visit.images.orientation.order[0],
         margin_mm=visit.margin_mm if location is not None and visit.settings.location_prior else float("nan"),
     )
-    return report, _warnings(report, bridged)
+    return report, [*_warnings(report, bridged), *told]
+
+
+def _carry(visit: TargetVisit, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None) -> list[int]:
+    """Put the registered contour where prior and target cannot be compared and nothing was found; the slices.
+
+    Of another modality all slices are carried; where registration failed, those that were not accepted.
+    """
+    settings = visit.settings
+    if visit.comparable or location is None or settings.acceptance == "off" or settings.target_slices is not None:
+        return []
+    whole = not visit.alike or not _enough(visit, outcomes, location) or _elsewhere(visit, mask, location)
+    carried = []
+    for k, outcome in outcomes.items():
+        if not whole and outcome.accepted:
+            continue
+        here = location.on_slice(k)
+        mask[k] = False
+        mask[k][here.box] = here.solid < 0
+        if mask[k].any():
+            carried.append(k)
+    return carried
+
+
+def _note_removed(
+    visit: TargetVisit, name: str, mask: np.ndarray, removed: np.ndarray, missing: np.ndarray, told: list[str]
+) -> None:
+    """Add what clean-up took away to ``missing``, pixels by slice, and to what is ``told``, if it is worth it."""
+    share = removed.sum() / max(1, removed.sum() + np.count_nonzero(mask))
+    if share <= visit.settings.cleaning.told_share:
+        return
+    missing += removed
+    volume = removed.sum() * visit.images.geometry.voxel_volume / 1000
+    told.append(
+        f"{name}: clean-up removed {volume:.1f} cm³ ({100 * share:.0f} % of what was found) on "
+        f"{_slices(visit, np.flatnonzero(removed))}, apart from the rest and from the registered contour; look there."
+    )
+
+
+def _note_lost(
+    visit: TargetVisit,
+    plan: StructurePlan,
+    location: Location,
+    mask: np.ndarray,
+    missing: np.ndarray,
+    told: list[str],
+) -> None:
+    """The same for parts of the prior of which nothing was found."""
+    rule = visit.settings.cleaning
+    size = visit.prior.images.geometry.voxel_volume / visit.images.geometry.voxel_volume
+    for part in lost_parts(plan.contour, location, mask, size, rule.told_share, rule.covered_share):
+        for k, pixels in part.pixels.items():
+            missing[k] += pixels
+        told.append(
+            f"{plan.structure.name}: of a part that was {100 * part.share:.0f} % of it, nothing was found; it is "
+            f"expected on {_slices(visit, np.array(sorted(part.pixels)))}; look there."
+        )
+
+
+def _slices(visit: TargetVisit, canonical: np.ndarray) -> str:
+    shape = visit.images.stored.shape
+    stored = sorted(visit.images.orientation.stored_slice(int(k), shape) for k in (canonical[0], canonical[-1]))
+    return f"slice {stored[0]}" if stored[0] == stored[1] else f"slices {stored[0]} to {stored[1]}"
 
 
 def _enough(visit: TargetVisit, outcomes: dict[int, Outcome], location: Location | None) -> bool:
@@ -104,10 +182,17 @@ def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Cal
 
 
 def _status(
-    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
+    visit: TargetVisit,
+    plan: StructurePlan,
+    mask: np.ndarray,
+    outcomes: dict[int, Outcome],
+    location: Location | None,
+    carried: bool,
 ) -> str:
     if not plan.usable:
         return status.TOO_SMALL
+    if carried:
+        return status.CARRIED
     inside = location.inside if location is not None else 1.0
     if mask.any():
         return status.FOUND if inside >= WHOLE_ABOVE else status.PARTLY_OUTSIDE
@@ -117,31 +202,31 @@ def _status(
 
 
 def _slice_report(
-    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome, interpolated: bool
+    visit: TargetVisit,
+    plan: StructurePlan,
+    mask: np.ndarray,
+    k: int,
+    outcome: Outcome,
+    interpolated: bool,
+    carried: bool,
+    missing: int,
 ) -> SliceReport:
     settings, limit = visit.settings.confidence, plan.threshold.limit
     there = bool(mask[k].any())
-    promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
-    if there:
-        neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
-        found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
-        if promised:
-            value = outcome.expected_dice * (settings.touching_factor if outcome.touches else 1.0)
-        else:
-            value = accepted_confidence(
-                outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
-            )
-        value = min(value, settings.bridged_limit) if interpolated else value
-    elif promised and outcome.area == 0:
-        value = outcome.expected_dice
-    else:
-        value = rejected_confidence(outcome.distance, limit, settings)
+    value = _held(visit, plan, mask, k, outcome) if there else _empty(visit, plan, mask, k, outcome)
+    if interpolated and there:
+        value = min(value, settings.bridged_limit)
+    if there and not visit.comparable:
+        value = min(value, settings.carried_limit)
+    if missing:  # the Dice if all that is missing belongs to the structure
+        area = int(mask[k].sum())
+        value = min(value, 2 * area / (2 * area + missing))
     orientation, shape = visit.images.orientation, visit.images.stored.shape
     prior = visit.prior.images
     return SliceReport(
         index=orientation.stored_slice(k, shape),
         prior_index=prior.orientation.stored_slice(outcome.prior_k, prior.stored.shape),
-        accepted=outcome.accepted and there,
+        accepted=outcome.accepted and there and not carried,
         distance=outcome.distance,
         threshold=limit,
         confidence=value,
@@ -149,8 +234,39 @@ def _slice_report(
         labels=outcome.labels,
         predicted_iou=outcome.predicted_iou,
         interpolated=interpolated and there,
-        touches_limit=outcome.touches and there,
+        touches_limit=outcome.touches and there and not carried,
+        carried=carried,
+        expected=outcome.reached,
     )
+
+
+def _held(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
+    """The confidence of a slice that holds the structure."""
+    settings, limit = visit.settings.confidence, plan.threshold.limit
+    neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
+    found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
+    if settings.kind != "expected" or not np.isfinite(outcome.expected_dice):
+        return accepted_confidence(
+            outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
+        )
+    value = outcome.expected_dice * (settings.touching_factor if outcome.touches else 1.0)
+    if found is not None:
+        value *= jump_factor(found, plan.usual, settings)
+    return value
+
+
+def _empty(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
+    """The confidence that a slice is rightly empty; between two that hold the structure it is low."""
+    settings, limit = visit.settings.confidence, plan.threshold.limit
+    promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
+    if promised and outcome.area == 0:
+        value = outcome.expected_dice
+    else:
+        value = rejected_confidence(outcome.distance, limit, settings)
+        if promised and np.isfinite(outcome.empty_dice):
+            value = min(value, outcome.empty_dice)
+    enclosed = 0 < k < len(mask) - 1 and mask[k - 1].any() and mask[k + 1].any()
+    return min(value, settings.bridged_limit) if outcome.reached and enclosed else value
 
 
 def _centroid_shift(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray) -> float:
@@ -170,6 +286,9 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
     name = report.name
     texts = {
         status.GONE: f"{name} was not found in this image; its contour is empty.",
+        status.CARRIED: f"{name} could not be looked for: prior and target were not registered, show tissue in "
+        "different ways, or have values of unknown units. Its contour is the earlier one, where registration or the "
+        "scanner puts it; check every slice.",
         status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
         "target were not registered, are of different modalities, or have values of unknown units.",
         status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",

@@ -31,7 +31,7 @@ from adaptsam.slicewise.acceptance import choose_pairs
 from adaptsam.slicewise.prior_contour import DistanceField, PriorContour
 from adaptsam.slicewise.slice_images import SliceImages
 from adaptsam.slicewise.slice_method import SliceJob, SliceMethod
-from adaptsam.slicewise.tissue_appearance import SUREST, vote
+from adaptsam.slicewise.tissue_appearance import SUREST, voted
 from adaptsam.slicewise.volume_settings import AcceptanceSettings, FusionSettings
 
 #: The method's logits count up to here.
@@ -83,11 +83,13 @@ class Fused:
 
     ``support`` is how much the image itself is for it, ``expected_dice`` what it promises if the registered contour is
     no better than usual: where images agree, the odds are surer than that, and too sure to sort slices by.
+    ``empty_dice`` is the same for a mask that is left empty.
     """
 
     odds: np.ndarray
     support: float
     expected_dice: float
+    empty_dice: float = float("nan")
 
 
 def support(
@@ -217,7 +219,14 @@ def look_alike(
     target: np.ndarray, prior: np.ndarray, distance: np.ndarray, pixel: tuple[float, float], search_mm: float
 ) -> np.ndarray:
     """The appearance's log-odds (h, w) for gray values of target and registered prior and signed distances in mm."""
-    return vote(target.astype(np.float32), prior.astype(np.float32), _inside(distance), pixel, search_mm)
+    return look_known(target, prior, distance, pixel, search_mm)[0]
+
+
+def look_known(
+    target: np.ndarray, prior: np.ndarray, distance: np.ndarray, pixel: tuple[float, float], search_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds of :func:`look_alike`, and the likeness of the most alike patch, 0 to 1."""
+    return voted(target.astype(np.float32), prior.astype(np.float32), _inside(distance), pixel, search_mm)
 
 
 def _inside(distance: np.ndarray) -> np.ndarray:

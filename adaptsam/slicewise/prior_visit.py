@@ -19,6 +19,7 @@ from adaptsam.slicewise.fusion import PriorSlices, Weights, calibrate_fusion
 from adaptsam.slicewise.prior_contour import DistanceField, PriorContour, prior_contour
 from adaptsam.slicewise.slice_images import SliceImages, body_square
 from adaptsam.slicewise.slice_method import SliceMethod
+from adaptsam.slicewise.tissue import Tissue, tissue_of
 from adaptsam.slicewise.volume_settings import VolumeSettings
 
 #: Millimetres that distances to a contour are known beyond the widest margin.
@@ -40,6 +41,7 @@ class StructurePlan:
     shape: Shape
     usual: Continuity
     weights: Weights
+    tissue: Tissue | None = None
 
 
 class PriorVisit:
@@ -105,7 +107,14 @@ class PriorVisit:
             shape=shape_of(contour.body, settings.cleaning),
             usual=usual_continuity(contour.body),
             weights=self._weights(contour, field, window, view, side, usable),
+            tissue=self._tissue(contour, field, window),
         )
+
+    def _tissue(self, contour: PriorContour, field: DistanceField, window: Window) -> Tissue | None:
+        fusing = self.settings.fusing
+        if self.settings.fusion == "off" or self.images.is_flat or not (fusing.tissue and fusing.appearance):
+            return None
+        return tissue_of(contour, field, self.images, window)
 
     def _choose_view(self, contour: PriorContour, window: Window) -> tuple[str, float, tuple[int, ...]]:
         """The view's kind and side, and the slices usable in it: a closer view where none is usable in a wider one."""

@@ -225,11 +225,13 @@ def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     """Judge a result, and put its mask on the slice if it is accepted."""
     settings, track = visit.settings, one.track
     logits = one.view.restore(result.logits, visit.images.in_plane)
-    touches, expected, distance, supported = False, float("nan"), float(result.distance), False
+    touches, expected, empty, distance, supported = False, float("nan"), float("nan"), float(result.distance), False
     if one.here is not None and settings.fusion != "off":
         fused = visit.fused(track.plan, one.k, one.here, logits)
-        logits, supported = fused.odds, fused.support >= settings.fusing.enough_support
-        expected = fused.expected_dice
+        # A structure that looks different as a whole and kept its contour is there: features cannot tell.
+        supported = fused.support >= settings.fusing.enough_support or visit.look_changed(track.plan)
+        logits = fused.odds
+        expected, empty = fused.expected_dice, fused.empty_dice
     if one.here is not None and settings.location_prior:
         logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.margin_mm)
         touches = _touches(logits > 0, one.here.distance, visit)
@@ -250,6 +252,8 @@ def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
         touches,
         expected,
         int(mask.sum()),
+        empty,
+        one.here is not None and bool((one.here.solid < 0).any()),
     )
     track.search.tell(one.k, accepted)
 

@@ -12,6 +12,7 @@ OUTSIDE = "outside"
 PARTLY_OUTSIDE = "partly outside"
 TOO_SMALL = "too small"
 NOT_FOUND = "not found"
+CARRIED = "carried"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,8 @@ class SliceReport:
     ``points`` (n, 2) are in target array pixels, (i, j) where slices run along k, with ``labels`` (n,) 1 or 0.
     ``distance`` above ``threshold`` means rejected, empty there, unless fused evidence supports the mask.
     ``interpolated``: rejected, and filled from both neighbours. ``touches_limit``: the mask runs into the edge of where
-    it was allowed to be.
+    it was allowed to be. ``carried``: the registered contour stands here because nothing better is known. ``expected``:
+    the registered contour reaches this slice.
     """
 
     index: int
@@ -37,6 +39,13 @@ class SliceReport:
     predicted_iou: float = 0.0
     interpolated: bool = False
     touches_limit: bool = False
+    carried: bool = False
+    expected: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether the result holds the structure here."""
+        return self.accepted or self.interpolated or self.carried
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +53,9 @@ class StructureReport:
     """One structure in one target.
 
     ``status`` is "found", "gone" (looked for where it should be, and not there), "outside" the target's field of view,
-    "partly outside" of it, or "too small" for the model's patches; "not found" where prior and target could not be
-    compared, and without a prior. ``view`` is what the model was shown.
-    ``slice_axis`` is the target array's axis along which slices are counted: 0 for k.
+    "partly outside" of it, or "too small" for the model's patches; "carried" where prior and target could not be
+    compared, so that the registered contour is all that is known; "not found" without a prior. ``view`` is what the
+    model was shown. ``slice_axis`` is the target array's axis along which slices are counted: 0 for k.
     """
 
     name: str
@@ -60,6 +69,11 @@ class StructureReport:
     margin_mm: float = float("nan")
 
     @property
-    def worst_slices(self) -> tuple[SliceReport, ...]:
+    def held_slices(self) -> tuple[SliceReport, ...]:
         """Slices that hold the structure, the least trusted first."""
-        return tuple(sorted((s for s in self.slices if s.accepted or s.interpolated), key=lambda s: s.confidence))
+        return tuple(sorted((s for s in self.slices if s.held), key=lambda s: s.confidence))
+
+    @property
+    def worst_slices(self) -> tuple[SliceReport, ...]:
+        """The slices to look at, the least trusted first: those that hold the structure, and empty ones that should."""
+        return tuple(sorted((s for s in self.slices if s.held or s.expected), key=lambda s: s.confidence))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,16 +17,29 @@ from adaptsam.image.windowing import Window, choose_window
 from adaptsam.registration.deformable import Deformation
 from adaptsam.registration.registration_cache import registered
 from adaptsam.registration.rigid import Rigid
-from adaptsam.slicewise.fusion import Evidence, Fused, expected_dice, fuse, look_alike, method_odds, support
+from adaptsam.slicewise.fusion import Evidence, Fused, Weights, expected_dice, fuse, look_known, method_odds, support
 from adaptsam.slicewise.prior_visit import PriorVisit, StructurePlan
 from adaptsam.slicewise.registration_error import misfit
 from adaptsam.slicewise.slice_images import SliceImages
 from adaptsam.slicewise.slice_pairing import middle_pairs, nearest_slice
 from adaptsam.slicewise.structure_location import Location, SliceLocation
+from adaptsam.slicewise.tissue import Sample, look_changed
 from adaptsam.storage.disk_cache import KeptFolder
+
+#: So many slices tell whether a structure's look changed as a whole.
+LOOKED_AT = 8
 
 #: A structure lies outside if more than this share of it falls on the image's very lowest value.
 PADDING_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """The witnesses' weights on one target; whether the tissue's look may vote there, and a difference raise doubts."""
+
+    told: Weights
+    look: bool
+    doubt: bool
 
 
 class TargetVisit:
@@ -64,6 +78,7 @@ class TargetVisit:
         self.error_mm = fusing.deformable_error_mm if deformable else fusing.rigid_error_mm
         self._windows: dict[str, Window] = {}
         self._locations: dict[StructurePlan, Location] = {}
+        self._changed: dict[StructurePlan, bool] = {}
         self._body_path: np.ndarray | None = None
 
     def _register(self, kept: KeptFolder | None, tick: Callable[[], None]) -> Rigid | Deformation:
@@ -74,10 +89,15 @@ class TargetVisit:
     @property
     def comparable(self) -> bool:
         """Whether a structure that is not found can be called gone: images of one kind and known units, registered."""
-        prior, target = self.prior.images.volume, self.images.volume
         rigid = self.registration.rigid if isinstance(self.registration, Deformation) else self.registration
         apart = rigid.method == "position" and bool(rigid.warning)
-        return not apart and same_kind(prior, target) and not (unit_doubt(prior) or unit_doubt(target))
+        return not apart and self.alike
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether prior and target show tissue alike: what the prior looks like says something of the target."""
+        prior, target = self.prior.images.volume, self.images.volume
+        return same_kind(prior, target) and not (unit_doubt(prior) or unit_doubt(target))
 
     def locate(self, plan: StructurePlan) -> Location:
         """Locate a structure here; nothing of it is inside if the image shows only padding there."""
@@ -148,26 +168,64 @@ class TargetVisit:
     def fused(self, plan: StructurePlan, k: int, here: SliceLocation, logits: np.ndarray) -> Fused:
         """Fuse registration, the method's ``logits`` (H, W) and the appearance on target slice ``k``."""
         settings, box = self.settings.fusing, here.box
-        gray = self.window(plan).gray(self.images.volume.array[k][box])
-        seen = plan.window.gray(self.prior.images.sample(here.index)) if gray.size else gray
+        gray, seen = self._grays(plan, k, here)
+        weights = self._weights(plan)
         look = np.zeros(here.solid.shape)
-        if settings.appearance and look.size:
-            look = look_alike(gray, seen, here.solid, self.images.pixel, settings.search_mm)
+        if weights.look and look.size:
+            look, known = look_known(gray, seen, here.solid, self.images.pixel, settings.search_mm)
+            if plan.tissue is not None:
+                look = look + (1.0 - known) * plan.tissue.of(gray, self.images.pixel)
         error: float | np.ndarray = self.error_mm
         change: float | np.ndarray = settings.change
-        heard: float | np.ndarray = plan.weights.appearance
-        if settings.misfit is not None and gray.size:
+        heard: float | np.ndarray = weights.told.appearance
+        if settings.misfit is not None and gray.size and weights.doubt:
             near = here.distance[box] <= self.margin_mm
             doubt = misfit(gray, seen, near, self.images.pixel, self.error_mm, settings.misfit)
             error, change = doubt.error_mm, doubt.change
-            if settings.appearance:
+            if weights.look:
                 heard = heard + change * (settings.largest_weight - heard)
         odds = np.full(logits.shape, UNSEEN, np.float32)
         evidence = Evidence(here.solid, method_odds(logits[box]), look)
-        odds[box] = fuse(evidence, plan.weights, error, change, heard)
+        odds[box] = fuse(evidence, weights.told, error, change, heard)
         mask = odds[box] > 0
-        usual = fuse(evidence, plan.weights, self.error_mm, settings.change)
-        return Fused(odds, support(evidence, plan.weights, mask, heard), expected_dice(usual, mask))
+        usual = fuse(evidence, weights.told, self.error_mm, settings.change)
+        nothing = np.zeros_like(mask)
+        return Fused(
+            odds,
+            support(evidence, weights.told, mask, heard),
+            expected_dice(usual, mask),
+            expected_dice(usual, nothing),
+        )
+
+    def look_changed(self, plan: StructurePlan) -> bool:
+        """Whether a structure's look changed as a whole, as a contrast agent changes it, and not its place."""
+        rule = self.settings.fusing.look
+        if rule is None or not self.searches or not self.comparable:
+            return False
+        if plan not in self._changed:
+            location = self.locate(plan)
+            low, high = max(0, location.expected[0]), min(self.images.geometry.shape[0] - 1, location.expected[1])
+            some = range(low, high + 1)[:: max(1, (high - low + 1) // LOOKED_AT)]
+            self._changed[plan] = look_changed((self._sample(plan, location, k) for k in some), self.images.pixel, rule)
+        return self._changed[plan]
+
+    def _sample(self, plan: StructurePlan, location: Location, k: int) -> Sample:
+        here = location.on_slice(k)
+        return *self._grays(plan, k, here), here.solid
+
+    def _grays(self, plan: StructurePlan, k: int, here: SliceLocation) -> tuple[np.ndarray, np.ndarray]:
+        """The gray values (h, w) of a slice near the structure, and those of the registered prior there."""
+        gray = self.window(plan).gray(self.images.volume.array[k][here.box])
+        return gray, plan.window.gray(self.prior.images.sample(here.index)) if gray.size else gray
+
+    def _weights(self, plan: StructurePlan) -> _Heard:
+        """The witnesses' weights here: another modality silences two of them, and a changed look one."""
+        fusing, told = self.settings.fusing, plan.weights
+        if not self.alike:
+            return _Heard(Weights(), look=False, doubt=False)
+        if fusing.look is not None and self.look_changed(plan):
+            return _Heard(Weights(told.method * fusing.look.method_factor, 0.0), look=False, doubt=False)
+        return _Heard(told, look=fusing.appearance, doubt=True)
 
     def _body_centre(self, plan: StructurePlan, k: int) -> tuple[float, float]:
         """Centre of the view on slice ``k``: the axis of the prior's body, or of the target's if not registered."""

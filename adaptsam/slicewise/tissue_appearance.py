@@ -23,7 +23,15 @@ SUREST = 4.0
 def vote(
     target: np.ndarray, prior: np.ndarray, inside: np.ndarray, pixel: tuple[float, float], search_mm: float
 ) -> np.ndarray:
-    """The log-odds (H, W), within ±:data:`SUREST`, that a pixel belongs to the structure.
+    """The log-odds (H, W), within ±:data:`SUREST`, that a pixel belongs to the structure; see :func:`voted`."""
+    return voted(target, prior, inside, pixel, search_mm)[0]
+
+
+def voted(
+    target: np.ndarray, prior: np.ndarray, inside: np.ndarray, pixel: tuple[float, float], search_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The log-odds (H, W), within ±:data:`SUREST`, that a pixel belongs to the structure, and how alike the most alike
+    patch is, (H, W), 0 to 1.
 
     Args:
         target: gray values 0 to 255, float32 (H, W).
@@ -36,7 +44,7 @@ def vote(
     fixed, moving, labels = (_block_means(one, block) for one in (target, prior, inside))
     reach = [max(1, int(search_mm / (size * b))) for size, b in zip(pixel[::-1], block, strict=True)]
     offsets = [(j, i) for j in range(-reach[0], reach[0] + 1) for i in range(-reach[1], reach[1] + 1)]
-    padded, known = (np.pad(one, [(r, r) for r in reach], mode="edge") for one in (moving, labels))
+    padded, labelled = (np.pad(one, [(r, r) for r in reach], mode="edge") for one in (moving, labels))
     rows, columns = fixed.shape
 
     def shifted(array: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
@@ -50,11 +58,13 @@ def vote(
     for difference, offset in zip(unlike, offsets, strict=True):
         weight = np.exp((nearest - difference) / scale)
         total += weight
-        agreed += weight * shifted(known, offset)
+        agreed += weight * shifted(labelled, offset)
     share = np.clip(agreed / total, 1e-6, 1 - 1e-6)
     # Where nothing in the prior looks like this, the vote says little.
-    odds = np.clip(np.log(share / (1 - share)), -SUREST, SUREST) * (NOISE**2 / scale)
-    return _spread(odds.astype(np.float32), block, (target.shape[0], target.shape[1]))
+    known = NOISE**2 / scale
+    odds = np.clip(np.log(share / (1 - share)), -SUREST, SUREST) * known
+    size = (target.shape[0], target.shape[1])
+    return _spread(odds.astype(np.float32), block, size), _spread(known.astype(np.float32), block, size)
 
 
 def _block_means(array: np.ndarray, block: tuple[int, int]) -> np.ndarray:

@@ -56,8 +56,12 @@ class AcceptanceSettings:
 
 @dataclass(frozen=True)
 class CleanupSettings:
-    """3-D clean-up. A component needs ``minimum_share`` of the largest one's voxels, in the prior and in the result.
+    """3-D clean-up. A component needs ``minimum_share`` of the largest one's voxels, in the prior and in the result, or
+    at least ``own_place`` of its own voxels within the registered contour: what the prior has there stays, whatever its
+    share.
 
+    What is removed beyond ``told_share`` of a structure is said, and lowers the confidence of those slices; so does a
+    component of the prior, at least that large, of whose place the result covers less than ``covered_share``.
     Empty gaps of up to ``joined_gap`` slices do not part a component in two. ``bridge`` fills single rejected slices
     between accepted ones, flagged and with low confidence. Holes are filled slice by slice if the prior has less than
     ``hole_share`` of its area in holes.
@@ -69,6 +73,9 @@ class CleanupSettings:
     minimum_share: float = 0.05
     joined_gap: int = 3
     hole_share: float = 0.01
+    own_place: float = 0.5
+    told_share: float = 0.01
+    covered_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class ConfidenceSettings:
 
     ``kind`` "expected" is, with fusion, the Dice that the fused log-odds promise, which the prior has calibrated, for
     empty slices too; without fusion, and with "terms", it is the product that stands there.
+    ``carried_limit`` is the most for a contour that was carried without knowing better. An overlap or area that is less
+    than ``jump`` of what is usual between neighbouring slices lowers the confidence in proportion.
     """
 
     distance_weight: float = 1.0
@@ -85,6 +94,8 @@ class ConfidenceSettings:
     area_weight: float = 0.5
     touching_factor: float = 0.7
     bridged_limit: float = 0.2
+    carried_limit: float = 0.3
+    jump: float = 0.6
     unseen: float = 0.5
     kind: str = "expected"
 
@@ -111,6 +122,24 @@ class MisfitSettings:
 
 
 @dataclass(frozen=True)
+class LookChangeSettings:
+    """Limits beyond which the look of a structure counts as changed as a whole.
+
+    At least ``changed_share`` of what lies deeper inside than ``core_mm`` differs by more than ``difference`` gray
+    values, and at least ``kept_edges`` of the prior's edges along the contour (steeper than ``edge`` gray values per
+    mm) are there in the target with half of their strength. Then the tissue's look does not vote, and the method's
+    weight is multiplied by ``method_factor``.
+    """
+
+    changed_share: float = 0.35
+    core_mm: float = 2.0
+    difference: float = 6.0
+    kept_edges: float = 0.7
+    edge: float = 4.0
+    method_factor: float = 0.0
+
+
+@dataclass(frozen=True)
 class FusionSettings:
     """Settings of the fusion of registration, method and appearance; see :mod:`adaptsam.slicewise.fusion`.
 
@@ -121,7 +150,9 @@ class FusionSettings:
     patches are looked for up to ``search_mm`` from their place. A slice is also accepted, whatever its distance, if
     method and appearance give its mask on average at least ``enough_support`` of the largest log-odds their weights
     allow. The registered contour puts something where a structure vanished: if less than ``accepted_share`` of the area
-    drawn is on accepted slices, the structure counts as gone.
+    drawn is on accepted slices, the structure counts as gone. ``tissue``: where nothing near a place looks alike, the
+    gray value itself votes (:mod:`adaptsam.slicewise.tissue`); ``look`` tells when a structure's look changed as a
+    whole, None for never.
     """
 
     rigid_error_mm: float = 3.0
@@ -134,6 +165,8 @@ class FusionSettings:
     enough_support: float = 0.08
     accepted_share: float = 0.5
     misfit: MisfitSettings | None = field(default_factory=MisfitSettings)
+    tissue: bool = True
+    look: LookChangeSettings | None = field(default_factory=LookChangeSettings)
 
 
 @dataclass(frozen=True)

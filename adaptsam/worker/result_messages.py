@@ -45,7 +45,7 @@ def _report_of(report: StructureReport) -> wire.Message:
             {
                 "index": one.index,
                 "accepted": one.accepted,
-                "interpolated": one.interpolated,
+                "interpolated": one.interpolated or one.carried,  # not found there, and filled
                 "touches_limit": one.touches_limit,
                 "confidence": float(one.confidence),
                 **prompts_of(one),

@@ -323,6 +323,15 @@ def test_a_structure_whose_truth_one_visit_lacks_is_named(own_list, tiny, tmp_pa
     assert [item["structure"] for item in record["methods"]["copied"]["items"]] == ["GTV-1"]
 
 
+def test_several_observers_are_a_truth_each_and_a_rival(own_list, tiny, tmp_path):
+    study = own_study(own_list, ["GTV-1"], "ct0.seg.nrrd", ["ct1.seg.nrrd", "GTV-1-1.nii.gz"])
+    methods = own_record(study, tiny, tmp_path, "copied", "observer")["methods"]
+    assert len(methods["copied"]["items"]) == 2
+    assert [item["dice"] for item in methods["observer"]["items"]] == [1.0, 1.0]  # both drew the same
+    alone = own_study(own_list, ["GTV-1"], "ct0.seg.nrrd", "ct1.seg.nrrd")
+    assert "Only one observer" in json.dumps(own_record(alone, tiny, tmp_path / "alone", "observer"))
+
+
 def test_a_structure_is_never_scored_by_another_one_s_truth(own_list, tiny, tmp_path):
     wrong = own_study(own_list, ["GTV-1"], "GTV-1-0.seg.nrrd", "Lung-Left-1.seg.nrrd")
     assert "has none of the structures GTV-1" in own_record(wrong, tiny, tmp_path / "wrong")["error"]

@@ -74,6 +74,7 @@ class VolumePair:
         window: of the slices.
         known_slices: the target's slices, along its stored slice axis, that hold each structure: the papers' oracle.
             None where a method has to find them.
+        another_observer: contours of the target by someone else than who drew the truth; None where nobody did.
     """
 
     name: str
@@ -82,6 +83,7 @@ class VolumePair:
     target: Volume
     window: WindowChoice = "auto"
     known_slices: Mapping[str, Sequence[int]] | None = None
+    another_observer: StructureSet | None = None
 
     @cached_property
     def plane(self) -> int:

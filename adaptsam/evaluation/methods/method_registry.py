@@ -14,6 +14,7 @@ from adaptsam.evaluation.methods.alignsam_rows import AlignSam
 from adaptsam.evaluation.methods.evaluated_method import Method, Unavailable
 from adaptsam.evaluation.methods.finetuned_rows import FineTunedOnPrior, Schedule, TrainedModel
 from adaptsam.evaluation.methods.matcher import Matcher
+from adaptsam.evaluation.methods.observers import AnotherObserver
 from adaptsam.evaluation.methods.p2sam_rows import DirectTransfer, P2Sam, PerSam, PropagatedP2Sam
 from adaptsam.evaluation.methods.panet import PaNet
 from adaptsam.evaluation.methods.persam_f import PerSamF
@@ -119,6 +120,7 @@ MAKERS: dict[str, Maker] = {
     "seggpt": lambda extras: SegGpt(extras.seggpt),
     "painter": lambda extras: Unavailable("painter", "Painter", _PAINTER),
     "seem": lambda extras: Unavailable("seem", "SEEM", _SEEM),
+    "observer": lambda extras: AnotherObserver(),
     "copied": lambda extras: Copied(),
     "rigid": lambda extras: RigidRegistration(),
     "registration": lambda extras: DeformableRegistration(),

@@ -142,7 +142,7 @@ class Entry:
     prior_image: Path
     prior_mask: Path
     target_image: Path | None = None
-    target_mask: Path | None = None
+    target_masks: tuple[Path, ...] = ()
     structures: tuple[str, ...] | None = None
     target_structure: str = ""
 
@@ -159,14 +159,22 @@ class OwnTasks:
         prior = read_volume(entry.prior_image)
         chosen = select_structures(read_structures(entry.prior_mask, prior, self.structures or entry.structures))
         assert entry.target_image is not None
-        assert entry.target_mask is not None
         target = read_volume(entry.target_image)
-        truth = read_structures(entry.target_mask, target)
-        truth = _called_alike(truth, chosen)
-        lacking = [name for name in chosen.names if name not in truth.names]
-        if len(lacking) == len(chosen.names):
-            raise InputError(f"{entry.target_mask.name} has none of the structures {', '.join(chosen.names)}.")
-        yield VolumeTask(VolumePair(entry.name, prior, chosen, target), truth)
+        truths = [_truth(path, target, chosen) for path in entry.target_masks]
+        pair = VolumePair(entry.name, prior, chosen, target)
+        for number, truth in enumerate(truths):
+            if len(truths) > 1:
+                other = truths[(number + 1) % len(truths)]
+                pair = replace(pair, name=f"{entry.name}/observer-{number + 1}", another_observer=other)
+            yield VolumeTask(pair, truth)
+
+
+def _truth(path: Path, target: Volume, chosen: StructureSet) -> StructureSet:
+    """One observer's contours of the target, by the prior's names."""
+    truth = _called_alike(read_structures(path, target), chosen)
+    if not set(chosen.names) & set(truth.names):
+        raise InputError(f"{path.name} has none of the structures {', '.join(chosen.names)}.")
+    return truth
 
 
 def _called_alike(truth: StructureSet, chosen: StructureSet) -> StructureSet:
@@ -178,13 +186,16 @@ def _called_alike(truth: StructureSet, chosen: StructureSet) -> StructureSet:
 
 
 def open_own(data: Path | None, options: Options) -> Study:
-    """A list of cases as JSON: ``[{"name", "prior_image", "prior_mask", "target_image", "target_mask"}, …]``."""
+    """A list of cases as JSON: ``[{"name", "prior_image", "prior_mask", "target_image", "target_mask"}, …]``.
+
+    ``target_mask`` may be a list, one file for each observer: every one is a truth, and the case has their mean.
+    """
     path = _given(data, "own")
     cases = []
     for entry in _entries(path):
-        if entry.target_image is None or entry.target_mask is None:
+        if entry.target_image is None or not entry.target_masks:
             raise InputError(f"{path.name}: the case {entry.name} has no target_image and target_mask; give both.")
-        files = (entry.prior_image, entry.prior_mask, entry.target_image, entry.target_mask)
+        files = (entry.prior_image, entry.prior_mask, entry.target_image, *entry.target_masks)
         version = version_of(*files, said=entry.structures)
         cases.append(StudyCase(entry.name, OwnTasks(entry, options.structures), version=version))
     kept, doubles = unique(cases)
@@ -305,10 +316,12 @@ def _entry(path: Path, item: dict[str, Any], number: int) -> Entry:
         if not isinstance(item.get(key), str):
             raise InputError(f"{path.name}, case {number} has no {key}; give its path.")
     paths = {
-        key: path.parent / str(item[key])
-        for key in ("prior_image", "prior_mask", "target_image", "target_mask")
-        if item.get(key)
+        key: path.parent / str(item[key]) for key in ("prior_image", "prior_mask", "target_image") if item.get(key)
     }
+    drawn = item.get("target_mask") or []
+    drawn = [drawn] if isinstance(drawn, str) else drawn
+    if not isinstance(drawn, list) or not all(isinstance(one, str) for one in drawn):
+        raise InputError(f"{path.name}, case {number}: target_mask is a path, or a list of one path for each observer.")
     structures = item.get("structures") or []
     if not isinstance(structures, list) or not all(isinstance(name, str) for name in structures):
         raise InputError(f'{path.name}, case {number}: structures is a list of names, such as ["GTV-1"].')
@@ -316,5 +329,6 @@ def _entry(path: Path, item: dict[str, Any], number: int) -> Entry:
         name=str(item.get("name") or f"case-{number}"),
         structures=tuple(structures) or None,
         target_structure=str(item.get("target_structure", "")) or (structures[0] if structures else "GTV-1"),
+        target_masks=tuple(path.parent / one for one in drawn),
         **paths,
     )
