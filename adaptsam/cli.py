@@ -21,8 +21,10 @@ from adaptsam.commands import (
     autoprompt,
     bench,
     cache,
+    completion,
     data,
     demo,
+    doctor,
     evaluate,
     followup,
     info,
@@ -32,8 +34,21 @@ from adaptsam.commands import (
     train,
     weights,
 )
+from adaptsam.commands.command_parser import CommandParser
 from adaptsam.commands.console import printable
 from adaptsam.errors import AdaptSAMError, Cancelled
+
+FIRST_STEPS = """\
+AdaptSAM {version} carries the contours of one visit to the next. For research use only.
+
+  adaptsam demo --output demo       begin here: a synthetic patient, from DICOM to a report; needs no data
+  adaptsam propagate --prior-image planning_ct --prior-mask rtstruct.dcm --target weekly_ct --output result
+                                    then this, on your own scans
+  adaptsam weights fetch vit_b      and this, for real images: a larger model, used with --checkpoint vit_b
+
+  adaptsam --help                   all commands
+  adaptsam doctor                   is this installation whole, and what will it compute with
+"""
 
 DESCRIPTION = """\
 Carry the contours of one visit to the next, with the Segment Anything Model.
@@ -51,15 +66,13 @@ For research use only: nothing that comes out is approved by a clinician.
 
 COMMANDS = (
     *(demo, propagate, autoprompt, track, info, data, phantom, followup),
-    *(agents, train, evaluate, weights, cache, bench),
+    *(agents, train, evaluate, weights, cache, bench, doctor, completion),
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; after parsing, ``args.run`` is the function to call with ``args``."""
-    parser = argparse.ArgumentParser(
-        prog="adaptsam", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="adaptsam", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"adaptsam {adaptsam.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -71,7 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
 
     def work() -> None:
-        args = build_parser().parse_args(_with_negatives(sys.argv[1:] if argv is None else argv))
+        words = sys.argv[1:] if argv is None else argv
+        if not words:
+            print(FIRST_STEPS.format(version=adaptsam.__version__), end="")
+            return
+        args = build_parser().parse_args(_with_negatives(words))
         args.run(args)
 
     return guarded(work)

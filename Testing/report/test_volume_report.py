@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
+import json
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -11,10 +14,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from adaptsam.image.intensity import Window
 from adaptsam.image.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.metrics.volume_metrics import compare_structures
+from adaptsam.report import slice_viewer
 from adaptsam.report.html_page import change, number, plain
+from adaptsam.report.slice_pictures import Pane
 from adaptsam.report.volume_report import Visit, field_of_view, measured, position, slice_plane, write_report
 from adaptsam.slicewise.slice_report import SliceReport, StructureReport
 
@@ -44,7 +51,7 @@ def slice_report(index: int, confidence: float, accepted: bool = True) -> SliceR
 def run() -> tuple[Volume, StructureSet, Visit]:
     """A tumour that is found, and a heart that is gone; the patient has a name."""
     array = np.random.default_rng(0).normal(-200, 200, SHAPE).astype(np.int16)
-    identity = DicomSource(patient_id="4711", study_date="20240229", header={"PatientName": "Muster^Erika"})
+    identity = DicomSource(patient_id="4711-0815", study_date="20240229", header={"PatientName": "Muster^Erika"})
     volume = Volume(array, GEOMETRY, "CT", identity)
     mask = np.zeros(SHAPE, bool)
     mask[2:6, 10:20, 10:20] = True
@@ -76,7 +83,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.found.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -90,25 +97,74 @@ def test_the_report_says_what_it_is_and_what_made_it(page):
 
 
 def test_the_report_never_says_who_the_patient_is(page, tmp_path):
-    for secret in ("Muster", "Erika", "4711", "20240229", str(tmp_path)):
+    for secret in ("Muster", "Erika", "4711-0815", "20240229", str(tmp_path)):
         assert secret not in page
 
 
-def test_the_report_opens_off_line_and_runs_no_script(page):
+def test_the_report_opens_off_line_and_allows_its_own_script_alone(page):
     tags = Tags(page)
     assert tags.open == []
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags.found}
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in tags.found}
     assert "http" not in re.sub(r"http-equiv", "", page)
-    sources = [attributes["src"] for tag, attributes in tags.found if tag == "img"]
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page
+    kinds = [attributes.get("type") for tag, attributes in tags.found if tag == "script"]
+    assert kinds == ["application/json", "application/json", None]
+    sources = [attributes["src"] for tag, attributes in tags.found if tag == "img" and "src" in attributes]
     assert sources
     for source in sources:
-        assert source is not None
-        assert source.startswith("data:image/png;base64,")
-        assert base64.b64decode(source.split(",")[1]).startswith(b"\x89PNG")
+        kind, data = re.fullmatch(r"data:image/(png|jpeg);base64,(.*)", source).groups()
+        assert base64.b64decode(data).startswith(b"\x89PNG" if kind == "png" else b"\xff\xd8")
+
+
+def viewers(page: str) -> list[list[dict]]:
+    return [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)]
+
+
+def test_every_slice_of_a_structure_is_in_its_viewer_with_words_for_those_who_do_not_see_it(page):
+    tumour, heart = viewers(page)
+    assert [(one["slice"], one["flagged"]) for one in tumour] == [(2, True), (4, True)]
+    assert "confidence 0.12" in tumour[1]["words"]
+    assert [(one["slice"], one["flagged"]) for one in heart] == [(3, False)]
+    picture = Image.open(io.BytesIO(base64.b64decode(tumour[0]["jpeg"])))
+    assert picture.width > 2 * picture.height  # prior and target side by side
+
+
+def test_a_slice_to_review_leads_to_its_place_in_the_viewer(page):
+    assert '<a href="#slices-1-1" data-slice="4">4</a>' in page
+    assert 'id="slices-1-1"' in page
+
+
+def test_contour_and_points_lie_in_the_viewer_where_they_lie_in_the_volume():
+    array = np.full((3, 40, 60), -500, np.int16)
+    mask = np.zeros(array.shape, bool)
+    mask[1, 10:20, 30:50] = True
+    volume = Volume(array, Geometry(array.shape, (1.0, 2.0, 3.0), (0.0, 0.0, 0.0)), "CT")
+    pane = Pane(volume, Window(-1000, 1000), 2, 1, "", [(mask, (255, 0, 0))], np.array([[40.0, 15.0]]), np.array([1]))
+    drawn = np.array(slice_viewer._draw(pane, slice_viewer._middle([pane]), 80.0, 160)).astype(int)
+    red = (drawn[..., 0] > 200) & (drawn[..., 1] < 60)
+    rows, columns = np.nonzero(red)
+    # 20 mm by 20 mm around the middle of a square of 80 mm in 160 pixels.
+    assert (columns.min(), columns.max()) == pytest.approx((60, 99), abs=1)
+    assert (rows.min(), rows.max()) == pytest.approx((60, 99), abs=1)
+    green = (drawn[..., 1] > 200) & (drawn[..., 0] < 170)
+    assert np.argwhere(green).mean(axis=0) == pytest.approx([82, 81], abs=2)
+
+
+def test_many_slices_keep_the_page_small_and_no_flagged_one_is_left_out():
+    noise = np.random.default_rng(1).integers(-1000, 1000, (60, 64, 64)).astype(np.int16)
+    loud = Volume(noise, Geometry(noise.shape, (2.0, 2.0, 3.0), (0.0, 0.0, 0.0)), "CT")
+    panes = [Pane(loud, Window(-1000, 1000), 2, index, "") for index in range(60)]
+    slices = [slice_viewer.ViewedSlice(pane, pane, "", pane.slice == 31) for pane in panes]
+    pictures = slice_viewer._within(slices, 120.0, 300_000)
+    assert 0 < sum(map(len, pictures)) <= 300_000
+    assert pictures[31]
 
 
 def test_every_picture_is_described_and_lies_beside_the_page_too(page, tmp_path):
-    descriptions = [attributes["alt"] for tag, attributes in Tags(page).found if tag == "img"]
+    descriptions = [attributes["alt"] for tag, attributes in Tags(page).found if tag == "img" and "src" in attributes]
     assert all(descriptions)
     files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert files == [

@@ -55,7 +55,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "autoprompt",
         help="find targets with trained agents",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     group = parser.add_argument_group("inputs")
     group.add_argument(
@@ -134,7 +133,9 @@ def run(args: argparse.Namespace) -> None:
             maps = text_maps(args.clip, agents, args.device)
             store = kept_store(model, args, held=settings.batch_slices * len(agents))
             visits = _visits(agents, targets, args.reference or (), model, store, settings, maps, progress)
-            results = write_results(stage, None, None, visits, formats=formats, model=model, settings=settings)
+            results = write_results(
+                stage, None, None, visits, formats=formats, model=model, settings=settings, expected=len(pairs)
+            )
     if args.json:
         print_json(
             results.summary | {"agents": [package.describe() for package in agents], "output": args.output.resolve()}

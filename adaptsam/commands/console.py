@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from adaptsam.commands.command_parser import section
+
 if TYPE_CHECKING:
     from adaptsam.sam import EmbeddingStore, SamModel
 
@@ -73,18 +75,14 @@ class Actions:
     def __init__(
         self, commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, description: str
     ) -> None:
-        parser = commands.add_parser(
-            name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        parser = commands.add_parser(name, help=summary, description=description)
         self._actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add(
         self, name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str | None = None
     ) -> argparse.ArgumentParser:
         """The parser of one action, which has the options of all that talk; ``run`` is called with its arguments."""
-        parser = self._actions.add_parser(
-            name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        parser = self._actions.add_parser(name, help=summary, description=description)
         add_talk_options(parser)
         parser.set_defaults(run=run)
         return parser
@@ -92,35 +90,38 @@ class Actions:
 
 def add_output_options(parser: argparse.ArgumentParser, what: str) -> None:
     """The options that every command with an output folder has."""
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help=f"folder for {what}; made if missing")
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names in the output folder")
+    output = section(parser, "output")
+    output.add_argument("--output", required=True, type=Path, metavar="DIR", help=f"folder for {what}; made if missing")
+    output.add_argument("--overwrite", action="store_true", help="replace files of the same names in the output folder")
     add_talk_options(parser)
 
 
 def add_talk_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    talk = section(parser, "terminal")
+    talk.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
+    talk.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    model = section(parser, "model")
+    model.add_argument(
         "--checkpoint",
         metavar="FILE",
         help="a SAM checkpoint (Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or our .safetensors), or a name from "
         "'adaptsam weights list'; default: the small bundled model",
     )
-    parser.add_argument(
+    model.add_argument(
         "--checkpoint-kind",
         metavar="KIND",
         help="what the file is where its contents cannot tell: medsam for MedSAM's weights in a file of your own",
     )
-    parser.add_argument(
+    model.add_argument(
         "--reapply-lora",
         action="store_true",
         help="apply the LoRA adapters in the file once more, as the published code of P²SAM does",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …; default: auto")
-    parser.add_argument(
+    model.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …; default: auto")
+    model.add_argument(
         "--precision",
         default="auto",
         choices=("auto", "float32", "int8"),
@@ -143,7 +144,7 @@ def load_model(args: argparse.Namespace) -> SamModel:
 
 
 def add_format_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    section(parser, "output").add_argument(
         "--format",
         metavar="LIST",
         help="rtstruct, dicom-seg, seg.nrrd, nrrd, nifti, separated by commas; "
@@ -152,7 +153,7 @@ def add_format_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    section(parser, "output").add_argument(
         "--no-cache", action="store_true", help="keep nothing for the next run on these images ('adaptsam cache')"
     )
 

@@ -47,7 +47,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "evaluate",
         help="the papers' tables, rivals and registration, on published data, phantoms or your own scans",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("protocol", nargs="?", metavar="PROTOCOL", help="which; --list tells all")
     parser.add_argument("--list", action="store_true", help="tell all protocols and methods, and stop")

@@ -28,7 +28,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "followup",
         help="make a later visit with known contours from a real CT",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--image", required=True, type=Path, metavar="PATH", help="the CT: a DICOM folder or a file")
     parser.add_argument("--mask", required=True, type=Path, metavar="PATH", help="its structures")

@@ -30,7 +30,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "info",
         help="what is in a file or a folder",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "path", type=Path, help="a folder, or a file of any kind: DICOM, NIfTI, NRRD, video, picture, …"

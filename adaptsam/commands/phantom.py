@@ -38,7 +38,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "phantom",
         help="write a synthetic patient as DICOM",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "kind", nargs="?", choices=("thorax", "endoscopy"), default="thorax", help="what is drawn; default: thorax"

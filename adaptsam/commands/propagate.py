@@ -57,7 +57,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "propagate",
         help="carry contours to later visits",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_inputs(parser)
     add_model_options(parser)
@@ -150,7 +149,15 @@ def run(args: argparse.Namespace) -> None:
                 course = Course(structures, label=label, place=sources.place, moving=sources.moving)
             visits = _visits(carried, titles, prior, structures, args.reference or ())
             results = write_results(
-                stage, prior, structures, visits, formats=formats, model=model, settings=settings, course=course
+                stage,
+                prior,
+                structures,
+                visits,
+                formats=formats,
+                model=model,
+                settings=settings,
+                course=course,
+                expected=len(titles),
             )
     if args.json:
         print_json(results.summary | {"output": args.output.resolve()})

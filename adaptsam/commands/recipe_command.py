@@ -14,17 +14,49 @@ from adaptsam.finetune.recipe_folders import change_settings, plain_recipe, plai
 from adaptsam.nested_settings import parse
 
 DESCRIPTION = """\
-Fine-tune a SAM by a recipe: P²SAM's interactive training, on MONAI's engines.
+{what}
 
-  adaptsam train kvasir_lora --show                     what can be set, and how it is
-  adaptsam train kvasir_lora dataset_dir=Kvasir-SEG output_dir=trained checkpoint=vit_b device=cuda
-  adaptsam train kvasir_lora dataset_dir=pictures dataset_kind=folder epochs=10 output_dir=trained
+  {example}
 
+  adaptsam train {name} --show     what can be set, and how it is
+{more}
 The same command again goes on where a training was stopped. The output: best and last model (.safetensors, for
 --checkpoint), their adapter files with every trained tensor, curves.json, TensorBoard's files, and state.pt, from which
 a training goes on.
 The recipe's files also run with `python -m monai.bundle run`; training/README.md says how.
 """
+
+#: What each recipe does, an example of its own, and where it takes a folder of images, another one.
+_FOLDER = "  adaptsam train {name} dataset_dir=pictures dataset_kind=folder epochs=10 output_dir=trained\n"
+_RECIPES = {
+    "kvasir_lora": (
+        "Fine-tune a SAM on polyps in colonoscopy (Kvasir-SEG) with LoRA: few of the weights change.",
+        "adaptsam train kvasir_lora dataset_dir=Kvasir-SEG checkpoint=vit_b device=cuda output_dir=polyps",
+        _FOLDER,
+    ),
+    "kvasir_full": (
+        "Fine-tune all weights of a SAM on polyps in colonoscopy (Kvasir-SEG).",
+        "adaptsam train kvasir_full dataset_dir=Kvasir-SEG checkpoint=vit_b device=cuda output_dir=polyps",
+        _FOLDER,
+    ),
+    "nsclc_lora": (
+        "Fine-tune a SAM on lung tumours in CT (NSCLC-Radiomics, GTV-1) with LoRA: few of the weights change.",
+        "adaptsam train nsclc_lora dataset_dir=NSCLC-Radiomics checkpoint=vit_b device=cuda output_dir=tumours",
+        "  adaptsam train {name} dataset_dir=NSCLC-Radiomics structure=Lung-Left output_dir=lungs\n",
+    ),
+    "nsclc_full": (
+        "Fine-tune all weights of a SAM on lung tumours in CT (NSCLC-Radiomics, GTV-1).",
+        "adaptsam train nsclc_full dataset_dir=NSCLC-Radiomics checkpoint=vit_b device=cuda output_dir=tumours",
+        "  adaptsam train {name} dataset_dir=NSCLC-Radiomics structure=Lung-Left output_dir=lungs\n",
+    ),
+    "bundled_small_sam": (
+        "Train the small SAM that comes with AdaptSAM from nothing, on synthetic images made while it trains.",
+        "adaptsam train bundled_small_sam minutes=9 output_dir=small",
+        "",
+    ),
+}
+
+_OTHER = ("Fine-tune a SAM by a recipe.", "adaptsam train RECIPE dataset_dir=FOLDER output_dir=trained", "")
 
 _GOES_ON = "; where it was stopped before its end, the same command goes on."
 #: How the settings end that are paths or names, whatever these look like.
@@ -40,15 +72,25 @@ def add(methods: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name in names:
         parser = methods.add_parser(
             name,
-            help="a recipe: fine-tune a SAM",
+            help=_summary(name),
             usage=f"adaptsam train {name} [key=value ...] [--show] [--json]",
-            description=DESCRIPTION,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            description=description(name),
         )
         parser.add_argument("changes", nargs="*", metavar="key=value", help="settings of the recipe")
         parser.add_argument("--show", action="store_true", help="print the settings, and train nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
         parser.set_defaults(run=run, recipe=name)
+
+
+def _summary(name: str) -> str:
+    what = _RECIPES.get(name, _OTHER)[0].split(":")[0].rstrip(".")
+    return f"a recipe: {what[:1].lower()}{what[1:]}"
+
+
+def description(name: str) -> str:
+    """What a recipe does, beginning with its own example."""
+    what, example, more = _RECIPES.get(name, _OTHER)
+    return DESCRIPTION.format(what=what, example=example, name=name, more=more.format(name=name))
 
 
 def run(args: argparse.Namespace) -> None:

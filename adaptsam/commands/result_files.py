@@ -96,6 +96,7 @@ def write_results(
     settings: object,
     note: str = "",
     course: Course | None = None,
+    expected: int = 1,
 ) -> Results:
     """Write everything into ``folder``.
 
@@ -105,6 +106,7 @@ def write_results(
         formats: for every target; ``None`` for :func:`default_formats`.
         note: a sentence for the head of the report.
         course: collects what changes from visit to visit, where it is to be told.
+        expected: how many visits there will be.
     """
     targets: list[dict[str, object]] = []
     told: list[Told] = []
@@ -121,7 +123,15 @@ def write_results(
             del visit  # or it would be in memory beside the next one
 
     report = write_report(
-        folder, prior, structures, written(), model=model, settings=settings, note=note, course=course
+        folder,
+        prior,
+        structures,
+        written(),
+        model=model,
+        settings=settings,
+        note=note,
+        course=course,
+        targets=expected,
     )
     summary: dict[str, object] = {
         "notice": NOTICE,

@@ -61,7 +61,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "track",
         help="find on every frame of a video what is outlined on one",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     group = parser.add_argument_group("inputs")
     group.add_argument("--video", required=True, type=Path, metavar="PATH", help="a video file or a folder of pictures")

@@ -46,6 +46,14 @@ After every episode the state is kept beside the output (….training); the same
 stand in the MONAI bundle training/alignsam, which `python -m monai.bundle run` takes too; --set changes any of them.
 """
 
+METHODS = """\
+Train an agent for one target (alignsam), or fine-tune a SAM by a recipe.
+
+  adaptsam train kvasir_lora dataset_dir=Kvasir-SEG checkpoint=vit_b output_dir=polyps
+
+  adaptsam train alignsam --data hearts --target Heart --output heart.agent.safetensors
+  adaptsam train kvasir_lora --show         what a recipe's settings are
+"""
 
 #: The options that the bundle calls alike.
 _SAME_NAMES = (
@@ -55,13 +63,12 @@ _SAME_NAMES = (
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("train", help="train an agent, or fine-tune a SAM")
+    parser = commands.add_parser("train", help="train an agent, or fine-tune a SAM", description=METHODS)
     methods = parser.add_subparsers(title="methods", metavar="METHOD", required=True)
     align = methods.add_parser(
         "alignsam",
         help="an agent that learns where to click",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_data(align.add_argument_group("data"))
     _add_schedule(align.add_argument_group("schedule"))

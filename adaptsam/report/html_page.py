@@ -53,20 +53,32 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line);
 
 
 def page(
-    title: str, lead: str, sections: Sequence[str], facts: Mapping[str, str], *, advice: str = "", style: str = ""
+    title: str,
+    lead: str,
+    sections: Sequence[str],
+    facts: Mapping[str, str],
+    *,
+    advice: str = "",
+    style: str = "",
+    script: str = "",
+    script_hash: str = "",
 ) -> str:
     """A whole page: title and lead (escaped here), sections (HTML), facts of how it was made, and the notice.
 
-    ``advice`` follows the notice at the end; ``style`` is added to the page's own.
+    ``advice`` follows the notice at the end; ``style`` is added to the page's own. ``script`` ends the page, which
+    allows that one by ``script_hash``, and no other.
     """
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
     lead = f'<p class="lead">{escape(lead)}</p>' if lead else ""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    policy += f"; script-src {script_hash}" if script else ""
+    ending = f"<script>{script}</script>" if script else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>AdaptSAM: {escape(title)}</title>
 <style>{STYLE}{style}</style>
 </head>
@@ -76,21 +88,32 @@ def page(
 <p class="research">{NOTICE}</p>
 {lead}
 </header>
+<main>
 {"".join(sections)}
 <h2>How it was made</h2>
 <table class="facts">{rows}</table>
+</main>
 <footer>{NOTICE} {advice}</footer>
-</body>
+{ending}</body>
 </html>
 """
 
 
-def document(sections: Sequence[str], facts: Mapping[str, str], note: str = "", *, propagated: bool = True) -> str:
-    """The whole page from the sections of the targets and the facts of the run."""
+def document(
+    sections: Sequence[str],
+    facts: Mapping[str, str],
+    note: str = "",
+    *,
+    propagated: bool = True,
+    style: str = "",
+    script: str = "",
+    script_hash: str = "",
+) -> str:
+    """The whole page from the sections of the targets and the facts of the run; the rest as :func:`page` has it."""
     title = "Propagated contours" if propagated else "Contours found by agents"
     origin = "carried over" if propagated else "found"
     advice = f"Contours were {origin} by a model and drawn by nobody: check every slice."
-    return page(title, note, sections, facts, advice=advice)
+    return page(title, note, sections, facts, advice=advice, style=style, script=script, script_hash=script_hash)
 
 
 def section(
@@ -114,7 +137,7 @@ def section(
 
 def course(title: str, rows: Sequence[Mapping[str, str]], blocks: Sequence[str]) -> str:
     """Section on the changes over several targets."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in rows[0])
     lines = "".join("<tr>" + "".join(_cell(value) for value in row.values()) + "</tr>" for row in rows)
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     return f"<section><h2>{escape(title)}</h2>{table}{''.join(blocks)}</section>"
@@ -158,39 +181,49 @@ def structures_table(
             cells += [_cell(number(moved.dice, 3) if moved else "–")] if baseline else []
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(
-        f'<th class="{kind}">{escape(text)}</th>' if kind else f"<th>{escape(text)}</th>" for text, kind in header
+        f'<th scope="col" class="{kind}">{escape(text)}</th>' if kind else f'<th scope="col">{escape(text)}</th>'
+        for text, kind in header
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def review_table(slices: Sequence[tuple[str, SliceReport, str]], colors: Mapping[str, tuple[int, int, int]]) -> str:
-    """The slices that a person should look at first: the structure, the slice, and where it is in the patient."""
+def review_table(
+    slices: Sequence[tuple[str, SliceReport, str]],
+    colors: Mapping[str, tuple[int, int, int]],
+    viewers: Mapping[str, str],
+) -> str:
+    """The slices that a person should look at first: the structure, the slice, and where it is in the patient.
+
+    ``viewers`` are the keys of the structures' viewers, which a slice's number leads to.
+    """
     if not slices:
         return ""
     paired = any(report.prior_index >= 0 for _, report, _ in slices)
     rows = "".join(
-        f"<tr><td>{_name(name, colors)}</td>{_cell(str(report.index))}{_cell(position)}"
+        f"<tr><td>{_name(name, colors)}</td>{_slice(report.index, viewers.get(name))}{_cell(position)}"
         f"{_cell(number(report.confidence, 2))}{_cell(number(report.distance, 3))}{_cell(number(report.threshold, 3))}"
         f"{_cell(str(report.prior_index)) if paired else ''}</tr>"
         for name, report, position in slices
     )
     head = "".join(
-        f"<th>{text}</th>"
+        f'<th scope="col">{text}</th>'
         for text in ("Structure", "Slice", "Position", "Confidence", "Distance", "Accepted up to", "Prior slice")
         if paired or text != "Prior slice"
     )
-    return f"<h3>Look at these first</h3><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    keys = '<p class="legend keys">Keys: n and p step through these slices, the arrows move a slider.</p>'
+    return f"<h3>Look at these first</h3>{keys}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def structure(name: str, color: tuple[int, int, int], images: Sequence[str]) -> str:
-    """One structure's plot and pictures."""
+    """One structure's plot, viewer and pictures."""
     body = "".join(images) or '<p class="legend">Nothing to show.</p>'
     return f"<h3>{_name(name, {name: color})}</h3>{body}"
 
 
-def picture(data: bytes, alt: str, kind: str = "png") -> str:
-    """An image of that kind, "png" or "jpeg", inside the page."""
-    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+def picture(data: bytes, alt: str, kind: str = "png", style: str = "") -> str:
+    """An image of that kind, "png" or "jpeg", inside the page; ``style`` is its class."""
+    style = f' class="{style}"' if style else ""
+    return f'<img{style} alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 
 def number(value: float, digits: int) -> str:
@@ -222,6 +255,10 @@ def _agreement(agreement: Agreement | None) -> list[str]:
         _cell(number(agreement.hausdorff_95, 1)),
         _cell(number(agreement.surface_dice, 3)),
     ]
+
+
+def _slice(index: int, viewer: str | None) -> str:
+    return f'<td><a href="#{viewer}" data-slice="{index}">{index}</a></td>' if viewer else _cell(str(index))
 
 
 def _cell(text: str) -> str:

@@ -6,14 +6,17 @@ path enters it, only the names of the structures.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 import adaptsam
+from adaptsam.image.intensity import Window
 from adaptsam.image.orientation import canonical_orientation, nearest_axes
 from adaptsam.image.remarks import warnings_of
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
@@ -21,6 +24,7 @@ from adaptsam.image.windowing import choose_window
 from adaptsam.metrics.volume_metrics import Agreement, bounding_box, compare_structures
 from adaptsam.propagation.baselines import carry_rigidly
 from adaptsam.report import html_page as page
+from adaptsam.report import slice_viewer
 from adaptsam.report.course_report import Course
 from adaptsam.report.slice_pictures import Color, Pane, draw_confidence, draw_pair
 
@@ -100,6 +104,7 @@ def write_report(
     settings: object,
     note: str = "",
     course: Course | None = None,
+    targets: int = 1,
 ) -> Path:
     """Write ``report.html`` and the folder ``pictures`` into an existing folder; return the page's path.
 
@@ -109,18 +114,28 @@ def write_report(
         course: what changed over the visits; asked when all of them were taken.
         settings: the dataclass of settings that the run had.
         note: a sentence for the head of the page, for example that the patient is synthetic.
+        targets: how many visits there will be: they share the room that the page has for pictures of all slices.
     """
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     sections: list[str] = []
     for visit in visits:
-        sections.append(_section(len(sections) + 1, visit, prior, structures, pictures))
+        sections.append(_section(len(sections) + 1, visit, prior, structures, pictures, max(targets, 1)))
         del visit  # or it would be in memory beside the next one
     if course is not None:
         sections.insert(0, course.section())
     path = folder / "report.html"
     path.write_text(
-        page.document(sections, facts(model, settings), note, propagated=prior is not None), encoding="utf-8"
+        page.document(
+            sections,
+            facts(model, settings),
+            note,
+            propagated=prior is not None,
+            style=slice_viewer.STYLE,
+            script=slice_viewer.script(),
+            script_hash=slice_viewer.script_hash(),
+        ),
+        encoding="utf-8",
     )
     return path
 
@@ -136,28 +151,93 @@ def facts(model: SamModel, settings: object) -> dict[str, str]:
     }
 
 
-def _section(number: int, visit: Visit, prior: Volume | None, structures: StructureSet | None, pictures: Path) -> str:
-    """Section on one target: warnings, the table, and each structure's confidence and pictures."""
+def _section(
+    number: int, visit: Visit, prior: Volume | None, structures: StructureSet | None, pictures: Path, targets: int
+) -> str:
+    """Section on one target: warnings, the table, and each structure\'s confidence, slices and pictures."""
     reports = visit.propagation.reports
     colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
-    blocks = []
+    to_review = _to_review(reports)
+    room = slice_viewer.PAGE_BYTES // (targets * max(len(reports), 1))
+    blocks, viewers = [], {}
     for place, report in enumerate(reports, start=1):
-        drawn = _draw_structure(visit, report, prior, structures, len(reports) <= FEW_STRUCTURES)
-        images = []
+        drawn = _draw_structure(visit, report, prior, structures, len(reports) * targets <= FEW_STRUCTURES)
+        images, stills = [], []
         for name, (alt, png) in drawn.items():
             # The place keeps the files of "GTV 1" and "GTV-1" apart.
             (pictures / f"target-{number}-{place}-{_file_name(report.name)}-{name}.png").write_bytes(png)
-            images.append(page.picture(png, alt))
-        blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), images))
+            if name == "confidence":
+                images.append(page.picture(png, alt))
+            else:
+                stills.append(page.picture(_as_jpeg(png), alt, "jpeg", "still"))
+        key = f"slices-{number}-{place}"
+        flagged = {slice_.index for one, slice_ in to_review if one is report}
+        shown = _viewer(key, visit, report, prior, structures, flagged, room)
+        if shown:
+            viewers[report.name] = key
+        # Without a viewer, the still pictures are all there is to see.
+        stills = stills if shown else [still.replace(' class="still"', "") for still in stills]
+        blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), [*images, shown, *stills]))
     table = page.structures_table(reports, colors, visit.agreements, visit.baseline)
     review = page.review_table(
         [
             (report.name, slice_, position(visit.volume, report.slice_axis, slice_.index))
-            for report, slice_ in _to_review(reports)
+            for report, slice_ in to_review
         ],
         colors,
+        viewers,
     )
     return page.section(visit.title, visit.propagation.warnings, table, review, blocks, propagated=prior is not None)
+
+
+def _viewer(
+    key: str,
+    visit: Visit,
+    report: StructureReport,
+    prior: Volume | None,
+    structures: StructureSet | None,
+    flagged: set[int],
+    most_bytes: int,
+) -> str:
+    """All slices of one structure; nothing for volumes in colour."""
+    before = _named(structures, report.name) if structures else None
+    after = _named(visit.propagation.structures, report.name)
+    if after is None or (structures is not None and before is None) or not slice_viewer.has_slices(visit.volume):
+        return ""
+    plane = slice_plane(visit.volume.geometry, report.slice_axis)
+    windows = _windows(visit, prior)
+    slices = []
+    for one in sorted(report.slices, key=lambda slice_: slice_.index):
+        left, right = _panes(visit, one, plane, prior, before, after, windows)
+        where = position(visit.volume, report.slice_axis, one.index)
+        words = f"Slice {one.index}, {where}, {_state(one)}"
+        words += f"; prior slice {one.prior_index}" if prior is not None else ""
+        slices.append(slice_viewer.ViewedSlice(left, right, words, one.index in flagged))
+    return slice_viewer.viewer(
+        key, report.name, slices, _shown_mm(visit, report, structures, before, after), most_bytes
+    )
+
+
+def _shown_mm(
+    visit: Visit, report: StructureReport, structures: StructureSet | None, before: Structure | None, after: Structure
+) -> float:
+    """The side in mm of the square that shows a structure on both visits."""
+    shown = [(after.mask, visit.volume.geometry)]
+    if before is not None and structures is not None:
+        shown.append((before.mask, structures.geometry))
+    return field_of_view(slice_plane(visit.volume.geometry, report.slice_axis), *shown)
+
+
+def _windows(visit: Visit, prior: Volume | None) -> tuple[Window, Window]:
+    """Of the prior and of the target; found once for all slices."""
+    target = choose_window(visit.volume, modality=prior.modality if prior else "")
+    return (choose_window(prior) if prior else target), target
+
+
+def _as_jpeg(png: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def _draw_structure(
@@ -173,12 +253,10 @@ def _draw_structure(
         bars = [(slice_.index, slice_.confidence, slice_.accepted) for slice_ in report.slices]
         drawn["confidence"] = (f"Confidence of each slice of {report.name}", draw_confidence(bars, after.color))
     plane = slice_plane(visit.volume.geometry, report.slice_axis)
-    shown = [(after.mask, visit.volume.geometry)]
-    if before is not None and structures is not None:
-        shown.append((before.mask, structures.geometry))
-    size = field_of_view(plane, *shown)
+    size = _shown_mm(visit, report, structures, before, after)
+    windows = _windows(visit, prior)
     for chosen in _to_draw(report, after.mask)[: PICTURES_PER_STRUCTURE if few else 1]:
-        panes = _panes(visit, chosen, plane, prior, before, after)
+        panes = _panes(visit, chosen, plane, prior, before, after, windows)
         alt = f"{report.name} on the target's slice {chosen.index}"
         alt += f", and on the prior's slice {chosen.prior_index}" if before is not None else ""
         drawn[f"slice-{chosen.index}"] = (alt, draw_pair(*panes, size))
@@ -186,13 +264,19 @@ def _draw_structure(
 
 
 def _panes(
-    visit: Visit, report: SliceReport, plane: int, prior: Volume | None, before: Structure | None, after: Structure
+    visit: Visit,
+    report: SliceReport,
+    plane: int,
+    prior: Volume | None,
+    before: Structure | None,
+    after: Structure,
+    windows: tuple[Window, Window],
 ) -> tuple[Pane, Pane]:
     contours: list[tuple[np.ndarray, Color | None]] = [(after.mask, after.color)]
     truth = _named(visit.reference, after.name) if visit.reference else None
     if truth is not None:
         contours.append((truth.mask, REFERENCE_COLOR))
-    window = choose_window(visit.volume, modality=prior.modality if prior else "")
+    window = windows[1]
     right = Pane(
         visit.volume,
         window,
@@ -209,7 +293,7 @@ def _panes(
         return Pane(visit.volume, window, plane, report.index, f"{visit.title} · as it is", nothing), right
     left = Pane(
         prior,
-        choose_window(prior),
+        windows[0],
         plane,
         report.prior_index,
         f"Prior · slice {report.prior_index}",

@@ -58,9 +58,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         **{f"reference/api/{room}.md": f"# adaptsam.{room}\n\n::: adaptsam.{room}\n" for room in rooms()},
     }
     for name, text in made.items():
-        existing = files.get_file_from_path(name)
-        if existing is not None:
-            files.remove(existing)
+        if files.get_file_from_path(name) is not None:  # written by hand, or by another program
+            continue
         files.append(File.generated(config, name, content=text))
     return files
 
