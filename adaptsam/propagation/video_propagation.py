@@ -20,7 +20,7 @@ import numpy as np
 
 from adaptsam.errors import InputError
 from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture
-from adaptsam.io.video.frames import Frames, check_frame
+from adaptsam.io.video.frames import Frames, check_frame, checked_frames
 from adaptsam.p2sam import Settings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.carried_masks import CarriedMask, FrameVotes, Remembered, resized
@@ -37,6 +37,7 @@ from adaptsam.registration.optical_flow import FlowFrame
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, CleanupSettings, ConfidenceSettings, SliceJob, SliceResult
 from adaptsam.slicewise.acceptance import Threshold, calibrate
+from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.cleanup import Shape, clean, shape_of
 from adaptsam.slicewise.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
 from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report
@@ -162,13 +163,13 @@ def propagate_video(
     frames, outlined, masks = as_frames(frames), as_picture(outlined), as_frame_masks(masks)
     if len(frames) < (2 if isinstance(outlined, int | np.integer) else 1):
         raise InputError("The video has one frame; nothing can be followed in it. Give at least two frames.")
-    drawn = -1
+    drawn, picture = -1, outlined
     if isinstance(outlined, int | np.integer):
         drawn = int(outlined)
         if not 0 <= drawn < len(frames):
             raise InputError(f"There is no frame {drawn}: the frames are numbered 0 to {len(frames) - 1}.")
-        outlined = frames[drawn]
-    image = check_frame(outlined, None, max(drawn, 0))
+        picture = frames[drawn]
+    image = check_frame(np.asarray(picture), None, max(drawn, 0))
     given = {name: _checked_mask(name, mask, image) for name, mask in masks.items()}
     if not given:
         raise InputError("There is no structure to follow; give at least one mask.")
@@ -278,34 +279,22 @@ class _Follower:
 
     def follow(self, frames: Iterable[np.ndarray], total: int) -> Iterator[FrameResult]:
         """All frames in order; with flow, those before the outlined one are segmented first, from it backwards."""
-        self._tell("segment", 0, total)
         if self._settings.flow == "off":
-            for first, images in self._batches(frames):
+            for first, images in self._batches(frames, total):
                 yield from self._segment(first, images)
-                self._tell("segment", first + len(images), total)
             return
         earlier = self._backwards(frames, total) if self._drawn > 0 else {}
         self._restart()
-        for first, images in self._batches(frames):
+        for first, images in self._batches(frames, total):
             self._store.get([image for n, image in enumerate(images, first) if n not in earlier and n != self._drawn])
             for number, image in enumerate(images, first):
                 if number in earlier:
                     yield earlier.pop(number).unpacked(number, image)
                 else:
                     yield self._next(number, image, 1)
-            self._tell("segment", first + len(images), total)
 
-    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """The checked frames, a few at a time, with the number of the first of them."""
-        source, done = iter(frames), 0
-        size: tuple[int, int] | None = None
-        while batch := list(islice(source, self._settings.batch_frames)):
-            images = []
-            for number, frame in enumerate(batch, start=done):
-                images.append(check_frame(frame, size, number))
-                size = size or (images[-1].shape[0], images[-1].shape[1])
-            yield done, images
-            done += len(batch)
+    def _batches(self, frames: Iterable[np.ndarray], total: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+        return batches(checked_frames(frames), self._settings.batch_frames, self._tell, "segment", total)
 
     def _backwards(self, frames: Iterable[np.ndarray], total: int) -> dict[int, _Packed]:
         """Results of the frames before the outlined one, from it to the first."""

@@ -121,8 +121,8 @@ def _flow(source: FlowFrame, target: FlowFrame, start: np.ndarray) -> Flow:
     near = _warped(source.gray, begun).astype(np.uint8)
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     with one_thread():  # its pieces are as many as its threads, and the result depends on them
-        there = search.calc(target.gray, near, None)
-        back = search.calc(near, target.gray, None)
+        there = search.calc(target.gray, near, None)  # type: ignore[call-overload]
+        back = search.calc(near, target.gray, None)  # type: ignore[call-overload]
     missed = np.linalg.norm(there + _warped(back, there), axis=-1)
     whole = _warped(begun, there) + there
     ends = place + whole

@@ -30,7 +30,8 @@ from adaptsam.storage.file_hashes import digests
 
 FORMAT_VERSION = 1
 METADATA_KEY = "adaptsam"
-BUNDLED_NAME = "adaptsam_small.safetensors"
+#: The models that come with AdaptSAM; the first one is the default.
+BUNDLED = {"small": "adaptsam_small.safetensors", "lite": "adaptsam_lite.safetensors"}
 
 _log = logging.getLogger(__name__)
 
@@ -146,18 +147,21 @@ def save_checkpoint(
         raise OutputError(f"The model cannot be written to {path}: {error}.") from error
 
 
-def bundled_checkpoint() -> Path:
-    """The small model that comes with AdaptSAM, in a source checkout or in an installed wheel.
+def bundled_checkpoint(name: str = "small") -> Path:
+    """A model that comes with AdaptSAM, in a source checkout or in an installed wheel.
+
+    Args:
+        name: a key of :data:`BUNDLED`.
 
     Raises:
         CheckpointError: it is in neither place.
     """
-    candidates = [folder / BUNDLED_NAME for folder in bundled_folders()]
+    candidates = [folder / BUNDLED[name] for folder in bundled_folders()]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise CheckpointError(
-        f"The bundled model {BUNDLED_NAME} is not installed (looked in {candidates[0].parent} and "
+        f"The bundled model {BUNDLED[name]} is not installed (looked in {candidates[0].parent} and "
         f"{candidates[1].parent}); install AdaptSAM again, or give the path of a SAM checkpoint."
     )
 

@@ -18,7 +18,7 @@ from adaptsam.errors import CheckpointError, InputError
 from adaptsam.progress import Tick, unasked
 from adaptsam.sam.architecture import SamConfig
 from adaptsam.sam.batched_decoding import Decoded, decode
-from adaptsam.sam.checkpoint import bundled_checkpoint, read_checkpoint
+from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint, read_checkpoint
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.image_encoder import encode
 from adaptsam.sam.int8_quantisation import check_int8, in_int8
@@ -169,8 +169,8 @@ def load_sam(
     """Read a checkpoint: Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or this project's, told apart by its contents.
 
     Args:
-        path: the file, or a name from ``adaptsam weights list`` that was fetched; None for the small model that comes
-            with AdaptSAM.
+        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite" or "small" for a model that
+            comes with AdaptSAM; None for its default.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ….
         kind: what the file is, where its contents cannot tell: "medsam" for MedSAM's weights in a file of your own.
         reapply_lora: apply LoRA adapters that lie beside the weights. The files of P²SAM's authors have them merged
@@ -203,6 +203,8 @@ def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
         return bundled_checkpoint(), None
     if not Path(path).exists() and str(path) in catalogue():
         return fetched(str(path)), catalogue()[str(path)]
+    if not Path(path).exists() and str(path) in BUNDLED:
+        return bundled_checkpoint(str(path)), None
     return Path(path), None
 
 

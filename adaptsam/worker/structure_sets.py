@@ -11,8 +11,8 @@ import numpy as np
 from adaptsam.errors import InputError
 from adaptsam.image.terminology import CODE_KEYS, own_code
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
+from adaptsam.io.dicom.dicom_volume import read_series_files
 from adaptsam.io.dicom.rtstruct_writer import write_rtstruct
-from adaptsam.io.dicom.series_reader import read_series_files
 from adaptsam.worker import wire_format as wire
 from adaptsam.worker.result_messages import Emit
 

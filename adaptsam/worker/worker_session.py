@@ -28,7 +28,6 @@ from adaptsam.worker.result_messages import Emit
 from adaptsam.worker.run_events import Steps
 from adaptsam.worker.sample_data import sample
 from adaptsam.worker.storage_requests import clear_weights, fetch_weights, kept
-from adaptsam.worker.structure_sets import write_structures
 from adaptsam.worker.training_requests import TrainingRequests
 from adaptsam.worker.video_requests import VideoRequests
 
@@ -68,7 +67,7 @@ class Session:
         self._videos = VideoRequests(self)
         self._jobs |= {"agents": agents.agents, "autoprompt": agents.autoprompt, "go_on": agents.go_on}
         self._jobs |= {"fetch_weights": fetch_weights, "clear_weights": clear_weights, "kept": kept}
-        self._jobs |= {"write_structures": write_structures}
+        self._jobs |= {"write_structures": _write_structures}
         self._jobs |= {"track": self._videos.track, "train": TrainingRequests(self).train}
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
@@ -198,6 +197,18 @@ class Session:
             beside = self._folder / "embeddings"
             self._stores[key] = lasting_store(model) or EmbeddingStore(model, folder=beside, disk_bytes=KEPT_BYTES)
         return self._stores[key]
+
+
+def _write_structures(request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
+    """Write an RTSTRUCT; what that needs is imported when it is asked for, because runs do without."""
+    try:
+        from adaptsam.worker.structure_sets import write_structures
+    except ImportError as error:
+        raise InputError(
+            "Writing an RTSTRUCT here needs pydicom 3 and contourpy; export it with SlicerRT (right click in the Data "
+            "module), or use Slicer 5.12."
+        ) from error
+    write_structures(request, emit, check)
 
 
 def _models() -> Iterable[dict[str, object]]:

@@ -21,7 +21,13 @@ TABLE = ROOT / "PersonalizedSAM" / "AdaptSAMLib" / "sentences.py"
 BEGIN, END = "    return [\n", "    ]\n"
 
 #: Where the worker begins, and what it imports when it is asked to.
-ROOTS = ("adaptsam.worker.worker_session", "adaptsam.worker.server", "adaptsam.worker.client")
+ROOTS = (
+    "adaptsam.worker.worker_session",
+    "adaptsam.worker.server",
+    "adaptsam.worker.client",
+    "adaptsam.worker.structure_sets",
+    "adaptsam.autoprompting.agent_training",
+)
 
 #: What is said to programmers and at a terminal alone.
 SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic")
