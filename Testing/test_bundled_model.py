@@ -1,9 +1,11 @@
 """The main job with the model that comes with AdaptSAM, on phantoms that it was not trained on."""
 
+import numpy as np
 import pytest
 
 from adaptsam.image import select_structures
 from adaptsam.metrics.volume_metrics import compare
+from adaptsam.pretrain.simulated_clicks import boxed
 from adaptsam.propagation.volume_propagation import Propagation, propagate
 from adaptsam.sam import load_sam
 from adaptsam.synthetic.thorax_phantom import phantom_patient
@@ -44,3 +46,14 @@ def test_a_vanished_tumour_gives_an_empty_contour_and_a_warning(seed: int) -> No
     assert result.reports[0].status == "gone"
     assert not result.structures.structures[0].mask.any()
     assert any("GTV-1" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("name", ["small", "lite"])
+def test_a_model_that_comes_along_is_loaded_by_its_name_and_draws_a_clear_disc_in_its_box(name: str) -> None:
+    model = load_sam(name, "cpu")
+    rows, columns = np.ogrid[:256, :256]
+    disc = (columns - 120) ** 2 + (rows - 140) ** 2 <= 40**2
+    image = np.where(disc, 200, 60).astype(np.uint8)
+    [embedding] = model.embed([image])
+    assert model.kind == name
+    assert boxed(model, embedding, disc) > 0.7
