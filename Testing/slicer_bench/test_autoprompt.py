@@ -240,7 +240,7 @@ def test_cancelling_and_a_killed_worker_leave_the_scene_as_it_was(
         if ends == "cancelled":
             run.cancel()
         else:
-            os.kill(engine.pid, signal.SIGKILL)
+            os.kill(engine.workerPid, signal.SIGKILL)
         until(lambda run=run: run.ended is not None)
         assert run.ended[0] == ends
         assert ids() == before

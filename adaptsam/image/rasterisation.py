@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import contourpy
 import numpy as np
 
 # In pixels: files round their coordinates, and a vertex that is meant to lie on a pixel centre must lie on it.
@@ -116,6 +115,8 @@ def trace_contours(mask: np.ndarray) -> list[np.ndarray]:
     top, left = used.min(axis=0)
     bottom, right = used.max(axis=0) + 1
     padded = np.pad(mask[top:bottom, left:right].astype(float), 1)
+    import contourpy  # for writing alone: a run without it reads and propagates
+
     generator = contourpy.contour_generator(z=padded, name="serial", fill_type=contourpy.FillType.OuterOffset)
     parts, offsets = cast(tuple[list[np.ndarray], list[np.ndarray]], generator.filled(0.5, np.inf))
     corner = np.array([left - 1, top - 1], float)

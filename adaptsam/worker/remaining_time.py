@@ -24,9 +24,17 @@ class Clock:
     def __init__(self, targets: int, now: Callable[[], float] = time.monotonic, alone: bool = False) -> None:
         self._targets, self._now, self._alone = targets, now, alone
         self._start = now()
+        self._reached = 0.0
 
     def share(self, stage: str, target: int, done: int, total: int) -> float:
-        """Share of all the work that is done, 0 to 1, at a stage of the target of that number, from 0."""
+        """Share of all the work that is done, 0 to 1, at a stage of the target of that number, from 0.
+
+        It never falls, though more slices may turn out to be worth a look when all known ones are done.
+        """
+        self._reached = max(self._reached, self._share(stage, target, done, total))
+        return self._reached
+
+    def _share(self, stage: str, target: int, done: int, total: int) -> float:
         part = done / total if total else 0.0
         if self._alone or stage == "prompt":
             return min(1.0, (target + part) / self._targets)
