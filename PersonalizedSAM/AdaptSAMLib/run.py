@@ -211,8 +211,20 @@ class BaseRun(Job):
         super()._end(kind, message)
 
     def _remove(self) -> None:
+        self._stopPlaying()
         super()._remove()
         self.outcomes.clear()
+
+    def _stopPlaying(self) -> None:
+        """Part the results' sequences from their browsers, which would make proxies anew for what is removed."""
+        for sequence in self._sequences.values():
+            for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+                if sequence.GetScene() is slicer.mrmlScene and browser.IsSynchronizedSequenceNode(sequence, True):
+                    proxy = browser.GetProxyNode(sequence)
+                    storage = proxy.GetStorageNode() if proxy is not None else None
+                    browser.RemoveSynchronizedSequenceNode(sequence.GetID())
+                    if storage is not None:
+                        slicer.mrmlScene.RemoveNode(storage)
 
     def _node(self, target):
         """The segmentation of a target, made when it is first needed."""

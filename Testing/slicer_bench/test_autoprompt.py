@@ -260,7 +260,6 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     panel.initializeParameterNode()
     assert panel.parameterNode.targets == [volume]
     panel.askWorker()
-    until(lambda: panel.knownAgents)
     engine.request("agents", panel.onAgents, files=[str(one) for one in sorted(shelf.iterdir())])
     until(lambda: any(one["name"] == "blob" for one in panel.knownAgents))
     texts = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
