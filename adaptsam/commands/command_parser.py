@@ -1,4 +1,4 @@
-"""How the help of every command looks: one example first, options in groups, all wrapped to the terminal."""
+"""Help of every command: one example first, options in groups, all wrapped to the terminal."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _is_example(block: str) -> bool:
 
 
 def _needed(actions: list[argparse.Action], groups: list[Any]) -> list[str]:
-    """What must be given, in the order of the options; then whether there is more."""
+    """Required options, in their order; then whether there is more."""
     together = {id(action): group for group in groups for action in group._group_actions}
     words: list[str] = []
     optional = False

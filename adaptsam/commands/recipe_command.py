@@ -88,7 +88,7 @@ def _summary(name: str) -> str:
 
 
 def description(name: str) -> str:
-    """What a recipe does, beginning with its own example."""
+    """Description of a recipe, beginning with its own example."""
     what, example, more = _RECIPES.get(name, _OTHER)
     return DESCRIPTION.format(what=what, example=example, name=name, more=more.format(name=name))
 

@@ -123,7 +123,7 @@ def _within(slices: Sequence[ViewedSlice], field_of_view: float, most_bytes: int
 
 
 class _Places:
-    """Where both panes look, the same for all slices, so that the picture stands still while the slider moves."""
+    """Places of both panes, the same for all slices, so that the picture stands still while the slider moves."""
 
     def __init__(self, slices: Sequence[ViewedSlice]) -> None:
         self.target = _middle([one.target for one in slices])

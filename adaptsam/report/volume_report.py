@@ -229,7 +229,7 @@ def _shown_mm(
 
 
 def _windows(visit: Visit, prior: Volume | None) -> tuple[Window, Window]:
-    """Of the prior and of the target; found once for all slices."""
+    """Windows of the prior and of the target; found once for all slices."""
     target = choose_window(visit.volume, modality=prior.modality if prior else "")
     return (choose_window(prior) if prior else target), target
 
