@@ -1,7 +1,7 @@
 """Run every notebook from an empty folder, as somebody who opens it does; fail on the first error, and tell the times.
 
 python Testing/tools/docs/run_notebooks.py                # all of notebooks/
-python Testing/tools/docs/run_notebooks.py an_agent       # one of them
+python Testing/tools/docs/run_notebooks.py lora_on_ten_images  # one of them
 python Testing/tools/docs/run_notebooks.py --keep FOLDER  # write them with their outputs
 """
 
