@@ -18,7 +18,6 @@ from adaptsam.io.dicom.dicom_volume import read_series_files
 from adaptsam.io.dicom.rtstruct_reader import read_rtstruct, roi_names, rtstruct_series
 from adaptsam.io.dicom.rtstruct_writer import write_rtstruct
 from adaptsam.io.dicom.seg_reader import read_dicom_seg, seg_series
-from adaptsam.io.dicom.seg_writer import write_dicom_seg
 from adaptsam.io.dicom.series_reader import SeriesInfo, dicom_paths, dicom_source, find_series, list_series
 from adaptsam.io.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.io.labelmaps import read_labelmap, write_labelmap
@@ -267,6 +266,8 @@ def write_structures(
     if not structures.geometry.matches(reference.geometry) or any(s.mask.shape != shape for s in structures.structures):
         raise GeometryError("The structures lie on another grid than the image; write them with the image they are on.")
     if name.endswith(".seg.dcm"):
+        from adaptsam.io.dicom.seg_writer import write_dicom_seg  # needs highdicom, which reading does not
+
         write_dicom_seg(path, structures, reference, model=model, overwrite=overwrite)
     elif name.endswith(".dcm"):
         write_rtstruct(path, structures, reference, model=model, overwrite=overwrite)

@@ -200,10 +200,22 @@ class WorkerClient:
         """End the process and remove everything that was exchanged."""
         self._waiting.clear()
         worker = self._worker
+        if worker is not None and self._command:
+            self._let_end(worker)
         self._kill()
         if worker is not None and worker.listener is not None:
             worker.listener.join(2 * PATIENCE)
             worker.folder.remove()
+
+    @staticmethod
+    def _let_end(worker: _Worker) -> None:
+        """Close the pipe to a worker elsewhere and wait a little: it alone can remove the images that it holds."""
+        worker.outbox.put(None)
+        pipe = worker.process.stdin
+        if pipe is not None:
+            threading.Thread(target=pipe.close, daemon=True).start()
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(PATIENCE)
 
     def _start(self) -> None:
         folder = ExchangeFolder()

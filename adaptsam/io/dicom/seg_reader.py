@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 
@@ -164,6 +163,8 @@ def _voxels(mask: np.ndarray, frame: Geometry, image: Geometry, path: Path) -> n
 
 
 def _empty_structure(segment: Dataset, geometry: Geometry) -> Structure:
+    import highdicom as hd  # which a run on other files does not need
+
     number = int(segment.SegmentNumber)
     code = (segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()])[0]
     lab = segment.get("RecommendedDisplayCIELabValue")
