@@ -22,8 +22,8 @@ from adaptsam.io.itk_images import SUFFIXES, image_size, itk_geometry, load_itk_
 from adaptsam.io.labelmaps import distinct_color, gap_remarks
 from adaptsam.io.mask_images import read_mask_picture
 from adaptsam.io.seg_nrrd import has_segments, read_seg_nrrd
-from adaptsam.io.video.frames import is_picture, opened_picture
-from adaptsam.io.video.video_files import VIDEO_SUFFIXES, VideoFile
+from adaptsam.io.video.frames import VIDEO_SUFFIXES, is_picture, opened_picture
+from adaptsam.io.video.video_files import VideoFile
 
 #: An image of whole numbers with at most so many of them may be labels.
 _FEW = 128

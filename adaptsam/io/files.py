@@ -22,8 +22,7 @@ from adaptsam.io.dicom.series_reader import SeriesInfo, dicom_paths, dicom_sourc
 from adaptsam.io.itk_images import SUFFIXES, read_itk_image, write_itk_image
 from adaptsam.io.labelmaps import read_labelmap, write_labelmap
 from adaptsam.io.seg_nrrd import has_segments, read_seg_nrrd, write_seg_nrrd
-from adaptsam.io.video.frames import PICTURE_SUFFIXES, Frames, PictureFolder, pictures_in
-from adaptsam.io.video.video_files import VIDEO_SUFFIXES, VideoFile
+from adaptsam.io.video.frames import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frames, PictureFolder, pictures_in
 from adaptsam.progress import Progress, silent
 
 _KNOWN = "DICOM, " + ", ".join(SUFFIXES)
@@ -121,6 +120,8 @@ def read_frames(path: str | Path, progress: Progress = silent) -> Frames:
         return PictureFolder(path, progress)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise InputError(f"{path.name} is one picture; give the folder with all of them, or a video.")
+    from adaptsam.io.video.video_files import VideoFile  # PyAV, which folders of frames do not need
+
     return VideoFile(path, progress)
 
 

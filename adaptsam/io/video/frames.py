@@ -23,6 +23,9 @@ _PICTURE_KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 #: Pixels of a frame that are read: 6000×6000.
 _MOST_PIXELS = 36_000_000
 
+#: What a video's file name may end with.
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm")
+
 
 class Frames(ABC):
     """A sequence of frames of one size. Iterating reads them anew, in order, and keeps none.

@@ -19,8 +19,6 @@ from adaptsam.io.video.frames import Frames, check_frame, numbered
 from adaptsam.progress import Progress, silent
 from adaptsam.storage.output_staging import staged_file
 
-#: What a video's file name may end with.
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm")
 #: Of what a file may be a container: no playlists, lists and descriptions of streams, which name other files.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf"
 _ONLY = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
