@@ -16,7 +16,17 @@ def test_the_table_has_every_sentence_of_the_worker_and_no_other(application: An
     from AdaptSAMLib import sentences
 
     written = sentences.table(lambda one: one)
-    assert set(collect_sentences.collected()) <= set(written), "run Testing/tools/slicer/collect_sentences.py"
+    assert collect_sentences.collected() == written, "run Testing/tools/slicer/collect_sentences.py"
+
+
+def test_what_is_collected_is_the_workers_whatever_else_this_process_imported(application: Any) -> None:
+    import collect_sentences
+
+    import adaptsam.evaluation.evaluation_report  # noqa: F401, as a whole run of the tests has, and a worker never
+
+    names = {one.relative_to(collect_sentences.ROOT).as_posix() for one in collect_sentences.files()}
+    assert {"adaptsam/worker/server.py", "adaptsam/alignsam/clip/clip_files.py"} <= names
+    assert not any(one.startswith(("adaptsam/evaluation", "adaptsam/commands")) for one in names)
 
 
 def test_a_sentence_is_said_in_slicers_language_with_its_values(
