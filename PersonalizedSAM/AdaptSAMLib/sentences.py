@@ -3,13 +3,16 @@
 The table is written by Testing/tools/slicer/collect_sentences.py and can be translated as any text of the module.
 """
 
+from __future__ import annotations
+
 import re
 import string
+from collections.abc import Callable
 
 from slicer.i18n import tr
 
 
-def table(_) -> list:
+def table(_: Callable[[str], str]) -> list:
     """Every sentence, each given to a function that is called as translators' tools look for."""
     # fmt: off
     return [
@@ -519,7 +522,7 @@ def table(_) -> list:
     # fmt: on
 
 
-def pattern(sentence: str):
+def pattern(sentence: str) -> re.Pattern:
     """What a sentence with any values looks like."""
     parts = string.Formatter().parse(sentence)
     named = [re.escape(text) + (f"(?P<{name}>.*?)" if name is not None else "") for text, name, *_rest in parts]
