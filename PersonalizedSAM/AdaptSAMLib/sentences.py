@@ -71,6 +71,9 @@ def table(_: Callable[[str], str]) -> list:
         _("An intensity window is a name or two rising numbers, not {str}."),
         _("An intensity window needs a lower limit below its upper one, not {low} to {high}."),
         _("An intersection over union needs a truth and at least one prompt."),
+        _("Apple GPU"),
+        _("CPU"),
+        _("CPU in 8 bits, faster"),
         _("Deformable registration needs as many iterations as resolutions, not {iterations} for the shrink factors {shrink}."),
         _("Every slice shows {name}; give an image that reaches beyond it, so that the limit has two sides."),
         _("For research use only, not approved by a clinician."),
@@ -85,6 +88,8 @@ def table(_: Callable[[str], str]) -> list:
         _("Labels must be 0 or 1, not {sorted}."),
         _("Labels were given without points; give both or neither."),
         _("Left out: {what} ({count}), as {why}."),
+        _("MedSAM, ViT-B tuned on many medical images, prompted by boxes"),
+        _("MobileSAM, SAM with a small encoder; machines without a GPU"),
         _("No case shows {name}; give one where it is outlined."),
         _("No image could be held back, since all are of one patient: the scores are on the training images, and say nothing of new ones."),
         _("No training image shows the target; check which structure, or value of the masks, is meant."),
@@ -97,19 +102,34 @@ def table(_: Callable[[str], str]) -> list:
         _("Pairing \"middle\" needs target_slices: it does not find the slices that hold a structure."),
         _("Patches of {patch} pixels do not fill a canvas of {canvas}; choose a divisor."),
         _("Patience and batch must be at least 1, and 'unchanged' between 0 and 1."),
+        _("Phantom 4D"),
+        _("Phantom endoscopy"),
+        _("Phantom visit {number}"),
         _("Pictures are drawn every so many episodes, 1 or more."),
         _("Points must have the shape (n, 2), x then y, not {shape}."),
         _("Points were given without labels; give 1 for foreground or 0 for background with each."),
         _("Prompt with keep_steps=True to score every step."),
         _("PyTorch has no fast 8-bit products on this machine; leave out the precision int8."),
+        _("P²SAM's authors: ViT-B tuned on lung tumours in CT (NSCLC-Radiomics)"),
+        _("P²SAM's authors: ViT-B tuned on lung tumours in CT with LoRA"),
+        _("P²SAM's authors: ViT-B tuned on polyps (Kvasir-SEG)"),
+        _("P²SAM's authors: ViT-B tuned on polyps with LoRA"),
+        _("P²SAM's authors: ViT-L tuned on lung tumours in CT with LoRA"),
+        _("P²SAM's authors: ViT-L tuned on lung tumours in CT; the paper's 4D-Lung"),
+        _("P²SAM's authors: ViT-L tuned on polyps with LoRA"),
+        _("P²SAM's authors: ViT-L tuned on polyps; the paper's CVC-ClinicDB"),
         _("Read with care: {what} ({count}): {why}."),
         _("Registration: {warning}."),
+        _("SAM, largest; natural images as in the paper (PerSeg); wants a GPU"),
+        _("SAM, middle size; wants a GPU"),
+        _("SAM, smallest of Meta's three; a good start on real images"),
         _("Series {handle} of {name} holds one image; leave out '#{part}'."),
         _("Series {handle} of {name} holds {len} images at the same positions, told apart by {told_by} ({join}); choose one as series {join2} (--series, --prior-series, --target-series), or carry contours to all with --phases."),
         _("Shrink factors and iterations are whole numbers from 1, not {shrink} and {iterations}."),
         _("Slice {index} needs at least one prompt of {structure}; add a positive one."),
         _("Slice {k} was asked for, but slices are numbered 0 to {depth}."),
         _("Slices {first} to {last} were asked for, but they are numbered 0 to {shape}."),
+        _("Small model that comes with AdaptSAM"),
         _("Some slices of the series are bright where others are dark; choose a series of one kind."),
         _("Something went wrong in the worker ({name}: {text}); please report it."),
         _("Structures are chosen by their names, as names=\"GTV\"."),
@@ -497,6 +517,7 @@ def table(_: Callable[[str], str]) -> list:
         _("{path} says that it is a {own_kind}, not a {kind}; leave the kind out."),
         _("{path} was written by a newer AdaptSAM (format {told}, this reads {format_version}); update it."),
         _("{path} was written by another AdaptSAM (format {version}, this reads {format_version}); use that one, or remove the file to begin anew."),
+        _("{purpose}. {page}"),
         _("{record_path} cannot be written: {error}."),
         _("{source} is not {original}: {wrong}; download it again from {page}."),
         _("{start} {{}} in the scene."),
@@ -541,12 +562,21 @@ def translated(text: str) -> str:
     for known, other in _known:
         found = known.fullmatch(text)
         if found is not None:
-            return other.format(**found.groupdict())
+            return other.format(**{name: _value(value) for name, value in found.groupdict().items()})
     return text
 
 
+def _value(value: str) -> str:
+    """What a sentence was filled with: a name or a number, which stay, or another sentence."""
+    sentence = value.strip()
+    return value.replace(sentence, translated(sentence)) if " " in sentence else value
+
+
 #: What of an event people read.
-READ = ("message", "card", "label", "problem")
+READ = ("message", "card", "label", "problem", "warnings", "title")
+
+#: What they do not, and may be long.
+PASSED_OVER = ("slices", "structures", "episodes")
 
 
 def toldIn(event: dict) -> dict:
@@ -554,9 +584,10 @@ def toldIn(event: dict) -> dict:
     for key, value in event.items():
         if key in READ and isinstance(value, str):
             event[key] = translated(value)
-        elif key == "warnings":
+        elif key in READ and isinstance(value, list):
             event[key] = [translated(one) for one in value]
-        elif key in ("models", "devices", "agents"):
-            for one in value:
-                toldIn(one)
+        elif key not in PASSED_OVER:
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, dict):
+                    toldIn(one)
     return event

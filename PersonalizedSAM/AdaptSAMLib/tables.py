@@ -79,6 +79,21 @@ def _texts() -> tuple:
     return _("Target"), _("Structure"), _("Status")
 
 
+def status(report: dict) -> str:
+    """What became of a structure, in words; reports have the worker's own word, which scripts compare."""
+    words = {
+        "found": _("found"),
+        "corrected": _("corrected"),
+        "carried": _("carried over, not compared"),
+        "gone": _("gone"),
+        "not found": _("not found"),
+        "too small": _("too small for the model"),
+        "outside": _("outside of the image"),
+        "partly outside": _("partly outside of the image"),
+    }
+    return words.get(report["status"], report["status"])
+
+
 def _columns(outcomes, names: dict, prior: bool = True) -> dict:
     unit, length = units(outcomes)
     changes = [_("Change from prior (%)"), _("Centroid shift ({unit})").format(unit=length)] if prior else []
@@ -90,7 +105,7 @@ def _columns(outcomes, names: dict, prior: bool = True) -> dict:
             for key, value in numbers(one.report).items()
             if prior or key not in ("change", "shift")
         }
-        row = [one.outcome.target.title, one.name, one.report["status"], *told.values(), float(len(one.slices))]
+        row = [one.outcome.target.title, one.name, status(one.report), *told.values(), float(len(one.slices))]
         for column, value in zip(columns.values(), row):
             column.append(value)
     return columns

@@ -50,6 +50,39 @@ def test_a_sentence_is_said_in_slicers_language_with_its_values(
     assert event["warnings"] == ["Nobody wrote this down"]
 
 
+def test_a_sentence_within_a_sentence_labels_and_whole_lists_are_translated_too(
+    application: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from AdaptSAMLib import sentences
+
+    german = {
+        "{error} The agent after {len} episodes was kept.": "{error} Der Agent nach {len} Episoden blieb.",
+        "There is not enough memory; choose a smaller model or fewer structures.": "Der Speicher reicht nicht.",
+        "CPU in 8 bits, faster": "CPU mit 8 Bit, schneller",
+        "Phantom visit {number}": "Phantom, Besuch {number}",
+        "MobileSAM, SAM with a small encoder; machines without a GPU": "MobileSAM mit kleinem Encoder",
+    }
+    monkeypatch.setattr(sentences, "_known", [])
+    monkeypatch.setattr(sentences, "tr", lambda text: german.get(text, text))
+    memory = "There is not enough memory; choose a smaller model or fewer structures."
+    event = {
+        "message": f"{memory} The agent after 7 episodes was kept.",
+        "devices": [{"label": "CPU in 8 bits, faster", "free": 3}],
+        "agent": {"problem": memory},
+        "models": [{"card": "MobileSAM, SAM with a small encoder; machines without a GPU. https://example.org"}],
+        "title": "Phantom visit 2",
+        "structures": [{"name": memory}],
+    }
+    assert sentences.toldIn(event) == {
+        "message": "Der Speicher reicht nicht. Der Agent nach 7 Episoden blieb.",
+        "devices": [{"label": "CPU mit 8 Bit, schneller", "free": 3}],
+        "agent": {"problem": "Der Speicher reicht nicht."},
+        "models": [{"card": "MobileSAM mit kleinem Encoder. https://example.org"}],
+        "title": "Phantom, Besuch 2",
+        "structures": [{"name": memory}],
+    }
+
+
 def test_every_sentence_of_the_table_can_be_filled_and_is_found_again(application: Any) -> None:
     from AdaptSAMLib import sentences
 

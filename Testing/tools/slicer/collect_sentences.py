@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import string
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,9 @@ ROOTS = (
     "adaptsam.worker.structure_sets",
     "adaptsam.autoprompting.agent_training",
 )
+
+#: Keys of messages whose short texts a window shows.
+SHOWN = ("label", "card")
 
 #: What is said to programmers and at a terminal alone.
 SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic")
@@ -66,7 +70,29 @@ def imported(name: str, path: Path) -> Iterator[str]:
 
 def collected() -> list[str]:
     """Every sentence, once, in order."""
-    return sorted({text for path in files() for text in sentences_of(path.read_text(encoding="utf-8"))})
+    codes = [path.read_text(encoding="utf-8") for path in files()]
+    found = {text for code in codes for text in (*sentences_of(code), *labels_of(code))}
+    return sorted(found | purposes())
+
+
+def purposes() -> set[str]:
+    """What the catalogue of weights says that each is for."""
+    catalogue = tomllib.loads((ROOT / "adaptsam" / "sam" / "weights.toml").read_text(encoding="utf-8"))
+    return {one["purpose"] for one in catalogue.values()}
+
+
+def labels_of(code: str) -> Iterator[str]:
+    """Short texts that a window shows: of models, devices and samples."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            yield from (
+                template(value)
+                for key, value in pairs
+                if isinstance(key, ast.Constant) and key.value in SHOWN and is_text(value)
+            )
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SampleImage" and is_text(node.args[0]):
+            yield template(node.args[0])
 
 
 def sentences_of(code: str) -> Iterator[str]:
