@@ -1,5 +1,7 @@
 """Slicer's own tests of the module: Reload and Test, the Self Tests module, and CTest run them."""
 
+from __future__ import annotations
+
 import unittest
 
 import numpy as np
@@ -12,7 +14,7 @@ from AdaptSAMLib.geometry import InputProblem
 class AutoPromptSAMTests(unittest.TestCase):
     """With a ball in a box; what runs a model is skipped where packages are missing."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def _volume(self):
@@ -21,24 +23,24 @@ class AutoPromptSAMTests(unittest.TestCase):
         matrix = np.array([[-3.0, 0, 0, 70], [0, -3.0, 0, 70], [0, 0, 5.0, -40], [0, 0, 0, 1]])
         return slicer.util.addVolumeFromArray(np.where(ball, 100, -700).astype(np.int16), ijkToRAS=matrix, name="CT")
 
-    def test_the_panel_says_why_apply_cannot_work(self):
+    def test_the_panel_says_why_apply_cannot_work(self) -> None:
         widget = slicer.modules.autopromptsam.widgetRepresentation().self()
         widget.initializeParameterNode()
         assert not widget.ui.applyButton.enabled
         assert widget.ui.applyButton.toolTip
 
-    def test_what_cannot_be_used_is_told(self):
+    def test_what_cannot_be_used_is_told(self) -> None:
         with self.assertRaises(InputProblem):
             slicer.util.getModuleLogic("AutoPromptSAM").segment([], [])
 
-    def test_what_cannot_be_trained_with_is_told(self):
+    def test_what_cannot_be_trained_with_is_told(self) -> None:
         logic = slicer.util.getModuleLogic("AutoPromptSAM")
         with self.assertRaises(InputProblem):
             logic.train("")
         with self.assertRaises(InputProblem):
             logic.train("heart", self._volume(), slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode"), "heart")
 
-    def test_the_bundled_agents_look_at_every_slice(self):
+    def test_the_bundled_agents_look_at_every_slice(self) -> None:
         if packages.missing():
             self.skipTest("AdaptSAM's Python packages are not installed: " + ", ".join(packages.missing()))
         volume = self._volume()

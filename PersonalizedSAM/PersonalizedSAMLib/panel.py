@@ -1,11 +1,16 @@
 """The module's panel: what the user sees and touches. All work is the logic's."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 from AdaptSAMLib import choices, images, patients, rois, segments
 from AdaptSAMLib.panel import BasePanel
 from slicer.i18n import tr as _
 
 from PersonalizedSAMLib import inputs, parameters
 from PersonalizedSAMLib.correctionPanel import CorrectionPanel
+from PersonalizedSAMLib.run import Run
 
 
 class Panel(CorrectionPanel):
@@ -82,7 +87,7 @@ class Panel(CorrectionPanel):
         node.segments, node.targets = choices.ticked(self.ui.segmentList), self._tickedImages()
         node.EndModify(modifying)
 
-    def onKinds(self, kinds) -> None:
+    def onKinds(self, kinds: Collection[str]) -> None:
         """Tick the segments of some kinds, and no others."""
         node = self._parameterNode
         if node.priorSegmentation is not None:
@@ -113,7 +118,7 @@ class Panel(CorrectionPanel):
     def applyTip(self) -> str:
         return _("Carries the ticked structures to the ticked images. The window stays free meanwhile.")
 
-    def startRun(self):
+    def startRun(self) -> Run:
         node = self._parameterNode
         return self.logic.propagate(
             node.priorVolume,

@@ -230,18 +230,16 @@ def test_reload_reads_the_files_of_both_packages_anew(opened: Any, monkeypatch: 
     closed: list[bool] = []
     engine = types.SimpleNamespace(close=lambda: closed.append(True))
     monkeypatch.setattr(module, "Engine", types.SimpleNamespace(shared=lambda: engine))
-    before, left = dict(sys.modules), []
-    tops = ("AdaptSAMLib", "PersonalizedSAMLib", "adaptsam")
-    monkeypatch.setattr(
-        slicer.util,
-        "reloadScriptedModule",
-        lambda name: left.extend(one for one in sys.modules if one.startswith(tops)),
-    )
+    monkeypatch.setitem(sys.modules, "adaptsam_of_another", types.ModuleType("adaptsam_of_another"))
+    before, there = dict(sys.modules), []
+    monkeypatch.setattr(slicer.util, "reloadScriptedModule", lambda name: there.extend(sys.modules))
     try:
         panel.onReload()
     finally:
         sys.modules.update(before)
-    assert left == []
+    tops = {one.partition(".")[0] for one in there}
+    assert not tops & {"AdaptSAMLib", "PersonalizedSAMLib", "adaptsam"}
+    assert "adaptsam_of_another" in there, "a module of another package, whose name only begins alike, was removed"
     assert closed == [True]
 
 
