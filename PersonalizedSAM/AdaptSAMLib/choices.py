@@ -66,3 +66,11 @@ def ticked(widget: qt.QListWidget) -> list:
     """The values of a list's entries that are ticked."""
     items = [widget.item(n) for n in range(widget.count)]
     return [item.data(qt.Qt.UserRole) for item in items if item.checkState() == qt.Qt.Checked]
+
+
+def narrow(widget: qt.QListWidget, words: str) -> None:
+    """Show of a list of ticks what has all of the words in its text, and what is ticked."""
+    wanted = words.lower().split()
+    for item in (widget.item(n) for n in range(widget.count)):
+        text = item.text().lower()
+        item.setHidden(item.checkState() != qt.Qt.Checked and not all(one in text for one in wanted))

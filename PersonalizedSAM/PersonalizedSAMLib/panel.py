@@ -12,6 +12,9 @@ from PersonalizedSAMLib import inputs, parameters
 from PersonalizedSAMLib.correctionPanel import CorrectionPanel
 from PersonalizedSAMLib.run import Run
 
+#: So many structures need no filter.
+FEW = 8
+
 
 class Panel(CorrectionPanel):
     """Base of PersonalizedSAMWidget, which names the logic."""
@@ -28,6 +31,7 @@ class Panel(CorrectionPanel):
         self._fillChoices()
         ui = self.ui
         ui.segmentList.itemChanged.connect(lambda item: self.onTicked())
+        ui.segmentFilterLineEdit.textChanged.connect(lambda text: self.update())
         ui.targetList.itemChanged.connect(lambda item: self.onTicked())
         ui.laterButton.clicked.connect(lambda checked=False: self.onLater())
         for button, kinds in (
@@ -79,6 +83,8 @@ class Panel(CorrectionPanel):
         segmentation = node.priorSegmentation
         names = segments.segmentNames(segmentation) if segmentation is not None else {}
         choices.showTicks(self.ui.segmentList, [(key, name, "") for key, name in names.items()], node.segments)
+        self.ui.segmentFilterLineEdit.visible = len(names) > FEW
+        choices.narrow(self.ui.segmentList, self.ui.segmentFilterLineEdit.text if len(names) > FEW else "")
         self._listImages([one for one in images.candidates() if one is not node.priorVolume])
 
     def onTicked(self) -> None:
