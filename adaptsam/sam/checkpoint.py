@@ -31,7 +31,7 @@ from adaptsam.storage.file_hashes import digests
 FORMAT_VERSION = 1
 METADATA_KEY = "adaptsam"
 #: The models that come with AdaptSAM; the first one is the default.
-BUNDLED = {"small": "adaptsam_small.safetensors", "lite": "adaptsam_lite.safetensors"}
+BUNDLED = {"lite": "adaptsam_lite.safetensors", "small": "adaptsam_small.safetensors"}
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def save_checkpoint(
         raise OutputError(f"The model cannot be written to {path}: {error}.") from error
 
 
-def bundled_checkpoint(name: str = "small") -> Path:
+def bundled_checkpoint(name: str = "lite") -> Path:
     """A model that comes with AdaptSAM, in a source checkout or in an installed wheel.
 
     Args:

@@ -43,7 +43,7 @@ class SamModel:
         sam: the segment_anything model, in evaluation mode.
         config: its shape.
         kind: "vit_b", "vit_l", "vit_h", "vit_t", "medsam", or the name that a checkpoint of this project carries, such
-            as "small".
+            as "lite".
         sha256: of the file, or of the weights for a model that was never in a file.
         device: where it computes.
         precision: what the image encoder computes in: ``torch.float32``, ``torch.bfloat16`` or ``torch.int8``.
@@ -171,8 +171,8 @@ def load_sam(
     """Read a checkpoint: Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or this project's, told apart by its contents.
 
     Args:
-        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite" or "small" for a model that
-            comes with AdaptSAM; None for its default.
+        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite", the model that comes with
+            AdaptSAM; None for that one.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ….
         kind: what the file is, where its contents cannot tell: "medsam" for MedSAM's weights in a file of your own.
         reapply_lora: apply LoRA adapters that lie beside the weights. The files of P²SAM's authors have them merged

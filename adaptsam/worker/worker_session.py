@@ -218,11 +218,11 @@ def _models() -> Iterable[dict[str, object]]:
     file = bundled_checkpoint()
     yield {
         "name": None,
-        "label": "Small model that comes with AdaptSAM",
+        "label": "Lite, the model that comes with AdaptSAM",
         "here": True,
         "needed": memory.needed_bytes(file),
-        "card": "A demonstration: 256 pixels, trained on synthetic CT of the thorax alone. It has seen no real image.",
-        "licence": "Apache-2.0",
+        "card": "Small and quick: trained on open CT, MR and endoscopy, and on synthetic images. No clinical model.",
+        "licence": "CC BY-SA 4.0",
     }
     for known in catalogue().values():
         here = known.path.is_file()
