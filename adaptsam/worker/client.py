@@ -94,6 +94,7 @@ class WorkerClient:
         self._waiting: dict[int, _Open] = {}
         self._number = 0
         self.log: deque[str] = deque(maxlen=200)
+        self._unheard: deque[str] = deque(maxlen=200)
 
     @property
     def pid(self) -> int | None:
@@ -195,6 +196,12 @@ class WorkerClient:
         while self._moved != before and time.monotonic() < end:
             before = self._moved
             time.sleep(STEP)
+
+    def said(self) -> Iterator[str]:
+        """The lines that the worker wrote to its stderr since the last call, the last 200 at most."""
+        with suppress(IndexError):
+            while True:
+                yield self._unheard.popleft()
 
     def close(self) -> None:
         """End the process and remove everything that was exchanged."""
@@ -307,7 +314,9 @@ class WorkerClient:
     def _drain(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
         for line in self._lines(process.stderr):
-            self.log.append(line.decode("utf-8", "backslashreplace").rstrip())
+            said = line.decode("utf-8", "backslashreplace").rstrip()
+            self.log.append(said)
+            self._unheard.append(said)
 
     def _end_the_deaf(self) -> Iterator[wire.Message]:
         """End a worker that did not stop in time; its cancelled requests do not wait until the system took it away.
