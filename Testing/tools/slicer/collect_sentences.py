@@ -30,7 +30,7 @@ ROOTS = (
 )
 
 #: What is said to programmers and at a terminal alone.
-SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic")
+SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic", "adaptsam.pretrain")
 
 
 def files() -> list[Path]:
