@@ -19,6 +19,7 @@ from adaptsam.progress import Tick, unasked
 from adaptsam.sam.architecture import SamConfig
 from adaptsam.sam.batched_decoding import Decoded, decode
 from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint, read_checkpoint
+from adaptsam.sam.cpu_precision import FEWEST_CHANNELS, bfloat16_is_fast
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.sam.image_encoder import encode
@@ -28,8 +29,9 @@ from adaptsam.sam.prompt_encoder import DecodeRequest
 from adaptsam.sam.weights_catalogue import KnownWeights, catalogue, fetched, how_to_get
 from adaptsam.storage.weight_hash import hash_weights
 
-#: What the image encoder computes in: "auto" is float32 on the CPU and bfloat16 on a GPU, "int8" is for the CPU.
-Precision = Literal["auto", "float32", "int8"]
+#: What the image encoder computes in. "auto" is bfloat16 on a GPU, and on a processor that multiplies it fast for
+#: encoders as wide as ViT-B's; else float32. "int8" is for the CPU.
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 class SamModel:
@@ -63,7 +65,7 @@ class SamModel:
         precision: Precision = "auto",
     ) -> None:
         self.device = choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
+        self.precision = _choose_precision(precision, self.device, config)
         self.sam = (in_int8(sam) if self.precision == torch.int8 else sam).eval().to(self.device)
         self.config = config
         self.kind = kind
@@ -183,7 +185,7 @@ def load_sam(
         InputError: there is no such device, or the precision is not to be had on it.
     """
     chosen = choose_device(device)
-    _choose_precision(precision, chosen)
+    _check_precision(precision, chosen)
     file, named = _find(path)
     checkpoint = read_checkpoint(file, kind=kind or (named.kind if named else None), reapply_lora=reapply_lora)
     if named and named.fingerprint.sha256 not in (None, checkpoint.sha256):
@@ -229,12 +231,20 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
-def _choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+def _check_precision(precision: Precision, device: torch.device) -> None:
     if precision not in get_args(Precision):
         raise InputError(f"The precision can be {', '.join(get_args(Precision))}, not {precision!r}.")
     if precision == "int8":
         if device.type != "cpu":
             raise InputError(f"The precision int8 is for the CPU, not for {device.type}; choose the device cpu.")
         check_int8()
-        return torch.int8
-    return torch.float32 if device.type == "cpu" or precision == "float32" else torch.bfloat16
+
+
+def _choose_precision(precision: Precision, device: torch.device, config: SamConfig) -> torch.dtype:
+    _check_precision(precision, device)
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
+    if device.type != "cpu":
+        return torch.bfloat16
+    wide = config.tiny_vit is config.pyramid is None and config.encoder_dim >= FEWEST_CHANNELS
+    return torch.bfloat16 if wide and bfloat16_is_fast() else torch.float32

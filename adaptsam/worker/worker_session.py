@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ class Session:
 def _write_structures(request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
     """Write an RTSTRUCT; what that needs is imported when it is asked for, because runs do without."""
     try:
+        importlib.import_module("pydicom.pixels")  # there since pydicom 3
         from adaptsam.worker.structure_sets import write_structures
     except ImportError as error:
         raise InputError(

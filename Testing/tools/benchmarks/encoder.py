@@ -140,9 +140,9 @@ def random_sam(config: SamConfig, seed: int = 0) -> Sam:
     return sam
 
 
-def matmul_rate(size: int = 2048, repeats: int = 9) -> float:
-    """The best rate at which this machine multiplies float32 matrices, in FLOP/s."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def matmul_rate(size: int = 2048, repeats: int = 9, dtype: torch.dtype = torch.float32) -> float:
+    """The best rate at which this machine multiplies matrices, in FLOP/s."""
+    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
     return 2.0 * size**3 / min(_seconds(lambda: a @ b) for _ in range(repeats))
 
 
@@ -187,6 +187,7 @@ def _encoder_figures(sam: Sam, config: SamConfig, repeats: int) -> dict[str, Any
     if int8_possible():
         encoders["int8"] = in_int8(sam).image_encoder
     ways = {name: lambda encoder=encoder: encode(encoder, image) for name, encoder in encoders.items()}
+    ways["bfloat16"] = lambda: _in_bfloat16(sam, image)
     figures, best = _compare("encoder", "unmodified", repeats, lambda: sam.image_encoder(image), ways)
     rate = matmul_rate()
     flops, needed = encoder_flops(config), encoder_flops(config, pad_windows=False)
@@ -199,6 +200,11 @@ def _encoder_figures(sam: Sam, config: SamConfig, repeats: int) -> dict[str, Any
         "encoder ours, in linear layers [GFLOP]": needed["linear"] / 1e9,
         "matrix products, float32 [GFLOP/s]": rate / 1e9,
     }
+    halves = matmul_rate(dtype=torch.bfloat16)
+    _bounded(figures, "encoder", "unmodified", "bfloat16", needed["total"] / halves)
+    figures["matrix products, bfloat16 [GFLOP/s]"] = halves / 1e9
+    apart = 1 - torch.cosine_similarity(ways["bfloat16"](), reference, 1)
+    figures["encoder bfloat16: 1 - cosine with float32, worst place, random weights"] = float(apart.max())
     if "int8" in ways:
         whole = int8_rate()
         floor = needed["linear"] / whole + (needed["total"] - needed["linear"]) / rate
@@ -206,6 +212,11 @@ def _encoder_figures(sam: Sam, config: SamConfig, repeats: int) -> dict[str, Any
         figures["matrix products, int8 [GOP/s]"] = whole / 1e9
         figures["encoder int8: 1 - cosine with float32, random weights"] = 1 - _cosine(ways["int8"](), reference)
     return figures
+
+
+def _in_bfloat16(sam: Sam, image: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return encode(sam.image_encoder, image)
 
 
 def int8_agreement(patients: int) -> dict[str, Any]:

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import apply_modality_lut, get_decoder
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
@@ -31,8 +29,10 @@ _BELIEVED, _MOST_FOR_A_BYTE = 256 * 2**20, 100
 _MOST_RESCALED = 1e6
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
 _RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+# Process 14; the name in pydicom is another transfer syntax's before version 3.
+_JPEG_LOSSLESS = UID("1.2.840.10008.1.2.4.57")
 # What GDCM decodes, and pydicom with what we install beside it does not in every case.
-_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
+_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, _JPEG_LOSSLESS, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
 _FORMAT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
 
@@ -86,6 +86,8 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
     """
     try:
         if "ModalityLUTSequence" in header and "RescaleSlope" not in header:
+            from pydicom.pixels import apply_modality_lut  # pydicom 3, which runs in Slicer 5.10 do without
+
             return np.asarray(apply_modality_lut(stored, header))
         slope, intercept = (_number(header, key, default) for key, default in _RESCALE)
         if not (0 < abs(slope) <= _MOST_RESCALED and abs(intercept) <= _MOST_RESCALED):  # NaN is neither
@@ -156,6 +158,8 @@ def _used_bits(stored: np.ndarray, dataset: FileDataset) -> np.ndarray:
 
 def _decode_with_gdcm(dataset: FileDataset, path: Path, count: int) -> np.ndarray:
     """SimpleITK brings GDCM's decoders, for JPEG lossless for instance; it gets a frame and nothing of the patient."""
+    from pydicom.encaps import generate_frames
+
     try:
         frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
         with quiet_libraries(), tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
@@ -200,6 +204,8 @@ def _undecodable(syntax: UID, path: Path) -> str:
 def _has_decoder(syntax: UID) -> bool:
     if syntax in _GDCM:
         return True
+    from pydicom.pixels import get_decoder
+
     try:
         return get_decoder(syntax).is_available
     except NotImplementedError:
