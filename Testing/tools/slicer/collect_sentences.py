@@ -32,7 +32,7 @@ ROOTS = (
 SHOWN = ("label", "card")
 
 #: What is said to programmers and at a terminal alone.
-SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic", "adaptsam.pretrain")
+SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic")
 
 
 def files() -> list[Path]:
