@@ -38,7 +38,6 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "finetune.engine": ("finetune.monai_engine",),
     "finetune.interactive": ("finetune.interactive_training",),
     "finetune.order": ("finetune.epoch_order",),
-    "finetune.pretrain": ("pretrain.sam_pretraining",),
     "finetune.processes": ("finetune.distributed",),
     "finetune.recipe_data": ("finetune.recipe_datasets",),
     "finetune.samples": ("finetune.training_transforms",),

@@ -312,6 +312,7 @@ def table(_: Callable[[str], str]) -> list:
         _("Where its scores were taken, the agent for {name} did no better (IoU {own}) than a simpler way to the same mask ({other}, {value})."),
         _("With keep_aspect, size is one number, the shorter side."),
         _("Writing an RTSTRUCT here needs pydicom 3 and contourpy; export it with SlicerRT (right click in the Data module), or use Slicer 5.12."),
+        _("{beginning} the model small, which lite, trained on real images, has replaced; {instead}."),
         _("{copies} files are copies of slices that are there already; they are left out."),
         _("{count} of {len} slices lack their {keyword}; export the series again."),
         _("{count} structures are called {pop}; ask for {ask}."),

@@ -26,6 +26,7 @@ from adaptsam.alignsam.alignsam_settings import Settings
 from adaptsam.alignsam.novelty import Novelty
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.sam import SamModel
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.storage.atomic_files import replacing
 
 FORMAT_VERSION = 1
@@ -143,6 +144,8 @@ class Package:
 
     def check_model(self, model: SamModel) -> None:
         """Raise CheckpointError unless ``model`` is the SAM that the agent was trained with."""
+        if self.sam_kind == FORMER_KIND:
+            raise CheckpointError(former_model(f"The agent for {self.target.name} prompts", "train it again with lite"))
         if model.sha256 != self.sam_sha256 or model.embed_dim != self.agent.channels:
             raise CheckpointError(
                 f"The agent for {self.target.name} was trained with another SAM ({self.sam_kind}, SHA-256 "

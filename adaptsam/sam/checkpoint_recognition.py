@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 from adaptsam.errors import CheckpointError
-from adaptsam.sam.architecture import LITE, MEDSAM, SMALL, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig
+from adaptsam.sam.architecture import LITE, MEDSAM, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig
 from adaptsam.sam.tiny_vit import TinyVitConfig
 
 Weights = dict[str, torch.Tensor]
 
-KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "vit_t": VIT_T, "medsam": MEDSAM, "small": SMALL, "lite": LITE}
+KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "vit_t": VIT_T, "medsam": MEDSAM, "lite": LITE}
 # MedSAM's weights have the names and shapes of vit_b; only the file's hash or its owner can say that they are MedSAM's.
 _RECOGNISED = ("vit_b", "vit_l", "vit_h", "vit_t")
 _VIT, _TINY = "image_encoder.blocks.", "image_encoder.layers."

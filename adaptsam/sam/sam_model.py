@@ -21,6 +21,7 @@ from adaptsam.sam.batched_decoding import Decoded, decode
 from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint, read_checkpoint
 from adaptsam.sam.cpu_precision import FEWEST_CHANNELS, bfloat16_is_fast
 from adaptsam.sam.embedding import Embedding
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.sam.image_encoder import encode
 from adaptsam.sam.int8_quantisation import check_int8, in_int8
 from adaptsam.sam.preprocessing import prepare_image, prepare_mask
@@ -207,6 +208,8 @@ def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
         return fetched(str(path)), catalogue()[str(path)]
     if not Path(path).exists() and str(path) in BUNDLED:
         return bundled_checkpoint(str(path)), None
+    if not Path(path).exists() and str(path) == FORMER_KIND:
+        raise CheckpointError(former_model("The name small stands for", "give lite, or no checkpoint"))
     return Path(path), None
 
 

@@ -17,7 +17,7 @@ from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.propagation.slice_correction import correct_slice, follow_slice
 from adaptsam.propagation.volume_propagation import PropagationSettings, Propagator
 from adaptsam.sam import EmbeddingStore, SamModel, lasting_store, load_sam
-from adaptsam.sam.checkpoint import bundled_checkpoint
+from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint
 from adaptsam.sam.weights_catalogue import catalogue
 from adaptsam.slicewise.target_visit import TargetVisit
 from adaptsam.worker import memory
@@ -241,6 +241,8 @@ def _models() -> Iterable[dict[str, object]]:
 def _file(checkpoint: str | None) -> Path:
     if checkpoint is None:
         return bundled_checkpoint()
+    if checkpoint in BUNDLED and not Path(checkpoint).exists():
+        return bundled_checkpoint(checkpoint)
     known = catalogue().get(checkpoint)
     path = known.path if known is not None and not Path(checkpoint).exists() else Path(checkpoint)
     if not path.is_file():
