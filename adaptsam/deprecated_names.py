@@ -84,7 +84,7 @@ class _Loader(Loader):
 
 
 class RenamedFinder(MetaPathFinder):
-    """An import hook for old names; it is asked after Python's own finders have found nothing."""
+    """An import hook for old names; it comes after Python's own finders, which find nothing."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

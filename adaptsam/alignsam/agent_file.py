@@ -111,7 +111,7 @@ class Package:
         training: how it was trained: any JSON values, without anything that names a patient.
         scores: how good it is, by name: numbers, or lists of them.
         picture: a small PNG of what it finds, for lists; b"" without one.
-        novelty: the kind of images that it knows; None where that is not told.
+        novelty: the kind of images that it knows; None where that is not known.
     """
 
     agent: Agent = field(repr=False)
