@@ -38,7 +38,6 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "finetune.engine": ("finetune.monai_engine",),
     "finetune.interactive": ("finetune.interactive_training",),
     "finetune.order": ("finetune.epoch_order",),
-    "finetune.pretrain": ("pretrain.sam_pretraining",),
     "finetune.processes": ("finetune.distributed",),
     "finetune.recipe_data": ("finetune.recipe_datasets",),
     "finetune.samples": ("finetune.training_transforms",),
@@ -85,7 +84,7 @@ class _Loader(Loader):
 
 
 class RenamedFinder(MetaPathFinder):
-    """An import hook for old names; it is asked after Python's own finders have found nothing."""
+    """An import hook for old names; it comes after Python's own finders, which find nothing."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -291,3 +291,13 @@ def test_a_forged_kind_of_images_is_refused(package: Package, file: Path) -> Non
         forged = forge(file, lambda described, tensors, limit=limit: described.update(novelty_limit=limit))
         with pytest.raises(CheckpointError, match="does not describe an agent as it should"):
             load_agent(forged)
+
+
+def test_an_agent_for_the_model_that_lite_replaced_is_refused_in_one_sentence(
+    package: Package, model: SamModel, tmp_path: Path
+) -> None:
+    save_agent(tmp_path / "heart.agent.safetensors", replace(package, sam_kind="small", sam_sha256="2" * 64))
+    with pytest.raises(
+        CheckpointError, match=r"The agent for Heart prompts the model small, .*; train it again with lite"
+    ):
+        load_agent(tmp_path / "heart.agent.safetensors").check_model(model)

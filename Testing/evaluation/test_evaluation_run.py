@@ -46,7 +46,7 @@ def test_an_evaluation_leaves_tables_cases_and_a_report(make_study, tiny, tmp_pa
     assert "3 of 5 cases were evaluated; 2 were skipped." in page
     assert "Skipped broken-0: frame-3.png is damaged; copy it again." in page
     assert "Skipped case-0 (again): There are two cases called case-0" in page
-    assert "SEEM&#x27;s weights" in page
+    assert "SEEM&#39;s weights" in page
     assert "deformable registration needs volumes." in page
     assert "http" not in page.replace("http-equiv", "")
     rows = list(csv.DictReader((tmp_path / "cases.csv").open()))

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 MODELS = [
-    {"name": None, "label": "Small", "here": True, "needed": 6e8, "card": "A demonstration.", "licence": "Apache-2.0"},
+    {
+        "name": None,
+        "label": "Lite",
+        "here": True,
+        "needed": 6e8,
+        "card": "For research only.",
+        "licence": "CC BY-SA 4.0",
+    },
     {
         "name": "vit_b",
         "label": "sam_vit_b",

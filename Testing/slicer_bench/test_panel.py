@@ -322,7 +322,7 @@ def test_apply_cancel_review_correct_and_accept(
     panel.askWorker()
     until(lambda: panel.models)
     assert "GB free" in panel.ui.deviceComboBox.itemText(1)
-    assert panel.ui.modelCardLabel.text.startswith("A demonstration")
+    assert panel.ui.modelCardLabel.text.startswith("Small and quick")
     tick(panel.ui.segmentList, "tumour", False)
     assert panel.ui.resultsCollapsibleButton.collapsed
 

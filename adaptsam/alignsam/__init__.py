@@ -1,4 +1,4 @@
-"""AlignSAM: an agent learns where to put points on an image so that SAM segments one target, with nobody clicking.
+"""AlignSAM: an agent learns where to put points on an image so that SAM segments one target, without clicks.
 
 Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
 The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game

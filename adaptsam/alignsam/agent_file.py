@@ -26,6 +26,7 @@ from adaptsam.alignsam.alignsam_settings import Settings
 from adaptsam.alignsam.novelty import Novelty
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.sam import SamModel
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.storage.atomic_files import replacing
 
 FORMAT_VERSION = 1
@@ -110,7 +111,7 @@ class Package:
         training: how it was trained: any JSON values, without anything that names a patient.
         scores: how good it is, by name: numbers, or lists of them.
         picture: a small PNG of what it finds, for lists; b"" without one.
-        novelty: the kind of images that it knows; None where that is not told.
+        novelty: the kind of images that it knows; None where that is not known.
     """
 
     agent: Agent = field(repr=False)
@@ -143,6 +144,8 @@ class Package:
 
     def check_model(self, model: SamModel) -> None:
         """Raise CheckpointError unless ``model`` is the SAM that the agent was trained with."""
+        if self.sam_kind == FORMER_KIND:
+            raise CheckpointError(former_model(f"The agent for {self.target.name} prompts", "train it again with lite"))
         if model.sha256 != self.sam_sha256 or model.embed_dim != self.agent.channels:
             raise CheckpointError(
                 f"The agent for {self.target.name} was trained with another SAM ({self.sam_kind}, SHA-256 "

@@ -86,7 +86,7 @@ class Prompted:
         first: how many points were there before the first step: 2, or 0 without recalibration.
         evidence: that the target is on the image at all, and this mask is it.
         step_masks: bool (steps, H, W), the mask after the first pair (if there was one) and after each further point;
-            None where they were not asked for.
+            None where they were not requested.
         novelty: of the image, where the agent's file tells which kind it knows; see
             :class:`adaptsam.alignsam.novelty.Novelty`.
     """
@@ -126,7 +126,7 @@ def prompt(
         attention: M_c of the images, for the explicit branch.
         keep_steps: give the mask after each step as well.
         session: makes the segmenter that the agent was trained with; None for the model's own decoder.
-        progress: told the number of finished images; may cancel.
+        progress: receives the number of finished images; may cancel.
 
     Returns:
         One entry for each image.

@@ -108,7 +108,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="FILE",
         help="a SAM checkpoint (Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or our .safetensors), or a name from "
-        "'adaptsam weights list'; default: the small bundled model",
+        "'adaptsam weights list'; default: lite, the bundled model",
     )
     model.add_argument(
         "--checkpoint-kind",

@@ -43,7 +43,7 @@ from adaptsam.slicewise.confidence import Continuity, accepted_confidence, conti
 from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report
 from adaptsam.slicewise.fusion import Weights
 
-#: How many frames back, beside the outlined one, flow is asked from.
+#: How many frames back, beside the outlined one, flow starts from.
 LOOK_BACK = (1, 3)
 
 #: Frames before the outlined one that are read at a time, since they are followed backwards.
@@ -144,7 +144,7 @@ def propagate_video(
         masks: by structure, bool (H, W) on the outlined frame; or one mask, or the path of a mask picture.
         model: the promptable model; the bundled one by default.
         settings: see :class:`VideoSettings`.
-        progress: told "segment" with frames done and in all; cancels by raising Cancelled.
+        progress: receives "segment" with frames done and in all; cancels by raising Cancelled.
         store: embeddings to reuse and add to (its model is used); what it holds in memory adds to the frames.
 
     Returns:

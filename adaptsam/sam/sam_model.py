@@ -21,6 +21,7 @@ from adaptsam.sam.batched_decoding import Decoded, decode
 from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint, read_checkpoint
 from adaptsam.sam.cpu_precision import FEWEST_CHANNELS, bfloat16_is_fast
 from adaptsam.sam.embedding import Embedding
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.sam.image_encoder import encode
 from adaptsam.sam.int8_quantisation import check_int8, in_int8
 from adaptsam.sam.preprocessing import prepare_image, prepare_mask
@@ -43,7 +44,7 @@ class SamModel:
         sam: the segment_anything model, in evaluation mode.
         config: its shape.
         kind: "vit_b", "vit_l", "vit_h", "vit_t", "medsam", or the name that a checkpoint of this project carries, such
-            as "small".
+            as "lite".
         sha256: of the file, or of the weights for a model that was never in a file.
         device: where it computes.
         precision: what the image encoder computes in: ``torch.float32``, ``torch.bfloat16`` or ``torch.int8``.
@@ -171,8 +172,8 @@ def load_sam(
     """Read a checkpoint: Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or this project's, told apart by its contents.
 
     Args:
-        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite" or "small" for a model that
-            comes with AdaptSAM; None for its default.
+        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite", the model that comes with
+            AdaptSAM; None for that one.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ….
         kind: what the file is, where its contents cannot tell: "medsam" for MedSAM's weights in a file of your own.
         reapply_lora: apply LoRA adapters that lie beside the weights. The files of P²SAM's authors have them merged
@@ -200,13 +201,15 @@ def load_sam(
 
 
 def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
-    """The file, and its entry where it was asked for by name. A file of that name goes first."""
+    """The file, and its entry where it was requested by name. A file of that name goes first."""
     if path is None:
         return bundled_checkpoint(), None
     if not Path(path).exists() and str(path) in catalogue():
         return fetched(str(path)), catalogue()[str(path)]
     if not Path(path).exists() and str(path) in BUNDLED:
         return bundled_checkpoint(str(path)), None
+    if not Path(path).exists() and str(path) == FORMER_KIND:
+        raise CheckpointError(former_model("The name small stands for", "give lite, or no checkpoint"))
     return Path(path), None
 
 

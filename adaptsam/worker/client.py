@@ -23,7 +23,7 @@ from adaptsam.worker import wire_format as wire
 from adaptsam.worker.exchange import ExchangeFolder, LastWords, remove_leftovers
 from adaptsam.worker.process_tree import PIPE, end_tree, launch_here
 
-#: Seconds that a worker has to stop by itself when it is asked to; then it is ended. Embeddings outlive that.
+#: Seconds that a worker has to stop by itself when it is requested to; then it is ended. Embeddings outlive that.
 PATIENCE = 1.5
 
 #: Seconds that :meth:`WorkerClient.events` leaves to the threads that read and write, while they have much to do. A
@@ -52,7 +52,7 @@ class _Worker:
 
 @dataclass
 class _Open:
-    """A request without an answer: what was asked, the worker it went to, and until when that has time to stop."""
+    """A request without an answer: the request, the worker it went to, and until when that has time to stop."""
 
     message: wire.Message
     worker: int = 0
@@ -362,7 +362,7 @@ class WorkerClient:
 
 
 def why_lost(code: int, log: Sequence[str], words: Mapping[str, Any] | None = None) -> str:
-    """A sentence for a worker that nobody asked to end.
+    """A sentence for a worker that ended without a request.
 
     Args:
         code: the exit code; behind a launcher it is the launcher's.

@@ -43,13 +43,13 @@ from adaptsam.sam import VIT_B, EmbeddingStore, PromptSession, SamModel, build_s
 STEPS = 15
 
 
-def run(repeats: int = 5, threads: int | None = None, kind: str = "small") -> dict[str, Any]:
+def run(repeats: int = 5, threads: int | None = None, kind: str = "lite") -> dict[str, Any]:
     """Time the environment, a training and the use on one slice.
 
     Args:
         repeats: how often each is timed; medians are reported.
         threads: of PyTorch; None for as many as it takes by itself.
-        kind: "small", the bundled model, or "vit_b" with random weights.
+        kind: "lite", the bundled model, or "vit_b" with random weights.
 
     Returns:
         Rates, ratios, shares and mebibytes by name.
@@ -58,7 +58,7 @@ def run(repeats: int = 5, threads: int | None = None, kind: str = "small") -> di
     with ExitStack() as restore:
         restore.callback(torch.set_num_threads, before)
         torch.set_num_threads(threads or before)
-        model = load_sam(device="cpu") if kind == "small" else _random_vit_b()
+        model = load_sam(device="cpu") if kind == "lite" else _random_vit_b()
         figures: dict[str, Any] = {"kind": kind, "threads": torch.get_num_threads(), "repeats": repeats}
         for batch in (1, 8, 32):
             figures |= _step_figures(model, batch, repeats)
@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--kind", choices=("small", "vit_b"), default="small")
+    parser.add_argument("--kind", choices=("lite", "vit_b"), default="lite")
     print(json.dumps(run(**vars(parser.parse_args())), indent=2))
 
 

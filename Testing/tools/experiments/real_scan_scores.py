@@ -29,7 +29,7 @@ from adaptsam.image.cropping import square_view
 from adaptsam.image.orientation import canonical_orientation
 from adaptsam.image.windowing import choose_window
 from adaptsam.io import read_structures, read_volume
-from adaptsam.pretrain.simulated_clicks import box_around, boxed, clicked, ellipse, grown
+from adaptsam.metrics.simulated_clicks import box_around, boxed, clicked, ellipse, grown
 from adaptsam.sam import SamModel, load_sam
 
 _FEWEST_PIXELS = 20

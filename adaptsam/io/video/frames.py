@@ -72,7 +72,7 @@ class PictureFolder(Frames):
 
     Args:
         folder: its pictures; files of other kinds and hidden ones are left alone.
-        progress: told "reading"; may cancel.
+        progress: receives "reading"; may cancel.
 
     Raises:
         InputError: no picture, one that cannot be read, or pictures of different sizes.
@@ -228,7 +228,7 @@ def check_frame(frame: np.ndarray, size: tuple[int, int] | None, number: int) ->
 
 
 def checked_frames(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Check frames one at a time, as they are asked for: uint8 (H, W, 3), from gray (H, W) too.
+    """Check frames one at a time, as they are requested: uint8 (H, W, 3), from gray (H, W) too.
 
     Raises:
         InputError: while iterating, a frame of another type, number of channels or size than the first.
