@@ -49,6 +49,7 @@ def panel(opened: Callable[..., Any], asked: Any) -> Any:
 
     made = opened(PersonalizedSAMWidget, 460, 1200)
     made.onHello({"event": "hello", "models": MODELS, "devices": []})
+    made.ui.modelCollapsibleButton.collapsed = False
     return made
 
 
