@@ -1,11 +1,13 @@
 """The table of clicks and boxes on real scans that no bundled model was trained on.
 
     python Testing/tools/experiments/real_scan_scores.py --checkpoint old.safetensors --checkpoint new.safetensors
+    python Testing/tools/experiments/real_scan_scores.py --goals --json scores.json
 
 Reads the sets of ``../shared/data`` that are for evaluation alone. Each structure of each case is asked for on up to
 ``--slices`` of its slices: with the box of the truth, and with one to five clicks where the mask is wrong.
 Beside every model stand the ellipse that fills the box, and region growing from the first click with the best of six
-tolerances. Prints a table in Markdown; ``--json FILE`` keeps every slice.
+tolerances. Prints a table in Markdown; ``--json FILE`` keeps every slice. With ``--goals`` the model sees both whole
+slices and squares of three times the structure's longer side, and the goals of :mod:`scan_goals` stand beside.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
+from scan_goals import MAGNIFIED, WHOLE, goal_table
 
 from adaptsam.image import StructureSet, Volume
 from adaptsam.image.cropping import square_view
@@ -171,16 +175,22 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, action="append", help="repeat it; default: the bundled model")
     parser.add_argument("--slices", type=int, default=6)
     parser.add_argument("--view", type=float, metavar="TIMES", help="side of what the model sees; default: all")
+    parser.add_argument("--goals", action="store_true", help="both views, beside the goals")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     models = {path.stem if path else "bundled": load_sam(path, "cpu") for path in args.checkpoint or [None]}
+    views = {f", {WHOLE}:": None, f", {MAGNIFIED}:": 3.0} if args.goals else {"": args.view}
     rows: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for case, structure, image, truth, gray in all_slices(args.data, args.slices):
         row = {"ellipse": ellipse(truth), "growing": grown(gray, truth)}
-        for name, model in models.items():
-            row |= {f"{name} {key}": value for key, value in scores(model, image, truth, args.view).items()}
+        for (name, model), (view, times) in product(models.items(), views.items()):
+            row |= {f"{name}{view} {key}": value for key, value in scores(model, image, truth, times).items()}
         rows[case.split(" ")[0] if case.startswith(("SegTHOR", "ACDC", "CVC")) else case, structure].append(row)
-    print_table(rows)
+    if args.goals:
+        for name in models:
+            print(*goal_table(rows, name), sep="\n", end="\n\n")
+    else:
+        print_table(rows)
     if args.json:
         args.json.write_text(json.dumps([[*key, some] for key, some in rows.items()]), encoding="utf-8")
 
