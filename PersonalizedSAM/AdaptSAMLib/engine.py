@@ -139,6 +139,7 @@ class Engine:
         try:
             self._stepTasks()
             self._pending += map(sentences.toldIn, self._client.events()) if self._client is not None else []
+            self.keepLog()
             until = time.monotonic() + SLICE
             while (self._steps or self._pending) and time.monotonic() < until:
                 if self._steps is None:
@@ -189,6 +190,11 @@ class Engine:
         """Until a request has ended, and its last event was handled."""
         self.wait(lambda: number not in self._handlers and self._steps is None)
 
+    def keepLog(self) -> None:
+        """Put what the worker wrote to its stderr into Slicer's log, where people look for a fault."""
+        for line in self._client.said() if self._client is not None else ():
+            logging.info("AdaptSAM's worker: %s", line)
+
     def close(self) -> None:
         """End the worker, and remove what was exchanged."""
         self._timer.stop()
@@ -198,4 +204,5 @@ class Engine:
         self._steps = None
         if self._client is not None:
             self._client.close()
+            self.keepLog()
             self._client = None

@@ -19,6 +19,7 @@ sys.path.append(str(ROOT / "Testing" / "tools" / "slicer"))
 #: What of pydicom the worker's files import when they are imported; all of it is in pydicom 2.4.4.
 IN_BOTH = {
     *("pydicom", "pydicom.multival.MultiValue", "pydicom.errors.InvalidDicomError", "pydicom.sr.coding.Code"),
+    "pydicom.sr.codedict.codes",
     *(f"pydicom.dataset.{name}" for name in ("Dataset", "FileDataset", "FileMetaDataset")),
     *("pydicom.datadict.tag_for_keyword", "pydicom.encaps.encapsulate", "pydicom.filereader.read_file_meta_info"),
     *("pydicom.valuerep.format_number_as_ds", "pydicom.uid.UID", "pydicom.uid.generate_uid"),
@@ -51,8 +52,7 @@ def at_import(tree: ast.Module) -> Iterator[str]:
 def needed() -> set[str]:
     from collect_sentences import files
 
-    late = {"structure_sets.py", "rtstruct_writer.py", "seg_writer.py", "roi_items.py"}  # imported when one is written
-    trees = [ast.parse(one.read_text(encoding="utf-8")) for one in files() if one.name not in late]
+    trees = [ast.parse(one.read_text(encoding="utf-8")) for one in files()]
     return {name for tree in trees for name in at_import(tree)}
 
 

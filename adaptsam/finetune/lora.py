@@ -67,7 +67,7 @@ def add_lora(
     """Adapt every block's attention, in place, and leave the rest of the encoder as it is.
 
     What is trained afterwards (``requires_grad``): the adapters, prompt encoder and mask decoder, and the ends of the
-    encoder if asked for. Nothing changes before the first step: an adapter starts as zero.
+    encoder if requested. Nothing changes before the first step: an adapter starts as zero.
 
     Args:
         sam: with a ViT encoder, or this project's own.

@@ -49,7 +49,7 @@ class LiteRecipe:
     Attributes:
         size: side of the images, in pixels; the encoder works at any multiple of 32.
         batch: pairs of a step, a share ``phantoms`` and ``scenes`` of them synthetic.
-        prompts_an_image: targets that are asked for.
+        prompts_an_image: targets that are requested.
         backbone_rate, rate: of the ImageNet weights and of the rest.
         warm_up: steps until the rates are reached.
         average: what a step leaves of the moving average.

@@ -73,7 +73,7 @@ def viewer(key: str, name: str, slices: Sequence[ViewedSlice], field_of_view: fl
 
 
 def _within(slices: Sequence[ViewedSlice], field_of_view: float, most_bytes: int) -> list[bytes]:
-    """A JPEG for each slice, together no larger than asked for; empty for those that were left out."""
+    """A JPEG for each slice, together no larger than requested; empty for those that were left out."""
     panes = 2 * len(slices)
     side = int(min(max(math.sqrt(most_bytes / (panes * BYTES_A_PIXEL)), SMALLEST), LARGEST))
     places = _Places(slices)

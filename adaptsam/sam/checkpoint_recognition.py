@@ -1,6 +1,6 @@
 """Published checkpoints: how they name their weights, and what shape and kind of SAM they are.
 
-Four layouts are known, told apart by the names alone:
+Four layouts are known, distinguished by the names alone:
 
 - Meta's, and MedSAM's, which has the same;
 - MobileSAM's, with a TinyViT encoder (``image_encoder.layers.…``);
@@ -66,7 +66,7 @@ def fold_lora(weights: Weights, path: Path, *, reapply: bool) -> tuple[Weights, 
         The weights, and the rank r; None where there are no adapters.
 
     Raises:
-        CheckpointError: an adapter does not fit its weight, or there is none and ``reapply`` asks for it.
+        CheckpointError: an adapter does not fit its weight, or there is none and ``reapply`` requests it.
     """
     plain = {name: tensor for name, tensor in weights.items() if ".lora_" not in name}
     adapted = [name.removesuffix("lora_A") for name in weights if name.endswith(".lora_A")]

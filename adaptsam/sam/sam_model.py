@@ -201,7 +201,7 @@ def load_sam(
 
 
 def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
-    """The file, and its entry where it was asked for by name. A file of that name goes first."""
+    """The file, and its entry where it was requested by name. A file of that name goes first."""
     if path is None:
         return bundled_checkpoint(), None
     if not Path(path).exists() and str(path) in catalogue():

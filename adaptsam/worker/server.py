@@ -41,7 +41,7 @@ class Server:
         self._cancelled: set[int] = set()
 
     def run(self) -> None:
-        """Run until the other end closes the pipe, or nobody has asked for an hour."""
+        """Run until the other end closes the pipe, or nobody has requested an hour."""
         threading.Thread(target=self._listen, daemon=True).start()
         from adaptsam.worker.worker_session import Session  # imports torch, which takes seconds
 

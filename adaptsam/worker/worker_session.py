@@ -72,7 +72,7 @@ class Session:
         self._jobs |= {"track": self._videos.track, "train": TrainingRequests(self).train}
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Do what is asked; ``check`` raises Cancelled where it was cancelled."""
+        """Do the request; ``check`` raises Cancelled where it was cancelled."""
         job = self._jobs.get(request["do"])
         if job is None:
             raise InputError(f"This worker (AdaptSAM {__version__}) does not know {request['do']!r}; update AdaptSAM.")
@@ -172,7 +172,7 @@ class Session:
         return run.visits[request["target"]]
 
     def volume(self, described: wire.Message) -> Volume:
-        """An image that the client described; its file is taken, so an image can be asked for once."""
+        """An image that the client described; its file is taken, so an image can be requested once."""
         array = wire.take_array(self._folder, described["array"])
         grid = described["geometry"]
         geometry = Geometry(
@@ -201,7 +201,7 @@ class Session:
 
 
 def _write_structures(request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-    """Write an RTSTRUCT; what that needs is imported when it is asked for, because runs do without."""
+    """Write an RTSTRUCT; what that needs is imported when it is requested, because runs do without."""
     try:
         importlib.import_module("pydicom.pixels")  # there since pydicom 3
         from adaptsam.worker.structure_sets import write_structures
