@@ -54,6 +54,13 @@ RENAMED: dict[str, tuple[str, ...]] = {
 }
 
 
+#: By room, old names of classes → the new ones.
+RENAMED_CLASSES: dict[str, dict[str, str]] = {
+    "alignsam": {"Case": "AgentImage", "Settings": "AlignSamSettings"},
+    "p2sam": {"Settings": "P2SamSettings"},
+}
+
+
 class RenamedModule(ModuleType):
     """A module under its old name: its attributes are those of its new homes.
 
@@ -65,8 +72,9 @@ class RenamedModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         for home in RENAMED[self.__name__.removeprefix("adaptsam.")]:
+            now = RENAMED_CLASSES.get(home.partition(".")[0], {}).get(name, name)
             try:
-                return getattr(importlib.import_module(f"adaptsam.{home}"), name)
+                return getattr(importlib.import_module(f"adaptsam.{home}"), now)
             except AttributeError:
                 continue
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")

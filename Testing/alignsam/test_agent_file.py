@@ -18,9 +18,9 @@ from tiny_sam import tiny_model
 
 from adaptsam.alignsam import (
     Agent,
+    AlignSamSettings,
     Novelty,
     Package,
-    Settings,
     Shown,
     Target,
     TrainingImage,
@@ -36,7 +36,7 @@ from adaptsam.sam import EmbeddingStore, SamModel
 
 
 @pytest.fixture
-def package(short: Settings, model: SamModel) -> Package:
+def package(short: AlignSamSettings, model: SamModel) -> Package:
     agent = Agent(short, model.embed_dim, seed=3).eval()
     torch.manual_seed(0)
     torch.nn.init.normal_(agent.actor.head.weight)

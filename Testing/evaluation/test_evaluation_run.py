@@ -229,7 +229,7 @@ def test_alignsam_learns_and_is_used_and_its_ablations_too(make_study, tiny, tmp
     pytest.importorskip("torchrl")
     from adaptsam.evaluation.methods import Extras
 
-    settings = alignsam.Settings()
+    settings = alignsam.AlignSamSettings()
     settings = replace(settings, training=replace(settings.training, episodes=1, epochs=1))
     names = ("alignsam", "alignsam-no-rl", "alignsam-explicit-branch")
     results = Results(tmp_path, identity_of("drawn", {}, tiny))
@@ -246,7 +246,7 @@ def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(mak
     from adaptsam.alignsam.clip.clip_files import BUNDLED_NAME
     from adaptsam.evaluation.methods import Extras
 
-    settings = alignsam.Settings()
+    settings = alignsam.AlignSamSettings()
     settings = replace(settings, training=replace(settings.training, episodes=1, epochs=1, recalibration_updates=1))
     results = Results(tmp_path, identity_of("drawn", {}, tiny))
     setting = Setting(("alignsam-explicit-branch",), Extras(alignsam=settings, text="heart", clip=BUNDLED_NAME))

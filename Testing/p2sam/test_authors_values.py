@@ -19,13 +19,13 @@ import pytest
 from drawn_pair import drawn_job, drawn_model
 from peak_ties import exact_maps, near_peaks, paired_by_part
 
-from adaptsam.p2sam import Job, Settings, pair_segmentation, segment
+from adaptsam.p2sam import Job, P2SamSettings, pair_segmentation, segment
 from adaptsam.p2sam.prompt_selection import Prompt, make_prompts
 
 VALUES = np.load(Path(__file__).with_name("authors_values.npz"))
 SETTINGS = {
-    "medical": Settings(positives=(1, 5), negatives=(1, 5)),
-    "natural": Settings(domain="natural", positives=(1, 5)),
+    "medical": P2SamSettings(positives=(1, 5), negatives=(1, 5)),
+    "natural": P2SamSettings(domain="natural", positives=(1, 5)),
 }
 CASES = [name.removesuffix("_distances") for name in VALUES if name.endswith("_distances")]
 

@@ -22,9 +22,9 @@ needs_data = pytest.mark.skipif(not (SHARED / "README.md").is_file(), reason=f"{
     ("name", "source", "few"),
     [
         ("kvasir", "kvasir", 3),
-        ("lung_tumours", "msd-lung", 3),
+        ("lung_tumours", "msd-lung", 40),
         ("hippocampus", "msd-hippocampus", 6),
-        ("small_volumes", "pyradiomics", 3),
+        ("small_volumes", "pyradiomics", 40),
         ("organ_slices", "sam-med2d", 3),
         ("ultrasound", "busi", 3),
         ("nuclei", "nuclei", 3),

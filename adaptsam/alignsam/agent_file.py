@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from adaptsam.alignsam.agent_network import Agent
-from adaptsam.alignsam.alignsam_settings import Settings
+from adaptsam.alignsam.alignsam_settings import AlignSamSettings
 from adaptsam.alignsam.novelty import Novelty
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.sam import SamModel
@@ -285,7 +285,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes, b
 
 
 def _package(described: Mapping[str, Any], picture: bytes, novelty: bytes) -> Package:
-    settings = Settings.from_dict(described["settings"])
+    settings = AlignSamSettings.from_dict(described["settings"])
     channels = described["sam"]["channels"]
     if type(channels) is not int or not 4 <= channels <= _MOST_CHANNELS:
         raise InputError(f"It wants features of {channels!r} channels")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from adaptsam.alignsam import (
     Agent,
+    AlignSamSettings,
     Novelty,
     Package,
-    Settings,
     Shown,
     Target,
     Trained,
@@ -143,7 +143,7 @@ class AgentTraining:
 
     data: Teaching
     target: Target
-    settings: Settings
+    settings: AlignSamSettings
     output: str | Path
     modality: str = ""
     text: str = ""

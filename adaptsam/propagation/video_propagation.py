@@ -21,7 +21,7 @@ import numpy as np
 from adaptsam.errors import InputError
 from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture
 from adaptsam.io.video.frames import Frames, check_frame, checked_frames
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.carried_masks import CarriedMask, FrameVotes, Remembered, resized
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
@@ -99,7 +99,7 @@ class VideoSettings:
         "reanchor": ("reanchor", "anchors"),
     }
 
-    p2sam: Settings = field(default_factory=Settings)
+    p2sam: P2SamSettings = field(default_factory=P2SamSettings)
     acceptance: str = "calibrated"
     calibration: AcceptanceSettings = field(default_factory=lambda: AcceptanceSettings(single_slice_share=0.8))
     flow: str = "calibrated"

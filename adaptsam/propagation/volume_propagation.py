@@ -14,7 +14,7 @@ from adaptsam.image.intensity import unit_remarks
 from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet, Volume
 from adaptsam.io.inputs import ImageLike, StructuresLike, as_structures, as_volume, as_volumes
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
@@ -48,7 +48,7 @@ __all__ = [
 class PropagationSettings(VolumeSettings):
     """Settings of a propagation: the volume workflow's, and ``p2sam``, the method's on one slice."""
 
-    p2sam: Settings = field(default_factory=Settings)
+    p2sam: P2SamSettings = field(default_factory=P2SamSettings)
 
 
 @dataclass(frozen=True, eq=False)

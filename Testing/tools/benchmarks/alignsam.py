@@ -27,10 +27,10 @@ from torch.nn import functional
 
 from adaptsam.alignsam import (
     Agent,
-    Case,
+    AgentImage,
+    AlignSamSettings,
     Environment,
     EnvironmentSettings,
-    Settings,
     TrainingImage,
     TrainingSettings,
     UseSettings,
@@ -86,10 +86,10 @@ def _pictures(count: int, size: int = 512) -> list[TrainingImage]:
 def _step_figures(model: SamModel, batch: int, repeats: int) -> dict[str, float]:
     pictures = _pictures(min(batch, 4))
     embeddings = EmbeddingStore(model).get([one.image for one in pictures])
-    cases = [Case(embeddings[row % len(pictures)], pictures[row % len(pictures)].mask) for row in range(batch)]
+    cases = [AgentImage(embeddings[row % len(pictures)], pictures[row % len(pictures)].mask) for row in range(batch)]
     choices = np.random.default_rng(1).integers(0, 100, (STEPS, batch))
     # A copy of the features for each image: no image must profit from being there twice.
-    cases = [Case(type(c.embedding)(c.embedding.features.clone(), *_sizes(c)), c.truth) for c in cases]
+    cases = [AgentImage(type(c.embedding)(c.embedding.features.clone(), *_sizes(c)), c.truth) for c in cases]
 
     def ours() -> float:
         environment = Environment(model, cases, EnvironmentSettings())
@@ -115,11 +115,11 @@ def _step_figures(model: SamModel, batch: int, repeats: int) -> dict[str, float]
     }
 
 
-def _sizes(case: Case) -> tuple[tuple[int, int], tuple[int, int]]:
+def _sizes(case: AgentImage) -> tuple[tuple[int, int], tuple[int, int]]:
     return case.embedding.input_size, case.embedding.original_size
 
 
-def _plain_episode(model: SamModel, case: Case, actions: np.ndarray, seed: int) -> float:
+def _plain_episode(model: SamModel, case: AgentImage, actions: np.ndarray, seed: int) -> float:
     """What somebody would write first: one image, all points again at every step."""
     assert case.truth is not None
     predictor = SamPredictor(model.sam)
@@ -151,7 +151,7 @@ def _training_figures(model: SamModel) -> dict[str, float]:
     store = EmbeddingStore(model)
     pictures = _pictures(10)
     store.get([one.image for one in pictures])
-    settings = Settings(training=TrainingSettings(episodes=6))
+    settings = AlignSamSettings(training=TrainingSettings(episodes=6))
     spent: list[float] = []
     memory: list[float] = []
     with ExitStack() as patches:
@@ -196,7 +196,7 @@ def _timed(owner: type | str, name: str, spent: list[float]) -> Iterator[None]:
 
 def _use_figures(model: SamModel, repeats: int) -> dict[str, float]:
     """One slice from pixels to mask against its encoding and as many single decodings."""
-    agent = Agent(Settings(), model.embed_dim)
+    agent = Agent(AlignSamSettings(), model.embed_dim)
     [one] = _pictures(1)
     [embedding] = model.embed([one.image])
     session = PromptSession(model.sam, [embedding])

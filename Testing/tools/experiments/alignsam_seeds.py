@@ -19,8 +19,8 @@ from alignsam_learning import FIRST_ABSENT, FIRST_UNSEEN, FIRST_WITHOUT, TASKS, 
 from real_cases import spread, unpacked
 
 from adaptsam.alignsam import (
+    AlignSamSettings,
     EnvironmentSettings,
-    Settings,
     Shown,
     TrainingImage,
     TrainingSettings,
@@ -117,7 +117,7 @@ def main() -> None:
         plan = TrainingSettings(
             args.episodes, args.epochs, learning_rate=args.rate, learn_absence=args.absence, seed=seed
         )
-        agent = train(store, learnt, Settings(game, plan), without=taught).agent
+        agent = train(store, learnt, AlignSamSettings(game, plan), without=taught).agent
         _, least = judge(store, agent, unseen[: args.unseen // 2], without[: args.unseen // 2])
         sets = {"phantoms": (unseen[args.unseen // 2 :], without[args.unseen // 2 :]), **real}
         row = {name: figures(store, agent, least, *pair) for name, pair in sets.items()}

@@ -34,9 +34,9 @@ from PIL import Image
 from real_cases import CHEST_WINDOW, LUNG1, TUMOURS, Scan, msd_slice, opened, spread, two_points, windowed
 
 from adaptsam.alignsam import (
+    AlignSamSettings,
     EnvironmentSettings,
     Package,
-    Settings,
     Shown,
     Target,
     TrainingImage,
@@ -388,7 +388,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
         TrainingSettings(1, 1) if args.small else TrainingSettings(args.episodes, args.epochs, learning_rate=args.rate)
     )
     game = EnvironmentSettings(patch=task.patch, steps=2 if args.small else args.steps, reward=args.reward)
-    settings = Settings(game, replace(plan, seed=seed), branch=branch)  # type: ignore[arg-type]
+    settings = AlignSamSettings(game, replace(plan, seed=seed), branch=branch)  # type: ignore[arg-type]
     agent = train(store, learnt, settings, attention=attention).agent
     scores, least = judge(store, agent, held, without, attention)
     pictures = [one.image for one in learnt]

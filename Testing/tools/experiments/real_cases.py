@@ -65,8 +65,14 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield path
         return
     with TemporaryDirectory() as folder:
-        ZipFile(path).extractall(folder)
+        unpack(path, Path(folder))
         yield Path(folder)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """All files of an archive, in a folder."""
+    with ZipFile(archive) as packed:
+        packed.extractall(folder)
 
 
 def spread(items: Sequence, count: int) -> list:

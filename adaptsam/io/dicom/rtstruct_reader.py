@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.errors import GeometryError, InputError
-from adaptsam.image.patient_identity import same_person
+from adaptsam.image.patient_identity import identity_remarks, same_person
 from adaptsam.image.remarks import Remark
 from adaptsam.image.structure_names import name_remarks, numbered_names
 from adaptsam.image.volume import DicomSource, Structure, StructureSet, Volume
@@ -84,7 +84,7 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
     for roi in asked:
         if roi not in kept:
             raise GeometryError(f"{roi.name!r} of {path.name} cannot be read on this image: {about_frames[0].why}.")
-    remarks += about_frames
+    remarks += [*about_frames, *identity_remarks(source, reference.dicom)]
     structures = []
     for roi in kept:
         remarks += roi.remarks

@@ -189,6 +189,8 @@ def opened_picture(path: Path) -> Image.Image:
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":  # telephones' JPEGs have a preview beside the picture
                 raise InputError(f"{path.name} holds {pages} pages; save each as a picture of its own.")
+            if image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile) for tile in image.tile):
+                raise InputError(f"{path.name} has more than 8 bits a channel; save it with 8 bits (0 to 255).")
             image.load()
             _set_upright(image)
             return image
