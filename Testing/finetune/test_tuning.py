@@ -128,6 +128,17 @@ def test_an_adapter_of_another_model_is_refused(base: SamModel, tmp_path: Path) 
         load_adapter(file, base)
 
 
+def test_a_forged_value_is_not_repeated_at_length(base: SamModel, tmp_path: Path) -> None:
+    tuning = Tuning("decoder")
+    adapted = copy.deepcopy(base.sam)
+    tuning.apply(adapted)
+    object.__setattr__(tuning, "drop_path", [1] * 5000)
+    save_adapter(tmp_path / "adapter.safetensors", adapted, tuning, base.sha256)
+    with pytest.raises(CheckpointError, match="how it was trained") as refused:
+        load_adapter(tmp_path / "adapter.safetensors", base)
+    assert len(str(refused.value)) < 500
+
+
 def test_a_file_that_is_no_adapter_is_refused_in_one_sentence(base: SamModel, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"nothing")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -100,7 +101,7 @@ def _apply(tuning: dict[str, Any], sam: Sam, path: Path) -> None:
             raise ValueError(f"the rank is {rank!r}")
         Tuning(**tuning).apply(sam)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, InputError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")
+        reason = shorten(str(error).split("\n")[0].rstrip("."), 200, placeholder=" …")
         raise CheckpointError(
             f"{path} does not say as it should how it was trained ({reason}); get it again."
         ) from error
