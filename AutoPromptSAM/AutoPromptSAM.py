@@ -1,10 +1,17 @@
 """AutoPromptSAM in 3D Slicer: trained agents find their targets with nobody clicking. The method is in `adaptsam`."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import slicer.util
 from AdaptSAMLib import images
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import DEPENDENCIES, BaseLogic, BaseTest, link
+from AdaptSAMLib.results import Outcome
+from AdaptSAMLib.run import BaseRun
 from AutoPromptSAMLib import inputs
 from AutoPromptSAMLib.panel import Panel
 from AutoPromptSAMLib.parameters import AutoPromptSAMParameterNode
@@ -37,7 +44,7 @@ class AutoPromptSAM(ScriptedLoadableModule):
 class AutoPromptSAMWidget(Panel):
     """The panel, with this module's logic."""
 
-    def makeLogic(self):
+    def makeLogic(self) -> AutoPromptSAMLogic:
         return AutoPromptSAMLogic()
 
 
@@ -46,7 +53,7 @@ class AutoPromptSAMLogic(BaseLogic):
 
     parameters = AutoPromptSAMParameterNode
 
-    def agents(self, files=()) -> list:
+    def agents(self, files: Iterable[str] = ()) -> list:
         """Descriptions of the agents on this machine and in files; waits for the worker with the window alive."""
         found = []
 
@@ -62,7 +69,15 @@ class AutoPromptSAMLogic(BaseLogic):
             raise InputProblem(found[-1])
         return found
 
-    def segment(self, targets, agents=None, *, wait=True, allowOtherModality=False, **how):
+    def segment(
+        self,
+        targets: slicer.vtkMRMLNode | Sequence[slicer.vtkMRMLNode],
+        agents: Sequence[str | dict] | None = None,
+        *,
+        wait: bool = True,
+        allowOtherModality: bool = False,
+        **how: Any,
+    ) -> Run:
         """Find the targets of agents in images.
 
         Args:
@@ -97,7 +112,16 @@ class AutoPromptSAMLogic(BaseLogic):
             raise InputProblem(question + " " + _("Say so with allowOtherModality."))
         return self.start(run, wait)
 
-    def train(self, name, volumes=(), segmentations=(), segment="", *, wait=True, **how):
+    def train(
+        self,
+        name: str,
+        volumes: slicer.vtkMRMLVolumeNode | Sequence[slicer.vtkMRMLVolumeNode] = (),
+        segmentations: slicer.vtkMRMLSegmentationNode | Sequence[slicer.vtkMRMLSegmentationNode] = (),
+        segment: str = "",
+        *,
+        wait: bool = True,
+        **how: Any,
+    ) -> Training:
         """Train an agent; it goes on where a training of that name was stopped, and can then be used by its name.
 
         Args:
@@ -130,15 +154,15 @@ class AutoPromptSAMLogic(BaseLogic):
         training = self.startTraining(name, examples, **how)
         return training.wait() if wait else training
 
-    def startTraining(self, name, examples, **how):
+    def startTraining(self, name: str, examples: Sequence[tuple], **how: Any) -> Training:
         """A training with the arguments of AutoPromptSAMLib.training.Training, begun."""
         return self.start(Training(Engine.shared(), name, examples, **how), wait=False)
 
-    def replay(self, run, outcome, segment):
+    def replay(self, run: BaseRun, outcome: Outcome, segment: str) -> Replay:
         """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""
         return Replay(Engine.shared(), run, outcome, segment)
 
-    def useAsPrior(self, run, outcome):
+    def useAsPrior(self, run: BaseRun, outcome: Outcome) -> Any:
         """A finished target as the prior of PersonalizedSAM, with the patient's later images as its targets.
 
         Returns:
@@ -166,7 +190,7 @@ class AutoPromptSAMLogic(BaseLogic):
 class AutoPromptSAMTest(BaseTest):
     """Reload and Test runs what CTest runs."""
 
-    def cases(self):
+    def cases(self) -> type:
         from AutoPromptSAMLib.selftest import AutoPromptSAMTests
 
         return AutoPromptSAMTests

@@ -1,10 +1,17 @@
 """PersonalizedSAM in 3D Slicer: contours of one visit, carried to the next. The method is in the package `adaptsam`."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import slicer
 from AdaptSAMLib import images, results
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import DEPENDENCIES, BaseLogic, BaseTest, link
+from AdaptSAMLib.results import Outcome
+from AdaptSAMLib.run import BaseRun
 from PersonalizedSAMLib import inputs, samples
 from PersonalizedSAMLib.correction import Correction
 from PersonalizedSAMLib.panel import Panel
@@ -37,7 +44,7 @@ class PersonalizedSAM(ScriptedLoadableModule):
 class PersonalizedSAMWidget(Panel):
     """The panel, with this module's logic."""
 
-    def makeLogic(self):
+    def makeLogic(self) -> PersonalizedSAMLogic:
         return PersonalizedSAMLogic()
 
 
@@ -48,16 +55,16 @@ class PersonalizedSAMLogic(BaseLogic):
 
     def propagate(
         self,
-        prior,
-        segmentation,
-        targets,
-        segments=None,
+        prior: slicer.vtkMRMLVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        targets: slicer.vtkMRMLNode | Sequence[slicer.vtkMRMLNode],
+        segments: Sequence[str] | None = None,
         *,
-        wait=True,
-        allowDifferentPatients=False,
-        allowOtherItem=False,
-        **how,
-    ):
+        wait: bool = True,
+        allowDifferentPatients: bool = False,
+        allowOtherItem: bool = False,
+        **how: Any,
+    ) -> Run:
         """Carry segments to other images.
 
         Args:
@@ -94,24 +101,26 @@ class PersonalizedSAMLogic(BaseLogic):
         run = Run(Engine.shared(), prior, segmentation, chosen, targets, **how)
         return self.start(run, wait)
 
-    def correction(self, run, outcome, segment):
+    def correction(self, run: BaseRun, outcome: Outcome, segment: str) -> Correction:
         """Prompts and neighbours of one structure of one target; see PersonalizedSAMLib.correction.Correction."""
         byName = {name: segmentId for segmentId, name in run.names.items()}
         return Correction(Engine.shared(), run, outcome, byName.get(segment, segment))
 
     @staticmethod
-    def browserOf(sequenceNode):
+    def browserOf(sequenceNode: slicer.vtkMRMLSequenceNode) -> slicer.vtkMRMLSequenceBrowserNode | None:
         """The sequence browser that plays a sequence, or None."""
         return images.browserOf(sequenceNode)
 
-    def asPrior(self, run, outcome):
+    def asPrior(
+        self, run: BaseRun, outcome: Outcome
+    ) -> tuple[slicer.vtkMRMLVolumeNode, slicer.vtkMRMLSegmentationNode]:
         """A finished target as the prior of the next run: its volume and segmentation, as nodes of the scene.
 
         Of a sequence, the browser is moved to the item, and what it shows is the prior.
         """
         return results.bringUp(outcome.target), run.shownNode(outcome)
 
-    def useAsPrior(self, run, outcome):
+    def useAsPrior(self, run: BaseRun, outcome: Outcome) -> PersonalizedSAMParameterNode:
         """A finished target as the prior of this module, with what was found, and the patient's later images as targets.
 
         Returns:
@@ -153,7 +162,7 @@ class PersonalizedSAMLogic(BaseLogic):
 class PersonalizedSAMTest(BaseTest):
     """Reload and Test runs what CTest runs."""
 
-    def cases(self):
+    def cases(self) -> type:
         from PersonalizedSAMLib.selftest import PersonalizedSAMTests
 
         return PersonalizedSAMTests

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from adaptsam.alignsam import Agent, EnvironmentSettings, Package, Settings, Shown, Target
+from adaptsam.alignsam import Agent, AlignSamSettings, EnvironmentSettings, Package, Shown, Target
 from adaptsam.image.volume import DicomSource, Geometry, Volume
 from adaptsam.sam import SamModel
 
@@ -13,7 +13,7 @@ GRID = Geometry((10, 64, 64), (4.0, 4.0, 6.0), (10.0, -20.0, 300.0))
 
 
 def make_agent(model: SamModel, name: str = "blob", seed: int = 0, branch: str = "implicit", **shown) -> Package:
-    settings = Settings(environment=EnvironmentSettings(canvas=64, patch=16, steps=2), branch=branch)
+    settings = AlignSamSettings(environment=EnvironmentSettings(canvas=64, patch=16, steps=2), branch=branch)
     agent = Agent(settings, model.embed_dim, seed=seed).eval()
     torch.manual_seed(seed)
     torch.nn.init.normal_(agent.actor.head.weight)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptsam.deprecated_names import RENAMED
+from adaptsam.deprecated_names import RENAMED, RENAMED_CLASSES
 
 TOP = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -78,3 +78,21 @@ def test_the_names_of_readme_and_the_tutorials_are_there_in_a_fresh_interpreter(
 def test_there_is_no_name_that_was_never_there() -> None:
     with pytest.raises(AttributeError, match="nothing_such"):
         getattr(importlib.import_module("adaptsam"), "nothing_such")  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("room", "old", "new"), [(r, *pair) for r, names in RENAMED_CLASSES.items() for pair in names.items()]
+)
+def test_a_renamed_class_is_found_under_its_old_name_with_a_warning(room: str, old: str, new: str) -> None:
+    package = importlib.import_module(f"adaptsam.{room}")
+    with pytest.warns(DeprecationWarning, match=f"use {new}"):
+        assert getattr(package, old) is getattr(package, new)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_old_module_has_its_classes_under_the_old_names() -> None:
+    from adaptsam.p2sam.settings import Settings
+
+    from adaptsam.p2sam import P2SamSettings
+
+    assert Settings is P2SamSettings

@@ -21,7 +21,7 @@ ORDER = (
     {"p2sam", "alignsam", "slicewise", "finetune"},
     {"pretrain", "propagation", "autoprompting", "metrics"},
     {"report", "evaluation"},
-    {"commands", "cli", "worker"},
+    {"commands", "cli", "__main__", "worker"},
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 #: Of one level, and strangers all the same.

@@ -38,7 +38,6 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "finetune.engine": ("finetune.monai_engine",),
     "finetune.interactive": ("finetune.interactive_training",),
     "finetune.order": ("finetune.epoch_order",),
-    "finetune.pretrain": ("pretrain.sam_pretraining",),
     "finetune.processes": ("finetune.distributed",),
     "finetune.recipe_data": ("finetune.recipe_datasets",),
     "finetune.samples": ("finetune.training_transforms",),
@@ -55,6 +54,13 @@ RENAMED: dict[str, tuple[str, ...]] = {
 }
 
 
+#: By room, old names of classes → the new ones.
+RENAMED_CLASSES: dict[str, dict[str, str]] = {
+    "alignsam": {"Case": "AgentImage", "Settings": "AlignSamSettings"},
+    "p2sam": {"Settings": "P2SamSettings"},
+}
+
+
 class RenamedModule(ModuleType):
     """A module under its old name: its attributes are those of its new homes.
 
@@ -66,8 +72,9 @@ class RenamedModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         for home in RENAMED[self.__name__.removeprefix("adaptsam.")]:
+            now = RENAMED_CLASSES.get(home.partition(".")[0], {}).get(name, name)
             try:
-                return getattr(importlib.import_module(f"adaptsam.{home}"), name)
+                return getattr(importlib.import_module(f"adaptsam.{home}"), now)
             except AttributeError:
                 continue
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -85,7 +92,7 @@ class _Loader(Loader):
 
 
 class RenamedFinder(MetaPathFinder):
-    """An import hook for old names; it is asked after Python's own finders have found nothing."""
+    """An import hook for old names; it comes after Python's own finders, which find nothing."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

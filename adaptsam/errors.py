@@ -26,7 +26,7 @@ class OutputError(AdaptSAMError):
 
 
 class Cancelled(AdaptSAMError):
-    """The user asked to stop; nothing was written."""
+    """The user's request to stop; nothing was written."""
 
 
 class DownloadError(AdaptSAMError):

@@ -1,5 +1,7 @@
 """The curves of a training as a table and charts of the scene, which grow with every episode."""
 
+from __future__ import annotations
+
 import slicer
 import vtk
 from AdaptSAMLib.charts import addLine, newChart
@@ -40,7 +42,7 @@ class Curves:
         self._name = name
         self.table, self.charts, self.summary = None, {}, ""
 
-    def show(self, episodes) -> list:
+    def show(self, episodes: list[dict]) -> list:
         """All episodes so far; returns the nodes that were made for it."""
         made = self._make() if self.table is None or self.table.GetScene() is not slicer.mrmlScene else []
         modifying = self.table.StartModify()

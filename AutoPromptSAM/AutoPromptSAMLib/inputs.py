@@ -1,5 +1,9 @@
 """Whether agents can be used on images, and why not: one sentence for the Apply button and for scripts."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import slicer.util
@@ -9,7 +13,7 @@ from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
 
-def check(targets, agents) -> None:
+def check(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> None:
     """Raises InputProblem where a run cannot start. ``agents`` are descriptions, as the worker gives them."""
     message = _lack(targets, agents)
     if message:
@@ -42,7 +46,7 @@ def _lack(targets, agents) -> str:
     return ""
 
 
-def question(targets, agents) -> str:
+def question(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> str:
     """What the user should confirm before a run, or ""."""
     for node in targets:
         image = images.firstImage(node)
@@ -56,7 +60,7 @@ def question(targets, agents) -> str:
     return ""
 
 
-def checkTraining(name, examples, folder, branch, text) -> None:
+def checkTraining(name: str, examples: Sequence[tuple], folder: str | None, branch: str, text: str) -> None:
     """Raises InputProblem where a training cannot start. ``examples`` are tuples of volume, segmentation, segment ID."""
     if not examples and not folder:
         raise InputProblem(_("Tick at least one image with the structure outlined, or choose a folder."))
@@ -89,7 +93,9 @@ def outlined() -> dict:
     return dict(sorted(found.items(), key=lambda one: one[0] in last))
 
 
-def examples(volumes, segmentations, segment) -> list:
+def examples(
+    volumes: Sequence[slicer.vtkMRMLVolumeNode], segmentations: Sequence[slicer.vtkMRMLSegmentationNode], segment: str
+) -> list:
     """Volumes with the segment of that name in the segmentation of each."""
     if len(volumes) != len(segmentations):
         raise InputProblem(
@@ -110,7 +116,7 @@ def examples(volumes, segmentations, segment) -> list:
     return found
 
 
-def box(roiNode, volumeNode) -> list:
+def box(roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vtkMRMLVolumeNode) -> list:
     """The 4×4 matrix from voxels (i, j, k, 1) to the ROI's own axes, along which it reaches from -1 to 1."""
     size = roiNode.GetSize()
     if min(size) <= 0:

@@ -1,5 +1,7 @@
 """The module's panel: what the user sees and touches. All work is the logic's."""
 
+from __future__ import annotations
+
 import base64
 
 import qt
@@ -10,6 +12,7 @@ from slicer.i18n import tr as _
 
 from AutoPromptSAMLib import inputs, parameters
 from AutoPromptSAMLib.replayPanel import ReplayPanel
+from AutoPromptSAMLib.run import Run
 from AutoPromptSAMLib.trainingPanel import TrainingPanel
 
 #: Of an agent's scores, as the card shows them.
@@ -179,7 +182,7 @@ class Panel(ReplayPanel, TrainingPanel):
     def applyTip(self) -> str:
         return _("Finds the ticked structures in the ticked images. The window stays free meanwhile.")
 
-    def startRun(self):
+    def startRun(self) -> Run:
         node = self._parameterNode
         return self.logic.segment(
             self.targets(),

@@ -50,7 +50,7 @@ class AutoPromptSAMParameterNode:
     trainAbsence: bool = False
 
 
-def settingsOf(parameters) -> dict:
+def settingsOf(parameters: AutoPromptSAMParameterNode) -> dict:
     """The settings that differ from `adaptsam`'s defaults, by dotted names."""
     settings: dict = {}
     if parameters.steps:
@@ -71,7 +71,7 @@ def reduced(count: int) -> dict:
     return {"training.episodes": episodes, "training.epochs": 10, "training.learning_rate": 3e-4}
 
 
-def trainingOf(parameters):
+def trainingOf(parameters: AutoPromptSAMParameterNode) -> dict:
     """The settings of a training that differ from `adaptsam`'s defaults, by dotted names."""
     settings = {} if parameters.trainSchedule == "published" else reduced(parameters.trainImages)
     if parameters.trainAbsence:
@@ -79,7 +79,7 @@ def trainingOf(parameters):
     return settings
 
 
-def slicesOf(parameters):
+def slicesOf(parameters: AutoPromptSAMParameterNode) -> tuple[int, int] | None:
     """First and last slice, or None for all."""
     whole = parameters.firstSlice == 0 and parameters.lastSlice == -1
     return None if whole else (parameters.firstSlice, parameters.lastSlice)

@@ -1,5 +1,9 @@
 """What an agent did on one slice, step by step: prompts as markups, masks as a segment. The model is not asked."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import slicer
 from AdaptSAMLib import prompts, segments
@@ -58,7 +62,7 @@ class Replay(Edit):
         self.markups.EndModify(modifying)
         self._showMask(self.mask())
 
-    def mask(self):
+    def mask(self) -> np.ndarray:
         """The mask after the step that is shown, bool, a slice of the volume's array."""
         from adaptsam.worker import wire_format as wire
 
@@ -83,7 +87,7 @@ class Replay(Edit):
         if self.markups.GetNumberOfControlPoints() > 1:
             self.markups.RemoveNthControlPoint(self.markups.GetNumberOfControlPoints() - 1)
 
-    def goOn(self, play: bool = True, onEnd=None) -> "Replay":
+    def goOn(self, play: bool = True, onEnd: Callable[[str, str], None] | None = None) -> Replay:
         """From the prompts as they are in the scene now: the agent adds its own, and the result follows.
 
         Args:

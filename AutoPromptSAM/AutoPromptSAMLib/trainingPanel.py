@@ -1,5 +1,7 @@
 """The part of the panel in which an own agent is trained."""
 
+from __future__ import annotations
+
 import os
 
 import qt
@@ -199,10 +201,10 @@ class TrainingPanel(BasePanel):
         ui.trainProgressBar.visible = True
         self.update()
 
-    def onTrainProgress(self, share: float, remaining, text: str) -> None:
+    def onTrainProgress(self, share: float, remaining: float | None, text: str) -> None:
         showProgress(self.ui.trainProgressBar, self.ui.trainStatusLabel, share, remaining, text)
 
-    def onEpisode(self, episodes) -> None:
+    def onEpisode(self, episodes: list[dict]) -> None:
         self.ui.curveButton.enabled = True
 
     def onTrainEnd(self, kind: str, message: str) -> None:

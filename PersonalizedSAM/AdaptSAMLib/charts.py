@@ -1,9 +1,13 @@
 """Charts over the columns of a table node."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import slicer
 
 
-def newChart(title: str, name: str, xAxis: str, yAxis: str):
+def newChart(title: str, name: str, xAxis: str, yAxis: str) -> slicer.vtkMRMLPlotChartNode:
     """An empty chart in the scene; ``name`` is the node's."""
     chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", slicer.mrmlScene.GenerateUniqueName(name))
     chart.SetTitle(title)
@@ -12,7 +16,14 @@ def newChart(title: str, name: str, xAxis: str, yAxis: str):
     return chart
 
 
-def addLine(chart, table, xColumn: str, yColumn: str, color, labelColumn: str = ""):
+def addLine(
+    chart: slicer.vtkMRMLPlotChartNode,
+    table: slicer.vtkMRMLTableNode,
+    xColumn: str,
+    yColumn: str,
+    color: Sequence[float],
+    labelColumn: str = "",
+) -> slicer.vtkMRMLPlotSeriesNode:
     """One column over another as a line of the chart; returns its node."""
     series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", yColumn)
     series.SetAndObserveTableNodeID(table.GetID())

@@ -1,14 +1,18 @@
 """Boxes and lists of a panel: filled, shown as the parameters are, and read."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Collection, Iterable
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import patients
 
 
-def fill(combo, entries) -> None:
+def fill(combo: qt.QComboBox, entries: Iterable[tuple[str, str]]) -> None:
     """The entries (text, value) of a box; nobody is told."""
     blocked = combo.blockSignals(True)
     combo.clear()
@@ -17,7 +21,7 @@ def fill(combo, entries) -> None:
     combo.blockSignals(blocked)
 
 
-def choose(combo, value: str) -> None:
+def choose(combo: qt.QComboBox, value: str) -> None:
     """Show a value; one that is not in the list (a file) is added."""
     index = combo.findData(value)
     if index < 0:
@@ -27,12 +31,12 @@ def choose(combo, value: str) -> None:
         combo.currentIndex = index
 
 
-def chosen(combo) -> str:
+def chosen(combo: qt.QComboBox) -> str:
     """The value of the entry that is shown."""
     return combo.itemData(combo.currentIndex)
 
 
-def titled(node) -> str:
+def titled(node: slicer.vtkMRMLNode) -> str:
     """An image as lists name it, with its study date or the number of its images."""
     if node.IsA("vtkMRMLSequenceNode"):
         return _("{name} ({count} images)").format(name=node.GetName(), count=node.GetNumberOfDataNodes())
@@ -40,7 +44,7 @@ def titled(node) -> str:
     return f"{node.GetName()} ({day[:4]}-{day[4:6]}-{day[6:]})" if day else node.GetName()
 
 
-def showTicks(widget, entries, marked) -> None:
+def showTicks(widget: qt.QListWidget, entries: Iterable[tuple[str, str, str]], marked: Collection[str]) -> None:
     """Entries (value, text, tooltip) with ticks on those whose value is marked; rebuilt only where they differ from what is shown."""
     items = [widget.item(n) for n in range(widget.count)]
     shown = [(one.data(qt.Qt.UserRole), one.text(), one.toolTip(), one.checkState() == qt.Qt.Checked) for one in items]
@@ -58,7 +62,15 @@ def showTicks(widget, entries, marked) -> None:
     widget.blockSignals(blocked)
 
 
-def ticked(widget) -> list:
+def ticked(widget: qt.QListWidget) -> list:
     """The values of a list's entries that are ticked."""
     items = [widget.item(n) for n in range(widget.count)]
     return [item.data(qt.Qt.UserRole) for item in items if item.checkState() == qt.Qt.Checked]
+
+
+def narrow(widget: qt.QListWidget, words: str) -> None:
+    """Show of a list of ticks what has all of the words in its text, and what is ticked."""
+    wanted = words.lower().split()
+    for item in (widget.item(n) for n in range(widget.count)):
+        text = item.text().lower()
+        item.setHidden(item.checkState() != qt.Qt.Checked and not all(one in text for one in wanted))

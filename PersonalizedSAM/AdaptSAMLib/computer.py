@@ -5,6 +5,8 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from AdaptSAMLib.engine import Engine
+
 #: What is kept in Slicer's settings.
 WORKER, WHEELS = "AdaptSAM/WorkerCommand", "AdaptSAM/WheelFolder"
 
@@ -57,4 +59,5 @@ class Computer:
             self._ui.keptLabel.text = event["message"]
 
     def onLog(self) -> None:
+        Engine.shared().keepLog()
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(slicer.app.errorLogModel().filePath))

@@ -1,5 +1,9 @@
 """How results and the contours that they came from are told apart in the views."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import slicer
 import slicer.util
 
@@ -7,7 +11,7 @@ import slicer.util
 PALE = 0.4
 
 
-def pale(segmentationNode):
+def pale(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Callable[[], None]:
     """Contours as a pale outline without filling; returns what shows them as they were."""
     display = segmentationNode.GetDisplayNode()
     if display is None:
@@ -24,7 +28,7 @@ def pale(segmentationNode):
     return restore
 
 
-def showSurfaces(segmentationNode, shown: bool) -> None:
+def showSurfaces(segmentationNode: slicer.vtkMRMLSegmentationNode, shown: bool) -> None:
     """A segmentation in the 3D views, or not; its surfaces are made where there are none yet, and follow what changes."""
     if shown:
         segmentationNode.CreateClosedSurfaceRepresentation()

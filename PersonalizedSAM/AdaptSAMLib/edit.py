@@ -1,5 +1,9 @@
 """One structure of a finished target, changed slice by slice: what correction and replay have in common."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -29,14 +33,14 @@ class Edit:
         self._changes: list = []
 
     @property
-    def volumeNode(self):
+    def volumeNode(self) -> slicer.vtkMRMLVolumeNode:
         return self.outcome.target.volumeNode
 
     @property
     def canUndo(self) -> bool:
         return bool(self._changes)
 
-    def wait(self):
+    def wait(self) -> Self:
         """Until the worker has answered; returns itself, and raises InputProblem if it could not."""
         self._engine.wait(lambda: self.ended is not None)
         if self.ended[0] == "error":
@@ -55,7 +59,7 @@ class Edit:
         self._run.tellAgain()
         return True
 
-    def check(self, outcome) -> None:
+    def check(self, outcome: results.Outcome) -> None:
         """Raises InputProblem where a result cannot be changed any more."""
         results.check(outcome.target)
         node = outcome.segmentationNode

@@ -1,12 +1,17 @@
 """The worker as Slicer's main thread sees it: requests with callbacks, a timer that hands events on, never a wait."""
 
+from __future__ import annotations
+
 import logging
 import os
 import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import qt
 import slicer
 import slicer.util
@@ -52,7 +57,7 @@ class Engine:
     _shared = None
 
     @classmethod
-    def shared(cls) -> "Engine":
+    def shared(cls) -> Engine:
         if cls._shared is None:
             cls._shared = cls()
             slicer.app.connect("aboutToQuit()", cls._shared.close)
@@ -70,11 +75,11 @@ class Engine:
         self._pumping = False
 
     @property
-    def pid(self):
+    def pid(self) -> int | None:
         return self._client.pid if self._client is not None else None
 
     @property
-    def workerPid(self):
+    def workerPid(self) -> int | None:
         """The process that does the work, behind its launcher, as it said itself; None before it did."""
         return self._client.worker_pid if self._client is not None else None
 
@@ -82,11 +87,11 @@ class Engine:
     def busy(self) -> bool:
         return bool(self._handlers)
 
-    def array(self, name: str):
+    def array(self, name: str) -> np.ndarray:
         """An array that an event names; it can be asked for once."""
         return self._client.array(name)
 
-    def request(self, do: str, handler, **content) -> int:
+    def request(self, do: str, handler: Callable[[dict], Iterator | None], **content: Any) -> int:
         """Ask the worker; ``handler`` is called with each event, the last of which is one of an end.
 
         What takes longer than a moment, a handler returns as a generator: its steps are made between the window's own
@@ -106,7 +111,7 @@ class Engine:
         if self._client is not None:
             self._client.cancel(number)
 
-    def spawn(self, task, failed) -> None:
+    def spawn(self, task: Iterator, failed: Callable[[str], None]) -> None:
         """Run a generator step by step between the window's own events; each step must be short.
 
         ``failed`` is called with a sentence if a step raises, and the other tasks go on.
@@ -134,6 +139,7 @@ class Engine:
         try:
             self._stepTasks()
             self._pending += map(sentences.toldIn, self._client.events()) if self._client is not None else []
+            self.keepLog()
             until = time.monotonic() + SLICE
             while (self._steps or self._pending) and time.monotonic() < until:
                 if self._steps is None:
@@ -167,7 +173,7 @@ class Engine:
                 message = _("A result could not be put into the scene: {error}").format(error=error)
                 yield from handler({"id": number, "event": "error", "message": message}) or ()
 
-    def wait(self, ended) -> None:
+    def wait(self, ended: Callable[[], bool]) -> None:
         """Keep the window alive until ``ended()`` is true, or nothing is under way any more.
 
         Raises:
@@ -184,6 +190,11 @@ class Engine:
         """Until a request has ended, and its last event was handled."""
         self.wait(lambda: number not in self._handlers and self._steps is None)
 
+    def keepLog(self) -> None:
+        """Put what the worker wrote to its stderr into Slicer's log, where people look for a fault."""
+        for line in self._client.said() if self._client is not None else ():
+            logging.info("AdaptSAM's worker: %s", line)
+
     def close(self) -> None:
         """End the worker, and remove what was exchanged."""
         self._timer.stop()
@@ -193,4 +204,5 @@ class Engine:
         self._steps = None
         if self._client is not None:
             self._client.close()
+            self.keepLog()
             self._client = None

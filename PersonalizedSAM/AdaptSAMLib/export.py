@@ -1,16 +1,20 @@
 """A result as an RTSTRUCT file. It refers to the slices of the image's own series in Slicer's DICOM database, and to nothing else."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
 
 import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import geometry, results, rois, segments
-from AdaptSAMLib.engine import ENDS, elsewhere
+from AdaptSAMLib.engine import ENDS, Engine, elsewhere
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.results import Outcome
 
 
-def files(volumeNode) -> list:
+def files(volumeNode: slicer.vtkMRMLVolumeNode) -> list:
     """The DICOM files that a volume was loaded from.
 
     Raises:
@@ -28,13 +32,13 @@ def files(volumeNode) -> list:
     return found
 
 
-def suggested(outcome) -> str:
+def suggested(outcome: Outcome) -> str:
     """A name for the file."""
     words = "".join(one if one.isalnum() else "_" for one in outcome.target.title).strip("_")
     return f"RS_{words}_AdaptSAM.dcm"
 
 
-def write(engine, outcome, names: dict, path: str, told) -> None:
+def write(engine: Engine, outcome: Outcome, names: dict, path: str, told: Callable[[str, str], None]) -> None:
     """Write the structures of an outcome; ``told`` is called with "done" or "error", and a sentence.
 
     Raises:

@@ -1,5 +1,9 @@
 """From MRML's volumes in RAS, with their parent transforms, to arrays and grids in LPS, and back."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import slicer.util
@@ -16,7 +20,7 @@ class InputProblem(Exception):
     """Something that the user chose cannot be used. The message is one sentence: what is wrong and what to do."""
 
 
-def ijkToWorld(volumeNode) -> np.ndarray:
+def ijkToWorld(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     """The 4×4 matrix from voxels (i, j, k, 1) to RAS millimetres of the world, parent transforms included."""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
@@ -55,7 +59,7 @@ def _fitted(parent, local: np.ndarray, dimensions, name: str) -> np.ndarray:
     return np.vstack([solution.T, [0.0, 0.0, 0.0, 1.0]])
 
 
-def grid(volumeNode) -> dict:
+def grid(volumeNode: slicer.vtkMRMLVolumeNode) -> dict:
     """The volume's grid in the world as `adaptsam` describes it: shape (K, J, I), spacing, LPS origin and direction."""
     matrix = RAS_TO_LPS @ ijkToWorld(volumeNode)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -81,7 +85,7 @@ def grid(volumeNode) -> dict:
     }
 
 
-def pixels(volumeNode) -> np.ndarray:
+def pixels(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     """The volume's array, (K, J, I) or (K, J, I, 3) for colour; no copy, so that it must only be read."""
     name = volumeNode.GetName()
     if volumeNode.GetImageData() is None or 0 in volumeNode.GetImageData().GetDimensions():
@@ -98,25 +102,25 @@ def pixels(volumeNode) -> np.ndarray:
     )
 
 
-def isColor(volumeNode) -> bool:
+def isColor(volumeNode: slicer.vtkMRMLVolumeNode) -> bool:
     """Whether it is a picture or a video frame."""
     image = volumeNode.GetImageData()
     return image is not None and image.GetNumberOfScalarComponents() > 1
 
 
-def worldOfVoxel(volumeNode, ijk) -> np.ndarray:
+def worldOfVoxel(volumeNode: slicer.vtkMRMLVolumeNode, ijk: Sequence[float]) -> np.ndarray:
     """RAS millimetres of the world of voxels (..., 3)."""
     matrix = ijkToWorld(volumeNode)
     return np.asarray(ijk, float) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def voxelOfWorld(volumeNode, ras) -> np.ndarray:
+def voxelOfWorld(volumeNode: slicer.vtkMRMLVolumeNode, ras: Sequence[float]) -> np.ndarray:
     """The inverse of :func:`worldOfVoxel`, not rounded."""
     matrix = np.linalg.inv(ijkToWorld(volumeNode))
     return np.asarray(ras, float) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def imageMatrix(orientedImage) -> np.ndarray:
+def imageMatrix(orientedImage: slicer.vtkOrientedImageData) -> np.ndarray:
     """From voxels (i, j, k, 1) of a vtkOrientedImageData to its segmentation's own RAS."""
     matrix = vtk.vtkMatrix4x4()
     orientedImage.GetImageToWorldMatrix(matrix)

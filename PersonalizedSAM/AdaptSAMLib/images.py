@@ -1,5 +1,9 @@
 """Volumes and sequences of volumes as the images that a run goes through."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -7,13 +11,13 @@ from AdaptSAMLib import geometry, patients
 from AdaptSAMLib.results import Target
 
 
-def listed(nodes) -> list:
+def listed(nodes: slicer.vtkMRMLNode | Iterable[slicer.vtkMRMLNode | None]) -> list:
     """One node, or several, as a list; without those that are gone, whose places a parameter keeps."""
     several = [nodes] if isinstance(nodes, slicer.vtkMRMLNode) else nodes
     return [one for one in several if one is not None and one.GetScene() is slicer.mrmlScene]
 
 
-def expand(targets) -> list:
+def expand(targets: Iterable[slicer.vtkMRMLNode]) -> list:
     """Volumes and sequences of volumes as single images."""
     found = []
     for node in targets:
@@ -29,7 +33,7 @@ def expand(targets) -> list:
     return found
 
 
-def browserOf(sequenceNode):
+def browserOf(sequenceNode: slicer.vtkMRMLSequenceNode) -> slicer.vtkMRMLSequenceBrowserNode | None:
     """The browser that plays a sequence, or None."""
     for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
         browser = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
@@ -38,7 +42,7 @@ def browserOf(sequenceNode):
     return None
 
 
-def itemOf(volumeNode, sequenceNode) -> int:
+def itemOf(volumeNode: slicer.vtkMRMLVolumeNode, sequenceNode: slicer.vtkMRMLSequenceNode) -> int:
     """Which item of a sequence a volume shows now; -1 if it is not one of its browser's volumes."""
     browser = browserOf(sequenceNode)
     if browser is None or browser.GetProxyNode(sequenceNode) is not volumeNode:
@@ -46,7 +50,7 @@ def itemOf(volumeNode, sequenceNode) -> int:
     return browser.GetSelectedItemNumber()
 
 
-def shownFrom(node):
+def shownFrom(node: slicer.vtkMRMLNode) -> tuple[slicer.vtkMRMLSequenceNode, int] | None:
     """The sequence that a node shows an item of, and which item; None for a node of its own."""
     for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
         browser = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
@@ -56,7 +60,7 @@ def shownFrom(node):
     return None
 
 
-def firstImage(node):
+def firstImage(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLVolumeNode:
     """A volume, or the first one of a sequence, which stands for the others until a run looks at them."""
     if not node.IsA("vtkMRMLSequenceNode"):
         return node
@@ -65,13 +69,13 @@ def firstImage(node):
     return node.GetNthDataNode(0)
 
 
-def check(volumeNode) -> None:
+def check(volumeNode: slicer.vtkMRMLVolumeNode) -> None:
     """Raises InputProblem where it cannot be used: its pixels, or where they lie."""
     geometry.pixels(volumeNode)
     geometry.grid(volumeNode)
 
 
-def checkKind(volumeNode, other, name: str = "") -> None:
+def checkKind(volumeNode: slicer.vtkMRMLVolumeNode, other: slicer.vtkMRMLVolumeNode, name: str = "") -> None:
     """Raises InputProblem where one is in colour and the other is not; ``name`` is the first one's."""
     if geometry.isColor(volumeNode) != geometry.isColor(other):
         raise geometry.InputProblem(
@@ -81,7 +85,7 @@ def checkKind(volumeNode, other, name: str = "") -> None:
         )
 
 
-def described(volumeNode, kind: str = "") -> dict:
+def described(volumeNode: slicer.vtkMRMLVolumeNode, kind: str = "") -> dict:
     """A volume as the worker wants it; ``kind`` is the modality where the volume does not say."""
     return {
         "array": geometry.pixels(volumeNode),
@@ -90,12 +94,12 @@ def described(volumeNode, kind: str = "") -> dict:
     }
 
 
-def modality(volumeNode) -> str:
+def modality(volumeNode: slicer.vtkMRMLVolumeNode) -> str:
     """The modality that DICOM gives or the values give away, or ""."""
     return patients.modality(volumeNode) or ("CT" if looksLikeCT(volumeNode) else "")
 
 
-def looksLikeCT(volumeNode) -> bool:
+def looksLikeCT(volumeNode: slicer.vtkMRMLVolumeNode) -> bool:
     """Whether values reach down to air in Hounsfield units, which nobody else's do."""
     if geometry.isColor(volumeNode) or volumeNode.GetImageData() is None:
         return False
@@ -107,7 +111,7 @@ def looksLikeCT(volumeNode) -> bool:
 VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
 
 
-def nodesOf(kinds) -> list:
+def nodesOf(kinds: Iterable[str]) -> list:
     """The nodes of some classes that users see; labelmaps are no images."""
     found = []
     for kind in kinds:
@@ -129,12 +133,12 @@ def candidates() -> list:
     return sequences + [one for one in nodesOf(VOLUMES) if one not in shown and not patients.isDose(one)]
 
 
-def followUps(prior) -> list:
+def followUps(prior: slicer.vtkMRMLVolumeNode) -> list:
     """The candidates that the contours of an image are likely meant for: its patient's, of its modality, from its day on."""
     return [one for one in patients.laterThan(prior, candidates()) if sameModality(prior, firstImage(one))]
 
 
-def sameModality(volumeNode, other) -> bool:
+def sameModality(volumeNode: slicer.vtkMRMLVolumeNode, other: slicer.vtkMRMLVolumeNode) -> bool:
     """Whether two images are of one modality, as far as DICOM or their values tell; MR and nobody knows what may be."""
     if geometry.isColor(volumeNode) != geometry.isColor(other):
         return False

@@ -1,5 +1,9 @@
 """Something that the worker is asked to do, from its start to its end; nothing waits meanwhile."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -49,7 +53,7 @@ class Job:
 
     # -- its life
 
-    def start(self):
+    def start(self) -> Self:
         """Begin; returns itself at once."""
         self._engine.spawn(self._begin(), self._failed)
         return self
@@ -71,7 +75,7 @@ class Job:
             self.ended = ("cancelled", _("The scene was closed; the run was stopped."))
             self._tell(self._onEnd, *self.ended)
 
-    def wait(self):
+    def wait(self) -> Self:
         """Until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
         self._engine.wait(lambda: self.ended is not None)
         if self.ended and self.ended[0] == "error":

@@ -1,9 +1,14 @@
 """What the modules' logics have in common: their runs, their parameters, and the tests that Reload and Test runs."""
 
+from __future__ import annotations
+
 import unittest
+from typing import Any
 
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest
+
+from AdaptSAMLib.job import Job
 
 #: Slicer's modules whose nodes and logics are used; they are loaded first.
 DEPENDENCIES = ("Markups", "Plots", "Segmentations", "Sequences", "SubjectHierarchy", "Tables", "Terminologies")
@@ -27,10 +32,10 @@ class BaseLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         self.runs: list = []
 
-    def getParameterNode(self):
+    def getParameterNode(self) -> Any:
         return self.parameters(super().getParameterNode())
 
-    def start(self, run, wait: bool):
+    def start(self, run: Job, wait: bool) -> Job:
         """Start a run and return it, at once or when it has ended."""
         self.runs = [one for one in self.runs if one.ended is None] + [run]
         run.start()
@@ -50,7 +55,7 @@ class BaseTest(ScriptedLoadableModuleTest):
         """The module's tests, imported when they are wanted."""
         raise NotImplementedError
 
-    def runTest(self):
+    def runTest(self) -> None:
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(self.cases())
         result = unittest.TextTestRunner(verbosity=2).run(suite)
         if not result.wasSuccessful():

@@ -29,7 +29,7 @@ class ModelBox:
         self._ui, self._engine, self._progress, self._ended = ui, engine, progress, ended
         self._value, self._cancelled = "", False
         choices.fill(ui.deviceComboBox, [(_("Automatic"), "auto")])
-        choices.fill(ui.modelComboBox, [(_("Small model that comes with AdaptSAM"), "")])
+        choices.fill(ui.modelComboBox, [(_("Lite, the model that comes with AdaptSAM"), "")])
         ui.fetchButton.clicked.connect(lambda checked=False: self.onFetch())
         ui.removeButton.clicked.connect(lambda checked=False: self.onRemove())
         self._showButtons(None)

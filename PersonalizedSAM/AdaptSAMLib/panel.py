@@ -1,9 +1,13 @@
 """What the panels of all modules have in common: their life, their worker, and a run from Apply to its end. Work is the logic's."""
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import qt
 import slicer
@@ -12,11 +16,15 @@ from slicer.i18n import tr as _
 
 from AdaptSAMLib import packages
 from AdaptSAMLib.computer import Computer
+from AdaptSAMLib.edit import Edit
 from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.logic import BaseLogic
 from AdaptSAMLib.modelbox import ModelBox
 from AdaptSAMLib.parameterpanel import ParameterPanel
+from AdaptSAMLib.results import Outcome
 from AdaptSAMLib.resultview import ResultView
+from AdaptSAMLib.run import BaseRun
 
 #: Seconds between two views of growing results.
 READ = 1.0
@@ -45,7 +53,7 @@ class BasePanel(ParameterPanel):
 
     # -- what a module adds
 
-    def makeLogic(self):
+    def makeLogic(self) -> BaseLogic:
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -74,7 +82,7 @@ class BasePanel(ParameterPanel):
         """What Apply does."""
         raise NotImplementedError
 
-    def startRun(self):
+    def startRun(self) -> BaseRun:
         """Start and return a run; may raise InputProblem."""
         raise NotImplementedError
 
@@ -132,7 +140,7 @@ class BasePanel(ParameterPanel):
         self.view.close()
         self.setParameterNode(None)
 
-    def onSceneStartClose(self, caller=None, event=None) -> None:
+    def onSceneStartClose(self, caller: object = None, event: object = None) -> None:
         self._farewell = None
         running = self.run
         self.logic.abandon()
@@ -144,7 +152,7 @@ class BasePanel(ParameterPanel):
         self.forget()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller=None, event=None) -> None:
+    def onSceneEndClose(self, caller: object = None, event: object = None) -> None:
         self.showResults()
         self._problem = None
         self.initializeParameterNode()
@@ -188,7 +196,7 @@ class BasePanel(ParameterPanel):
         self.modelBox.show(self._parameterNode.model)
         self.checkCanApply()
 
-    def onFetching(self, share: float, remaining, text: str) -> None:
+    def onFetching(self, share: float, remaining: float | None, text: str) -> None:
         self.ui.progressBar.visible = True
         self.onProgress(share, remaining, text)
 
@@ -209,7 +217,7 @@ class BasePanel(ParameterPanel):
         self.initializeParameterNode()
         self.askWorker()
 
-    def ask(self, do: str, handler, **content) -> None:
+    def ask(self, do: str, handler: Callable[[dict], Any], **content: Any) -> None:
         """Ask the worker something beside runs, where its packages are there."""
         if self._lacking:
             self.tell(_("{count} Python packages are missing; install them first.").format(count=len(self._lacking)))
@@ -302,10 +310,10 @@ class BasePanel(ParameterPanel):
         self.onProgress(0.0, None, _("Reading the images"))
         self.checkCanApply()
 
-    def onProgress(self, share: float, remaining, text: str) -> None:
+    def onProgress(self, share: float, remaining: float | None, text: str) -> None:
         showProgress(self.ui.progressBar, self.ui.statusLabel, share, remaining, text)
 
-    def onOutcome(self, outcome) -> None:
+    def onOutcome(self, outcome: Outcome) -> None:
         """Into the results; not more often than somebody can read."""
         if self.run is not None and time.monotonic() - self._shownAt > READ:
             self.showResults(self.run)
@@ -325,7 +333,7 @@ class BasePanel(ParameterPanel):
 
     # -- results
 
-    def showResults(self, run=None) -> None:
+    def showResults(self, run: BaseRun | None = None) -> None:
         """The results of a run; none without one."""
         self.view.show(run)
         self.onResult()
@@ -338,11 +346,11 @@ class BasePanel(ParameterPanel):
         """Whether there is a result that can be corrected or replayed."""
         return self.run is None and self.finished is not None and self.view.structure is not None
 
-    def chosenOutcome(self):
+    def chosenOutcome(self) -> Outcome:
         """The result of the chosen target."""
         return self.view.structure.outcome
 
-    def edit(self, make):
+    def edit(self, make: Callable[[BaseRun, Outcome, str], Edit]) -> Edit:
         """What changes the chosen structure of the chosen target, with all that can be undone, until the next result."""
         one = self.view.structure
         key = (one.outcome.target.key, one.segmentId)
@@ -350,7 +358,7 @@ class BasePanel(ParameterPanel):
             self._edits[key] = make(self.finished, one.outcome, one.segmentId)
         return self._edits[key]
 
-    def ended(self, edit, told):
+    def ended(self, edit: Edit, told: Callable[[str, str], None]) -> Callable[[str, str], None]:
         """What an edit tells at its end, unless its result is gone meanwhile; the results follow it."""
 
         def tell(kind: str, message: str) -> None:
@@ -360,7 +368,7 @@ class BasePanel(ParameterPanel):
 
         return tell
 
-    def attempt(self, work) -> bool:
+    def attempt(self, work: Callable[[], object]) -> bool:
         """Do something; where it cannot be done, the sentence is shown. Whether it was done."""
         problem = sentence(work)
         if problem:
@@ -377,7 +385,7 @@ def _withShared(widget):
     return slicer.util.childWidgetVariables(widget)
 
 
-def sentence(check) -> str:
+def sentence(check: Callable[[], object]) -> str:
     """What a check that raises InputProblem says, or ""."""
     try:
         check()
@@ -386,7 +394,7 @@ def sentence(check) -> str:
     return ""
 
 
-def showProgress(bar, label, share: float, remaining, text: str) -> None:
+def showProgress(bar: qt.QProgressBar, label: qt.QLabel, share: float, remaining: float | None, text: str) -> None:
     """The share done (0 to 1) and seconds to go, or None, on a bar of 1000 and a label."""
     bar.value = int(1000 * share)
     left = "" if remaining is None else _(", about {time} left").format(time=duration(remaining))

@@ -1,5 +1,9 @@
 """The parameters of a panel: kept in the scene, shown in boxes, lists and lines, and read from them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import qt
 import slicer
 import vtk
@@ -37,7 +41,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         raise NotImplementedError
 
     @property
-    def parameterNode(self):
+    def parameterNode(self) -> Any:
         """The choices, wrapped; None while the panel is not shown."""
         return self._parameterNode
 
@@ -54,7 +58,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.onSceneChanged)
 
-    def onSceneChanged(self, caller=None, event=None) -> None:
+    def onSceneChanged(self, caller: object = None, event: object = None) -> None:
         """Lists follow the scene, once in a moment however much happens in it."""
         if not self._updating:
             self._updating = True
@@ -64,7 +68,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updating = False
         self.update()
 
-    def setParameterNode(self, node) -> None:
+    def setParameterNode(self, node: Any) -> None:
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameters)
@@ -74,7 +78,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onParameters)
             self.update()
 
-    def onParameters(self, caller=None, event=None) -> None:
+    def onParameters(self, caller: object = None, event: object = None) -> None:
         self.update()
 
     def update(self) -> None:

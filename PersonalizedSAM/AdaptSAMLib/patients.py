@@ -1,5 +1,9 @@
 """What the subject hierarchy knows of volumes: whose they are, and from which day. It stays inside Slicer."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import slicer
 
 
@@ -14,31 +18,31 @@ def _attribute(node, name: str, level: str) -> str:
     return hierarchy.GetAttributeFromItemAncestor(item, name, level) if item else ""
 
 
-def studyDate(node) -> str:
+def studyDate(node: slicer.vtkMRMLNode) -> str:
     """The study date of a node, as YYYYMMDD, or "" where nobody says."""
     date = _attribute(node, "DICOM.StudyDate", "Study").strip().replace("-", "")
     return date if len(date) == 8 and date.isdigit() else ""
 
 
-def modality(node) -> str:
+def modality(node: slicer.vtkMRMLNode) -> str:
     """DICOM's modality of a volume, or ""."""
     hierarchy = _hierarchy()
     item = hierarchy.GetItemByDataNode(node) if hierarchy and node else 0
     return hierarchy.GetItemAttribute(item, "DICOM.Modality") if item else ""
 
 
-def isDose(node) -> bool:
+def isDose(node: slicer.vtkMRMLNode) -> bool:
     """Whether a volume is a dose distribution, as SlicerRT or DICOM tells."""
     return node.GetAttribute("DicomRtImport.DoseVolume") is not None or modality(node) == "RTDOSE"
 
 
-def samePatient(first, second):
+def samePatient(first: slicer.vtkMRMLNode, second: slicer.vtkMRMLNode) -> bool | None:
     """Whether two nodes are of one patient; None where one of them does not say."""
     patients = [_attribute(node, "DICOM.PatientID", "Patient").strip().casefold() for node in (first, second)]
     return None if "" in patients else patients[0] == patients[1]
 
 
-def putBeside(node, volumeNode) -> None:
+def putBeside(node: slicer.vtkMRMLNode, volumeNode: slicer.vtkMRMLVolumeNode) -> None:
     """File a node in the study (or folder) that a volume lies in."""
     hierarchy = _hierarchy()
     item, beside = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volumeNode)
@@ -46,12 +50,12 @@ def putBeside(node, volumeNode) -> None:
         hierarchy.SetItemParent(item, hierarchy.GetItemParent(beside))
 
 
-def byDate(nodes):
+def byDate(nodes: Iterable[slicer.vtkMRMLNode]) -> list:
     """Nodes by their study dates, those without one last; otherwise in their order."""
     return sorted(nodes, key=lambda node: studyDate(node) or "99999999")
 
 
-def laterThan(prior, nodes):
+def laterThan(prior: slicer.vtkMRMLVolumeNode, nodes: Iterable[slicer.vtkMRMLNode]) -> list:
     """The other volumes of the prior's patient, from its day on, by date; all others where no patient is known."""
     others = [node for node in nodes if node is not prior and samePatient(prior, node) is not False]
     day = studyDate(prior)

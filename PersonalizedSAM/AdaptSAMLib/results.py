@@ -1,5 +1,7 @@
 """Where a run goes and what comes of it: targets, and outcomes with the worker's reports."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +52,7 @@ def check(target: Target) -> None:
         )
 
 
-def setAmount(report: dict, count: int, volumeNode) -> None:
+def setAmount(report: dict, count: int, volumeNode: slicer.vtkMRMLVolumeNode) -> None:
     """How many voxels a structure has after it was changed by hand; nobody knows then how far it has moved."""
     report["status"] = "corrected"
     if "pixels" in report:
@@ -77,7 +79,7 @@ def amounts(report: dict) -> tuple:
     return report["volume_cm3"], report["prior_volume_cm3"]
 
 
-def bringUp(target: Target):
+def bringUp(target: Target) -> slicer.vtkMRMLVolumeNode:
     """The volume of a target as it can be seen: of a sequence, its browser is moved to the item first."""
     check(target)
     if target.browserNode is None:

@@ -1,9 +1,13 @@
 """A run's structures as the parents of a tree, below each its slices to look at, with a tick on what somebody has seen."""
 
+from __future__ import annotations
+
 import qt
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import review, segments, tables
+from AdaptSAMLib.review import Review, Structure
+from AdaptSAMLib.run import BaseRun
 
 #: Slices that are listed, the least trusted ones of all structures.
 LISTED = 500
@@ -31,7 +35,7 @@ class ResultTree:
 
     # -- what is shown
 
-    def show(self, run) -> None:
+    def show(self, run: BaseRun | None) -> None:
         """The results of a run, or none; what was chosen and ticked stays so while it is the same run."""
         if run is not self._run:
             self._run, self._seen = run, set()
@@ -115,7 +119,7 @@ class ResultTree:
         return one, (one.slices[int(place)] if place else None)
 
     @property
-    def structure(self):
+    def structure(self) -> Structure | None:
         """The structure that is chosen, the first one where nobody chose; None without results."""
         item = self._tree.currentItem()
         if item is not None:
@@ -123,7 +127,7 @@ class ResultTree:
         return self.structures[0] if self.structures else None
 
     @property
-    def current(self):
+    def current(self) -> Review | None:
         """The AdaptSAMLib.review.Review that is chosen, or None."""
         item = self._tree.currentItem()
         if item is None or not self.structures:

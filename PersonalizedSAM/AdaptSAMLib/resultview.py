@@ -1,5 +1,7 @@
 """The results of a run in a panel: the tree, the keys that go through it, the views that it moves, 3D, plot and export."""
 
+from __future__ import annotations
+
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -9,6 +11,8 @@ from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.keys import Keys
 from AdaptSAMLib.resulttree import ResultTree
+from AdaptSAMLib.review import Review, Structure
+from AdaptSAMLib.run import BaseRun
 
 
 class ResultView:
@@ -50,7 +54,7 @@ class ResultView:
             button.checked = False
             button.blockSignals(blocked)
 
-    def show(self, run) -> None:
+    def show(self, run: BaseRun | None) -> None:
         """The results of a run, which may still go on; or none."""
         if run is not self._run and run is not None:
             self._ui.resultsCollapsibleButton.collapsed = False
@@ -76,12 +80,12 @@ class ResultView:
         return self._tree.structures
 
     @property
-    def structure(self):
+    def structure(self) -> Structure | None:
         """The one that is chosen, the first one where nobody chose; None without results."""
         return self._tree.structure
 
     @property
-    def current(self):
+    def current(self) -> Review | None:
         """The slice that is chosen, an AdaptSAMLib.review.Review; None where nobody chose."""
         return self._tree.current
 

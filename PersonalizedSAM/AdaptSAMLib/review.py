@@ -1,5 +1,7 @@
 """What somebody should look at before a result is used: structures that jumped, and the slices that are trusted least."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import geometry, results
+from AdaptSAMLib.results import Outcome
 
 #: Slices trusted less than this are to be looked at, and empty ones that are surer to be so than this are not.
 TRUSTED, SURELY_EMPTY = 0.7, 0.5
@@ -72,7 +75,7 @@ class Structure:
         return ([self.whole] if self.flags else []) + self.slices
 
 
-def structures(outcomes, names: dict) -> list:
+def structures(outcomes: list[Outcome], names: dict) -> list:
     """The structures of all targets, in order."""
     return [
         _structure(outcome, segmentId, names[segmentId], report)

@@ -1,5 +1,7 @@
 """What a segment of a structure set is: a target, an organ at risk, or something that no image shows, which nobody carries on."""
 
+from __future__ import annotations
+
 import os
 import re
 
@@ -75,7 +77,7 @@ _NUMBER = "DicomRtImport.RoiNumber"
 _read: dict = {}
 
 
-def kinds(segmentationNode) -> dict[str, str]:
+def kinds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
     """Segment IDs to TARGET, ORGAN or OTHER: by the RTSTRUCT's types where it is in the DICOM database, by names otherwise."""
     types, segmentation = _types(segmentationNode), segmentationNode.GetSegmentation()
     found = {}
@@ -116,7 +118,7 @@ def _words(name: str) -> list:
     return _WORD.findall(apart)
 
 
-def tag(segment, name: str) -> str:
+def tag(segment: slicer.vtkSegment, name: str) -> str:
     """A tag of a segment, or ""."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(name, value) else ""

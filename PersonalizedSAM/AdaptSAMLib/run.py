@@ -1,6 +1,9 @@
 """One run: what all modules' runs have in common. Its results appear in the scene as they come; nothing waits."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Iterable
 
 import slicer
 from slicer.i18n import tr as _
@@ -88,12 +91,12 @@ class BaseRun(Job):
         """The nodes that were asked about."""
         return [one.volumeNode for one in self.targets]
 
-    def discard(self, kept) -> None:
+    def discard(self, kept: Iterable[slicer.vtkMRMLNode]) -> None:
         """Take what this run made out of the scene, but for some nodes."""
         self.made = [one for one in self.made if one not in kept]
         self._remove()
 
-    def shownNode(self, outcome):
+    def shownNode(self, outcome: Outcome) -> slicer.vtkMRMLSegmentationNode | None:
         """The segmentation of an outcome as a node of the scene; of a sequence, the one that its browser shows."""
         target = outcome.target
         if target.browserNode is None:
@@ -101,12 +104,12 @@ class BaseRun(Job):
         return target.browserNode.GetProxyNode(self.sequenceOf(target))
 
     @staticmethod
-    def shownImage(outcome):
+    def shownImage(outcome: Outcome) -> slicer.vtkMRMLVolumeNode | None:
         """The image of an outcome as a node of the scene; of a sequence, the one that its browser shows."""
         target = outcome.target
         return target.volumeNode if target.browserNode is None else target.browserNode.GetProxyNode(target.sequenceNode)
 
-    def sequenceOf(self, target):
+    def sequenceOf(self, target: results.Target) -> slicer.vtkMRMLSequenceNode | None:
         """The sequence of segmentations that a target's result is kept in; None for a volume of the scene."""
         return self._sequences.get(target.sequenceNode.GetID()) if target.sequenceNode is not None else None
 
@@ -116,7 +119,7 @@ class BaseRun(Job):
             if node.GetScene() is slicer.mrmlScene and node.GetAttribute(tables.ROLE):
                 tables.tellAgain(node, self.outcomes, self.names)
 
-    def keepItem(self, outcome) -> None:
+    def keepItem(self, outcome: Outcome) -> None:
         """Show and keep what was changed in a segmentation that is an item of a sequence."""
         target, sequence = outcome.target, self.sequenceOf(outcome.target)
         if sequence is None:

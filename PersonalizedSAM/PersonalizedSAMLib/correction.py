@@ -1,5 +1,9 @@
 """Correcting a result: prompts are markups, a drawn slice teaches its neighbours, and nothing is encoded again."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import slicer
 from AdaptSAMLib import geometry, prompts, segments
@@ -54,17 +58,17 @@ class Correction(Edit):
         self._placed.clear()
         self.shown = None
 
-    def normal(self):
+    def normal(self) -> np.ndarray:
         """The direction of the world, of length 1, in which the slices of the target follow each other."""
         column = geometry.ijkToWorld(self.volumeNode)[:3, 2 - self.axis]
         return column / np.linalg.norm(column)
 
-    def currentSlice(self, ras) -> int:
+    def currentSlice(self, ras: Sequence[float]) -> int:
         """The slice of the target that a position of the world lies on."""
         at = geometry.voxelOfWorld(self.volumeNode, ras)[2 - self.axis]
         return int(np.clip(np.rint(at), 0, self._depth() - 1))
 
-    def rerun(self, index: int, onEnd=None) -> "Correction":
+    def rerun(self, index: int, onEnd: Callable[[str, str], None] | None = None) -> Correction:
         """The slice again, from the markups that lie on it."""
         if not self.prompts or not self._listed():
             raise InputProblem(_("The prompts were removed from the scene; press + structure again."))
@@ -80,7 +84,7 @@ class Correction(Edit):
             "correct", onEnd, index=index, points=points.tolist(), labels=labels.tolist(), clicked=clicked.tolist()
         )
 
-    def follow(self, index: int, reach: int, onEnd=None) -> "Correction":
+    def follow(self, index: int, reach: int, onEnd: Callable[[str, str], None] | None = None) -> Correction:
         """The neighbours of a slice, up to ``reach`` on both sides, from how the structure is drawn on it now."""
         self.check(self.outcome)
         self._clicked.clear()

@@ -1,13 +1,17 @@
 """The part of the panel in which a slice of a result is corrected: a click on it runs it again."""
 
+from __future__ import annotations
+
 import slicer
 import slicer.util
 import vtk
 from AdaptSAMLib import geometry
 from AdaptSAMLib.keys import Keys
 from AdaptSAMLib.panel import BasePanel
+from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
 
+from PersonalizedSAMLib.correction import Correction
 from PersonalizedSAMLib.placing import Placing
 
 #: Labels of prompts by the names of their buttons.
@@ -62,7 +66,7 @@ class CorrectionPanel(BasePanel):
 
     # -- which structure, and which slice
 
-    def showResults(self, run=None) -> None:
+    def showResults(self, run: BaseRun | None = None) -> None:
         if run is not None and run.outcomes and not self.view.structures:
             self.ui.correctionCollapsibleButton.collapsed = False
         super().showResults(run)
@@ -98,7 +102,7 @@ class CorrectionPanel(BasePanel):
             )
         self.ui.correctionLabel.text = text
 
-    def currentSlice(self, correction=None) -> int:
+    def currentSlice(self, correction: Correction | None = None) -> int:
         """The slice of the target in the view that looks at its slices; without a view, the one that is chosen."""
         correction = correction or self.correction
         views = [slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{color}") for color in _VIEWS]
@@ -120,7 +124,7 @@ class CorrectionPanel(BasePanel):
                 change = self.addObserver if on else self.removeObserver
                 change(view, vtk.vtkCommand.ModifiedEvent, self.onSliceMoved)
 
-    def onSliceMoved(self, caller=None, event=None) -> None:
+    def onSliceMoved(self, caller: object = None, event: object = None) -> None:
         if self.correction is None or not self.resultReady():
             return
         index = self.currentSlice()
@@ -143,7 +147,7 @@ class CorrectionPanel(BasePanel):
         if on and self._placing.active is not None:
             self.tell(_("Click in the slice; it is run again at once. Escape ends it."))
 
-    def onPlacing(self, name: str):
+    def onPlacing(self, name: str) -> slicer.vtkMRMLMarkupsNode | None:
         """The list that the next points go into."""
         if self.correction is None and not self.showPrompts():
             return None

@@ -1,21 +1,33 @@
 """Whether a run can start, and why not: one sentence for the Apply button and for scripts."""
 
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import slicer
 from AdaptSAMLib import images, patients, rois, segments
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
 
-def segmentIds(segmentationNode) -> list:
+def segmentIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list:
     """All segments of a node, in order."""
     return list(segmentationNode.GetSegmentation().GetSegmentIDs())
 
 
-def likelySegments(segmentationNode, kinds=(rois.TARGET, rois.ORGAN)) -> list:
+def likelySegments(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, kinds: Collection[str] = (rois.TARGET, rois.ORGAN)
+) -> list:
     """The segments of some kinds; targets and organs by default: no outline of the patient, couch, isodose or point."""
     return [one for one, kind in rois.kinds(segmentationNode).items() if kind in kinds]
 
 
-def check(prior, segmentation, chosen, targets) -> None:
+def check(
+    prior: slicer.vtkMRMLVolumeNode | None,
+    segmentation: slicer.vtkMRMLSegmentationNode | None,
+    chosen: Sequence[str],
+    targets: Sequence[slicer.vtkMRMLNode],
+) -> None:
     """Raises InputProblem where a run cannot start. Quick: pixels are looked at when it starts."""
     message = _lack(prior, segmentation, chosen, targets)
     if message:
@@ -44,7 +56,9 @@ def _lack(prior, segmentation, chosen, targets) -> str:
     return ""
 
 
-def question(prior, segmentation, targets) -> str:
+def question(
+    prior: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, targets: Sequence[slicer.vtkMRMLNode]
+) -> str:
     """What the user should confirm before a run, or ""."""
     for node in targets:
         if patients.samePatient(prior, node) is False:
@@ -62,14 +76,16 @@ def question(prior, segmentation, targets) -> str:
 _ITEM = "AdaptSAM.drawnOn"
 
 
-def remember(segmentation, shown) -> None:
+def remember(
+    segmentation: slicer.vtkMRMLSegmentationNode, shown: tuple[slicer.vtkMRMLSequenceNode, int] | None
+) -> None:
     """On which item of a sequence contours are drawn that stay when another item is shown; see AdaptSAMLib.images.shownFrom."""
     if shown is not None and images.shownFrom(segmentation) is None:
         sequence, item = shown
         segmentation.SetAttribute(_ITEM, f"{sequence.GetID()} {item}")
 
 
-def otherItem(prior, segmentation) -> str:
+def otherItem(prior: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> str:
     """What the user should confirm where another item of the sequence is shown than the contours were used on, or ""."""
     shown, known = images.shownFrom(prior), segmentation.GetAttribute(_ITEM)
     if shown is None or not known or images.shownFrom(segmentation) is not None:
@@ -87,7 +103,9 @@ def otherItem(prior, segmentation) -> str:
     )
 
 
-def masks(prior, segmentation, chosen):
+def masks(
+    prior: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, chosen: Sequence[str]
+) -> Iterator[tuple | None]:
     """Yield (segment ID, name, mask on the prior's voxels), one at a time, and None after each short step on the way.
 
     Raises InputProblem for an empty one.

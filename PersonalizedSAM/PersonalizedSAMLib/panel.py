@@ -1,11 +1,19 @@
 """The module's panel: what the user sees and touches. All work is the logic's."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 from AdaptSAMLib import choices, images, patients, rois, segments
 from AdaptSAMLib.panel import BasePanel
 from slicer.i18n import tr as _
 
 from PersonalizedSAMLib import inputs, parameters
 from PersonalizedSAMLib.correctionPanel import CorrectionPanel
+from PersonalizedSAMLib.run import Run
+
+#: So many structures need no filter.
+FEW = 8
 
 
 class Panel(CorrectionPanel):
@@ -23,6 +31,7 @@ class Panel(CorrectionPanel):
         self._fillChoices()
         ui = self.ui
         ui.segmentList.itemChanged.connect(lambda item: self.onTicked())
+        ui.segmentFilterLineEdit.textChanged.connect(lambda text: self.update())
         ui.targetList.itemChanged.connect(lambda item: self.onTicked())
         ui.laterButton.clicked.connect(lambda checked=False: self.onLater())
         for button, kinds in (
@@ -74,6 +83,8 @@ class Panel(CorrectionPanel):
         segmentation = node.priorSegmentation
         names = segments.segmentNames(segmentation) if segmentation is not None else {}
         choices.showTicks(self.ui.segmentList, [(key, name, "") for key, name in names.items()], node.segments)
+        self.ui.segmentFilterLineEdit.visible = len(names) > FEW
+        choices.narrow(self.ui.segmentList, self.ui.segmentFilterLineEdit.text if len(names) > FEW else "")
         self._listImages([one for one in images.candidates() if one is not node.priorVolume])
 
     def onTicked(self) -> None:
@@ -82,7 +93,7 @@ class Panel(CorrectionPanel):
         node.segments, node.targets = choices.ticked(self.ui.segmentList), self._tickedImages()
         node.EndModify(modifying)
 
-    def onKinds(self, kinds) -> None:
+    def onKinds(self, kinds: Collection[str]) -> None:
         """Tick the segments of some kinds, and no others."""
         node = self._parameterNode
         if node.priorSegmentation is not None:
@@ -113,7 +124,7 @@ class Panel(CorrectionPanel):
     def applyTip(self) -> str:
         return _("Carries the ticked structures to the ticked images. The window stays free meanwhile.")
 
-    def startRun(self):
+    def startRun(self) -> Run:
         node = self._parameterNode
         return self.logic.propagate(
             node.priorVolume,

@@ -38,7 +38,7 @@ class PersonalizedSAMParameterNode:
     output: str = "new"
 
 
-def settingsOf(parameters) -> dict:
+def settingsOf(parameters: PersonalizedSAMParameterNode) -> dict:
     """The settings that differ from `adaptsam`'s defaults, by dotted names."""
     settings: dict = {}
     if parameters.parts != 4:

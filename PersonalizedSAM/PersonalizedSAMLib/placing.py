@@ -1,5 +1,7 @@
 """Points that somebody places with the mouse: Slicer's own place mode, begun by a button that stays down."""
 
+from __future__ import annotations
+
 import qt
 import slicer
 from slicer.util import VTKObservationMixin
@@ -26,7 +28,7 @@ class Placing(VTKObservationMixin):
             button.toggled.connect(lambda on, name=name: self._toggled(name, on))
 
     @property
-    def active(self):
+    def active(self) -> str | None:
         """The name of the button that is down, or None."""
         return self._name
 

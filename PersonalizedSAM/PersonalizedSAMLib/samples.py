@@ -1,6 +1,9 @@
 """Sample data in Slicer's Sample Data module: synthetic, made by the worker, nothing is downloaded."""
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 import numpy as np
 import slicer
@@ -33,7 +36,7 @@ def register() -> None:
         )
 
 
-def download(source) -> list:
+def download(source: Any) -> list:
     """What Sample Data calls for a click; a failure is shown, which Sample Data does not do itself."""
     with slicer.util.tryWithErrorDisplay(_("The sample could not be made.")):
         return load(source.sampleName)

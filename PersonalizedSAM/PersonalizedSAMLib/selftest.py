@@ -1,5 +1,7 @@
 """Slicer's own tests of the module: Reload and Test, the Self Tests module, and CTest run them."""
 
+from __future__ import annotations
+
 import unittest
 
 import numpy as np
@@ -12,7 +14,7 @@ from AdaptSAMLib.geometry import InputProblem
 class PersonalizedSAMTests(unittest.TestCase):
     """With a small sphere in a box of two grays; the part that runs a model is skipped where packages are missing."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def _visit(self, name: str, shift: int):
@@ -31,26 +33,26 @@ class PersonalizedSAMTests(unittest.TestCase):
         segments.setSegment(node, "ball-1", prototype, inner, first, volume)
         return node
 
-    def test_a_mask_comes_back_from_a_segment(self):
+    def test_a_mask_comes_back_from_a_segment(self) -> None:
         volume, ball = self._visit("Planning", 0)
         node = self._contours(volume, ball)
         assert np.array_equal(segments.readMask(node, "ball-1", volume), ball)
         assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(node, "ball-1", volume) > 0, ball)
         assert geometry.grid(volume)["spacing"] == [3.0, 3.0, 5.0]
 
-    def test_the_panel_says_why_apply_cannot_work(self):
+    def test_the_panel_says_why_apply_cannot_work(self) -> None:
         widget = slicer.modules.personalizedsam.widgetRepresentation().self()
         widget.initializeParameterNode()
         assert not widget.ui.applyButton.enabled
         assert widget.ui.applyButton.toolTip
 
-    def test_what_cannot_be_used_is_told(self):
+    def test_what_cannot_be_used_is_told(self) -> None:
         volume, ball = self._visit("Planning", 0)
         logic = slicer.util.getModuleLogic("PersonalizedSAM")
         with self.assertRaises(InputProblem):
             logic.propagate(volume, self._contours(volume, ball), [volume])
 
-    def test_a_ball_is_carried_to_the_next_visit(self):
+    def test_a_ball_is_carried_to_the_next_visit(self) -> None:
         if packages.missing():
             self.skipTest("AdaptSAM's Python packages are not installed: " + ", ".join(packages.missing()))
         volume, ball = self._visit("Planning", 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_sam import tiny_model
 
-from adaptsam.alignsam import Case, EnvironmentSettings, Settings, TrainingImage, TrainingSettings
+from adaptsam.alignsam import AgentImage, AlignSamSettings, EnvironmentSettings, TrainingImage, TrainingSettings
 from adaptsam.sam import EmbeddingStore, SamModel
 
 SHAPES = ((48, 64), (64, 64), (90, 40))
@@ -47,17 +47,17 @@ def pictures() -> list[TrainingImage]:
 
 
 @pytest.fixture(scope="session")
-def cases(store: EmbeddingStore, pictures: list[TrainingImage]) -> list[Case]:
+def cases(store: EmbeddingStore, pictures: list[TrainingImage]) -> list[AgentImage]:
     return [
-        Case(embedding, one.mask)
+        AgentImage(embedding, one.mask)
         for embedding, one in zip(store.get([one.image for one in pictures]), pictures, strict=True)
     ]
 
 
 @pytest.fixture
-def short() -> Settings:
+def short() -> AlignSamSettings:
     """A training of seconds: 4×4 patches, three steps, two images at a time."""
-    return Settings(
+    return AlignSamSettings(
         environment=EnvironmentSettings(canvas=64, patch=16, steps=3),
         training=TrainingSettings(episodes=3, epochs=2, batch=2, learning_rate=1e-3),
     )

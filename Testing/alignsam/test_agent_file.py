@@ -18,9 +18,9 @@ from tiny_sam import tiny_model
 
 from adaptsam.alignsam import (
     Agent,
+    AlignSamSettings,
     Novelty,
     Package,
-    Settings,
     Shown,
     Target,
     TrainingImage,
@@ -36,7 +36,7 @@ from adaptsam.sam import EmbeddingStore, SamModel
 
 
 @pytest.fixture
-def package(short: Settings, model: SamModel) -> Package:
+def package(short: AlignSamSettings, model: SamModel) -> Package:
     agent = Agent(short, model.embed_dim, seed=3).eval()
     torch.manual_seed(0)
     torch.nn.init.normal_(agent.actor.head.weight)
@@ -291,3 +291,13 @@ def test_a_forged_kind_of_images_is_refused(package: Package, file: Path) -> Non
         forged = forge(file, lambda described, tensors, limit=limit: described.update(novelty_limit=limit))
         with pytest.raises(CheckpointError, match="does not describe an agent as it should"):
             load_agent(forged)
+
+
+def test_an_agent_for_the_model_that_lite_replaced_is_refused_in_one_sentence(
+    package: Package, model: SamModel, tmp_path: Path
+) -> None:
+    save_agent(tmp_path / "heart.agent.safetensors", replace(package, sam_kind="small", sam_sha256="2" * 64))
+    with pytest.raises(
+        CheckpointError, match=r"The agent for Heart prompts the model small, .*; train it again with lite"
+    ):
+        load_agent(tmp_path / "heart.agent.safetensors").check_model(model)

@@ -12,10 +12,10 @@ import torch
 
 from adaptsam.alignsam import (
     Agent,
-    Case,
+    AgentImage,
+    AlignSamSettings,
     Evidence,
     Prompted,
-    Settings,
     TrainingImage,
     UseSettings,
     ablation_settings,
@@ -32,7 +32,7 @@ Pictures = list[TrainingImage]
 
 
 @pytest.fixture
-def agent(short: Settings, store: EmbeddingStore) -> Agent:
+def agent(short: AlignSamSettings, store: EmbeddingStore) -> Agent:
     agent = Agent(short, store.model.embed_dim)
     torch.manual_seed(0)
     torch.nn.init.normal_(agent.actor.head.weight)
@@ -66,7 +66,7 @@ def test_the_answer_is_the_same_every_time_in_any_batch_and_without_a_look_at_th
     together = prompt(store, agent, images(pictures))
     again = prompt(store, agent, images(pictures), UseSettings(batch=1), keep_steps=False)
     embeddings = store.get(images(pictures))
-    wrong = [Case(e, ~one.mask) for e, one in zip(embeddings, pictures, strict=True)]
+    wrong = [AgentImage(e, ~one.mask) for e, one in zip(embeddings, pictures, strict=True)]
     for first, second, third in zip(together, again, prompt_cases(store.model, agent, wrong), strict=True):
         assert second.step_masks is None
         assert np.array_equal(first.points, second.points)
@@ -111,7 +111,7 @@ def test_an_image_whose_mask_does_not_change_is_left_early_and_the_others_go_on(
             assert min(low[count - 3 : count - 1]) > 0.85
 
 
-def test_the_ablations_in_use(store: EmbeddingStore, pictures: Pictures, short: Settings) -> None:
+def test_the_ablations_in_use(store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings) -> None:
     found = {}
     for key, settings in ablation_settings(short).items():
         if key[0] == 2:
@@ -140,7 +140,7 @@ def test_scores_count_what_the_truth_says(store: EmbeddingStore, pictures: Pictu
 
 
 def test_the_explicit_branch_takes_maps_or_makes_them(
-    store: EmbeddingStore, pictures: Pictures, short: Settings
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings
 ) -> None:
     agent = Agent(replace(short, branch="explicit"), store.model.embed_dim)
     maps = [np.random.default_rng(row).random((9, 7)) for row in range(3)]
@@ -151,7 +151,7 @@ def test_the_explicit_branch_takes_maps_or_makes_them(
         prompt(store, agent, images(pictures))
 
 
-def test_an_agent_of_another_sam_is_refused(store: EmbeddingStore, pictures: Pictures, short: Settings) -> None:
+def test_an_agent_of_another_sam_is_refused(store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings) -> None:
     with pytest.raises(InputError, match="features of 256 channels, but this SAM makes 32"):
         prompt(store, Agent(short, 256), images(pictures))
 
@@ -179,7 +179,7 @@ def test_use_that_means_nothing_is_refused(values: dict[str, float]) -> None:
 def test_using_an_agent_needs_neither_torchrl_nor_gymnasium_nor_monai() -> None:
     code = (
         "import sys; sys.modules.update(torchrl=None, tensordict=None, gymnasium=None, tensorboard=None, monai=None)\n"
-        "from adaptsam.alignsam import Agent, Environment, Settings, prompt\n"
+        "from adaptsam.alignsam import Agent, AlignSamSettings, Environment, prompt\n"
         "from adaptsam.errors import InputError\n"
         "del sys.modules['monai']\n"
         "for name in ('train', 'AlignEnv'):\n"
@@ -226,7 +226,7 @@ def test_an_agent_goes_on_from_prompts_to_the_masks_that_it_would_have_made(
 ) -> None:
     [whole] = prompt(store, agent, images(pictures)[:1])
     [embedding] = store.get(images(pictures)[:1])
-    model, case = store.model, Case(embedding)
+    model, case = store.model, AgentImage(embedding)
     again = go_on(model, agent, case, whole.points[:3], whole.labels[:3])
     assert np.allclose(again.points, whole.points)
     assert np.array_equal(again.labels, whole.labels)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adaptsam.alignsam import Agent, Settings
+from adaptsam.alignsam import Agent, AlignSamSettings
 from adaptsam.alignsam.actions import Actions
 from adaptsam.alignsam.agent_network import PatchFeatures
 from adaptsam.alignsam.state import State
@@ -37,7 +37,7 @@ def test_the_patches_are_a_linear_map_of_the_samples_of_the_state() -> None:
 
 @pytest.mark.parametrize("grid", [8, 32, 64])
 def test_features_and_mask_give_what_their_product_gives_on_any_grid(grid: int) -> None:
-    agent = Agent(Settings(), 6)
+    agent = Agent(AlignSamSettings(), 6)
     torch.nn.init.normal_(agent.actor.head.weight)
     state = a_state(grid)
     product = State(state.product, torch.ones_like(state.mask), state.available)
@@ -49,7 +49,7 @@ def test_features_and_mask_give_what_their_product_gives_on_any_grid(grid: int) 
 
 
 def test_many_moments_at_once_equal_each_alone() -> None:
-    agent = Agent(Settings(), 6)
+    agent = Agent(AlignSamSettings(), 6)
     torch.nn.init.normal_(agent.actor.head.weight)
     state, masks = a_state(), torch.rand(2, 4, 8, 8)
     available = torch.ones(2, 4, 100, dtype=torch.bool)
@@ -62,7 +62,7 @@ def test_many_moments_at_once_equal_each_alone() -> None:
 def test_an_untrained_agent_finds_all_available_actions_equally_likely() -> None:
     state = a_state()
     state.available[:, 50:] = False
-    agent = Agent(Settings(), 6)
+    agent = Agent(AlignSamSettings(), 6)
     assert torch.equal(agent.logits(state).softmax(-1)[:, :50], torch.full((2, 50), 0.02))
     drawn = [agent.choose(state, torch.Generator().manual_seed(seed)) for seed in range(20)]
     assert all((choice.actions < 50).all() for choice in drawn)
@@ -72,7 +72,7 @@ def test_an_untrained_agent_finds_all_available_actions_equally_likely() -> None
 
 def test_the_same_seed_gives_the_same_agent_and_leaves_torchs_own_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    first, again, other = (Agent(Settings(), 6, seed) for seed in (1, 1, 2))
+    first, again, other = (Agent(AlignSamSettings(), 6, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first.actor.patches.weight, again.actor.patches.weight)
     assert not torch.equal(first.actor.patches.weight, other.actor.patches.weight)
@@ -80,18 +80,18 @@ def test_the_same_seed_gives_the_same_agent_and_leaves_torchs_own_generator_alon
 
 @pytest.mark.parametrize("branch", ["implicit", "explicit"])
 def test_an_agent_for_a_full_sam_has_less_than_a_million_parameters(branch: str) -> None:
-    agent = Agent(Settings(branch=branch), 256)
+    agent = Agent(AlignSamSettings(branch=branch), 256)
     assert sum(parameter.numel() for parameter in agent.parameters()) < 300_000
 
 
 def test_without_reinforcement_learning_the_actor_is_not_asked() -> None:
-    agent = Agent(replace(Settings(), policy="random"), 6)
+    agent = Agent(replace(AlignSamSettings(), policy="random"), 6)
     torch.nn.init.normal_(agent.actor.head.weight)
     assert agent.logits(a_state()).eq(0).all()
 
 
 def test_a_poisoned_policy_stops_instead_of_choosing() -> None:
-    agent = Agent(Settings(), 6)
+    agent = Agent(AlignSamSettings(), 6)
     torch.nn.init.constant_(agent.actor.head.weight, float("nan"))
     for generator in (None, torch.Generator()):
         with pytest.raises(TrainingError, match="not a number"):

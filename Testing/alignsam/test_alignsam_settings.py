@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from adaptsam.alignsam import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
+from adaptsam.alignsam import AlignSamSettings, EnvironmentSettings, TrainingSettings, ablation_settings
 from adaptsam.errors import InputError
 
 
 def test_the_defaults_are_those_of_the_paper() -> None:
-    settings = Settings()
+    settings = AlignSamSettings()
     assert settings.environment.side**2 == 100
     assert settings.environment.steps == 15
     assert not settings.environment.mask_taken
@@ -17,12 +17,12 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     assert (training.episodes, training.epochs, training.learning_rate) == (50, 20, 1e-4)
     assert (training.gamma, training.gae_lambda, training.clip) == (0.99, 1.0, 0.2)
     assert settings.recalibration_updates == 1
-    assert Settings(branch="explicit").recalibration_updates == 5
+    assert AlignSamSettings(branch="explicit").recalibration_updates == 5
 
 
 def test_every_row_of_the_ablations_differs_from_the_paper_in_one_thing() -> None:
     rows = ablation_settings()
-    assert rows[2, "Ours"] == rows[4, "Implicit Branch"] == rows[5, "T=15"] == Settings()
+    assert rows[2, "Ours"] == rows[4, "Implicit Branch"] == rows[5, "T=15"] == AlignSamSettings()
     assert rows[2, "w/o RL"].policy == "random"
     assert rows[2, "w/o SRM"].labels == "positive"
     assert rows[2, "w/o MSI"].environment.steps == 15
@@ -32,13 +32,13 @@ def test_every_row_of_the_ablations_differs_from_the_paper_in_one_thing() -> Non
 
 
 def test_ablations_keep_the_rest_of_a_given_setting() -> None:
-    base = Settings(environment=EnvironmentSettings(patch=100), training=TrainingSettings(episodes=7))
+    base = AlignSamSettings(environment=EnvironmentSettings(patch=100), training=TrainingSettings(episodes=7))
     assert all(row.training.episodes == 7 and row.environment.patch == 100 for row in ablation_settings(base).values())
 
 
 def test_settings_survive_json() -> None:
     for settings in ablation_settings().values():
-        assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+        assert AlignSamSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,19 @@ def test_other_impossible_values_are_refused() -> None:
         with pytest.raises(InputError, match="whole number from 0"):
             TrainingSettings(seed=seed)
     with pytest.raises(InputError, match="at most 1000 steps"):
-        Settings(steps_in_use=1001)
+        AlignSamSettings(steps_in_use=1001)
     with pytest.raises(InputError, match="'learning_rate' is 0"):
         TrainingSettings(learning_rate=0)
     with pytest.raises(InputError, match="choose one of implicit, explicit"):
-        Settings(branch="both")
+        AlignSamSettings(branch="both")
     with pytest.raises(InputError, match="not settings of AlignSAM"):
-        Settings.from_dict({"environment": {}, "training": {"colour": 1}})
+        AlignSamSettings.from_dict({"environment": {}, "training": {"colour": 1}})
 
 
 def test_absence_is_not_learnt_where_every_point_is_called_positive() -> None:
     absence = TrainingSettings(learn_absence=True)
     with pytest.raises(InputError, match="Absence is learnt by the recalibration module"):
-        Settings(training=absence, labels="positive")
-    rows = ablation_settings(Settings(training=absence))
+        AlignSamSettings(training=absence, labels="positive")
+    rows = ablation_settings(AlignSamSettings(training=absence))
     assert not rows[2, "w/o SRM"].training.learn_absence
     assert rows[2, "w/o MSI"].training.learn_absence

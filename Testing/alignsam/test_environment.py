@@ -7,7 +7,7 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 
-from adaptsam.alignsam import Case, Environment, EnvironmentSettings, TrainingImage
+from adaptsam.alignsam import AgentImage, Environment, EnvironmentSettings, TrainingImage
 from adaptsam.errors import InputError
 from adaptsam.sam import SamModel
 
@@ -20,7 +20,7 @@ def randoms(count: int = 3, seed: int = 5) -> list[np.random.Generator]:
 
 def test_every_step_equals_a_plain_loop_through_sams_predictor(model: SamModel, pictures: list[TrainingImage]) -> None:
     square = pictures[1]
-    environment = Environment(model, [Case(model.embed([square.image])[0], square.mask)], GAME)
+    environment = Environment(model, [AgentImage(model.embed([square.image])[0], square.mask)], GAME)
     state = environment.reset(randoms(1))
     predictor = SamPredictor(model.sam)
     predictor.set_image(np.repeat(square.image[..., None], 3, axis=2))
@@ -42,7 +42,7 @@ def test_every_step_equals_a_plain_loop_through_sams_predictor(model: SamModel, 
     np.testing.assert_allclose(environment.points[0], points)
 
 
-def test_images_in_a_batch_do_not_know_of_each_other(model: SamModel, cases: list[Case]) -> None:
+def test_images_in_a_batch_do_not_know_of_each_other(model: SamModel, cases: list[AgentImage]) -> None:
     together = Environment(model, cases, GAME)
     alone = [Environment(model, [case], GAME) for case in cases]
     together.reset(randoms())
@@ -59,7 +59,7 @@ def test_images_in_a_batch_do_not_know_of_each_other(model: SamModel, cases: lis
             torch.testing.assert_close(together.iou()[row], environment.iou()[0])
 
 
-def test_the_first_pair_is_one_pixel_on_the_target_and_one_beside_it(model: SamModel, cases: list[Case]) -> None:
+def test_the_first_pair_is_one_pixel_on_the_target_and_one_beside_it(model: SamModel, cases: list[AgentImage]) -> None:
     environment = Environment(model, cases, GAME)
     seen = set()
     for seed in range(10):
@@ -74,7 +74,7 @@ def test_the_first_pair_is_one_pixel_on_the_target_and_one_beside_it(model: SamM
 
 
 def test_without_a_truth_the_pair_is_where_the_scores_are_highest_and_lowest(
-    model: SamModel, cases: list[Case]
+    model: SamModel, cases: list[AgentImage]
 ) -> None:
     scores = torch.full((3, 8, 8), 0.5)
     scores[:, 2, 6], scores[:, 7, 1] = 0.9, 0.1
@@ -85,7 +85,7 @@ def test_without_a_truth_the_pair_is_where_the_scores_are_highest_and_lowest(
         assert semantic is None
         return scores
 
-    environment = Environment(model, [Case(case.embedding) for case in cases], GAME, scorer=scorer)
+    environment = Environment(model, [AgentImage(case.embedding) for case in cases], GAME, scorer=scorer)
     environment.reset()
     assert torch.equal(seen[0], environment.features)  # M = 1 before any prompt
     for case, points in zip(cases, environment.points, strict=True):
@@ -100,8 +100,10 @@ def test_without_a_truth_the_pair_is_where_the_scores_are_highest_and_lowest(
     assert environment.labels[:, 3].tolist() == [1, 1, 1]
 
 
-def test_without_scorer_and_truth_there_is_no_pair_and_the_mask_is_one(model: SamModel, cases: list[Case]) -> None:
-    environment = Environment(model, [Case(case.embedding) for case in cases], GAME)
+def test_without_scorer_and_truth_there_is_no_pair_and_the_mask_is_one(
+    model: SamModel, cases: list[AgentImage]
+) -> None:
+    environment = Environment(model, [AgentImage(case.embedding) for case in cases], GAME)
     state = environment.reset()
     assert environment.points.shape == (3, 0, 2)
     assert state.mask.eq(1).all()
@@ -109,15 +111,15 @@ def test_without_scorer_and_truth_there_is_no_pair_and_the_mask_is_one(model: Sa
     assert environment.labels.tolist() == [[1]] * 3
 
 
-def test_the_semantic_state_is_the_features_times_the_text_attention(model: SamModel, cases: list[Case]) -> None:
+def test_the_semantic_state_is_the_features_times_the_text_attention(model: SamModel, cases: list[AgentImage]) -> None:
     attention = np.random.default_rng(0).random((16, 16))
-    environment = Environment(model, [Case(cases[1].embedding, attention=attention)], GAME)
+    environment = Environment(model, [AgentImage(cases[1].embedding, attention=attention)], GAME)
     expected = cases[1].embedding.features * torch.from_numpy(attention.reshape(8, 2, 8, 2).mean((1, 3))).float()
     assert environment.semantic is not None
     torch.testing.assert_close(environment.semantic[0], expected)
 
 
-def test_step_t_truncates_and_nothing_follows(model: SamModel, cases: list[Case]) -> None:
+def test_step_t_truncates_and_nothing_follows(model: SamModel, cases: list[AgentImage]) -> None:
     environment = Environment(model, cases, GAME)
     environment.reset(randoms())
     assert [environment.step([0, 0, 0]).truncated for _ in range(4)] == [False, False, False, True]
@@ -127,7 +129,7 @@ def test_step_t_truncates_and_nothing_follows(model: SamModel, cases: list[Case]
     environment.step([0, 0, 0])
 
 
-def test_an_action_can_be_taken_once_only_if_that_is_asked_for(model: SamModel, cases: list[Case]) -> None:
+def test_an_action_can_be_taken_once_only_if_that_is_asked_for(model: SamModel, cases: list[AgentImage]) -> None:
     environment = Environment(model, cases, EnvironmentSettings(canvas=80, patch=20, steps=4, mask_taken=True))
     first = environment.reset(randoms())
     state = environment.step([3, 4, 5]).state
@@ -138,7 +140,7 @@ def test_an_action_can_be_taken_once_only_if_that_is_asked_for(model: SamModel, 
     assert environment.reset(randoms()).available.all()
 
 
-def test_going_on_with_some_images_changes_nothing_for_them(model: SamModel, cases: list[Case]) -> None:
+def test_going_on_with_some_images_changes_nothing_for_them(model: SamModel, cases: list[AgentImage]) -> None:
     whole, part = Environment(model, cases, GAME), Environment(model, cases, GAME)
     for environment in (whole, part):
         environment.reset(randoms())
@@ -163,7 +165,7 @@ def test_going_on_with_some_images_changes_nothing_for_them(model: SamModel, cas
     ],
 )
 def test_an_action_that_does_not_exist_is_refused(
-    model: SamModel, cases: list[Case], actions: list[float], message: str
+    model: SamModel, cases: list[AgentImage], actions: list[float], message: str
 ) -> None:
     environment = Environment(model, cases, GAME)
     environment.reset(randoms())
@@ -172,23 +174,23 @@ def test_an_action_that_does_not_exist_is_refused(
     assert environment.points.shape == (3, 2, 2)
 
 
-def test_cases_that_cannot_be_played_are_refused(model: SamModel, cases: list[Case]) -> None:
+def test_cases_that_cannot_be_played_are_refused(model: SamModel, cases: list[AgentImage]) -> None:
     embedding, truth = cases[0].embedding, cases[0].truth
     assert truth is not None
     with pytest.raises(InputError, match="1 of 2 images have a truth"):
-        Environment(model, [Case(embedding, truth), Case(embedding)], GAME)
+        Environment(model, [AgentImage(embedding, truth), AgentImage(embedding)], GAME)
     with pytest.raises(InputError, match="of the image's size"):
-        Environment(model, [Case(embedding, truth.T)], GAME)
+        Environment(model, [AgentImage(embedding, truth.T)], GAME)
     with pytest.raises(InputError, match="finite"):
-        Environment(model, [Case(embedding, truth, np.full((4, 4), np.nan))], GAME)
+        Environment(model, [AgentImage(embedding, truth, np.full((4, 4), np.nan))], GAME)
     for one_class in (np.zeros_like(truth), np.ones_like(truth)):
         with pytest.raises(InputError, match="all foreground or all background"):
-            Environment(model, [Case(embedding, one_class)], GAME).reset(randoms(1))
+            Environment(model, [AgentImage(embedding, one_class)], GAME).reset(randoms(1))
     with pytest.raises(InputError, match="there is none"):
-        Environment(model, [Case(embedding)], GAME).reset(randoms(1))
+        Environment(model, [AgentImage(embedding)], GAME).reset(randoms(1))
 
 
-def test_the_overlap_does_not_count_the_padding(model: SamModel, cases: list[Case]) -> None:
+def test_the_overlap_does_not_count_the_padding(model: SamModel, cases: list[AgentImage]) -> None:
     environment = Environment(model, cases[:1], GAME)
     environment.reset(randoms(1))
     truth = cases[0].truth

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from adaptsam.alignsam import AlignEnv, AlignVectorEnv, Case, EnvironmentSettings
+from adaptsam.alignsam import AgentImage, AlignEnv, AlignVectorEnv, EnvironmentSettings
 from adaptsam.errors import InputError
 from adaptsam.sam import SamModel
 
@@ -17,7 +17,7 @@ GAME = EnvironmentSettings(canvas=80, patch=20, steps=4)
 
 
 @pytest.mark.parametrize("row", [0, 1])
-def test_gymnasium_finds_no_fault(model: SamModel, cases: list[Case], row: int) -> None:
+def test_gymnasium_finds_no_fault(model: SamModel, cases: list[AgentImage], row: int) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_env(AlignEnv(model, cases[row], GAME), skip_render_check=True)
@@ -25,7 +25,7 @@ def test_gymnasium_finds_no_fault(model: SamModel, cases: list[Case], row: int) 
     assert not [one for one in complaints if "spec" not in one], complaints
 
 
-def test_many_images_together_play_as_each_alone_step_by_step(model: SamModel, cases: list[Case]) -> None:
+def test_many_images_together_play_as_each_alone_step_by_step(model: SamModel, cases: list[AgentImage]) -> None:
     together = AlignVectorEnv(model, cases, GAME)
     alone = [AlignEnv(model, case, GAME) for case in cases]
     for seed in (3, 8):
@@ -47,7 +47,7 @@ def test_many_images_together_play_as_each_alone_step_by_step(model: SamModel, c
             assert observations.shape == together.observation_space.shape
 
 
-def test_the_action_mask_says_what_is_left(model: SamModel, cases: list[Case]) -> None:
+def test_the_action_mask_says_what_is_left(model: SamModel, cases: list[AgentImage]) -> None:
     game = EnvironmentSettings(canvas=80, patch=20, steps=4, mask_taken=True)
     environment = AlignEnv(model, cases[0], game)
     environment.reset(seed=0)
@@ -56,13 +56,13 @@ def test_the_action_mask_says_what_is_left(model: SamModel, cases: list[Case]) -
     assert np.flatnonzero(info["action_mask"] == 0).tolist() == [7]
 
 
-def test_a_game_without_truth_is_refused(model: SamModel, cases: list[Case]) -> None:
+def test_a_game_without_truth_is_refused(model: SamModel, cases: list[AgentImage]) -> None:
     with pytest.raises(InputError, match="needs a truth"):
-        AlignEnv(model, Case(cases[0].embedding), GAME)
+        AlignEnv(model, AgentImage(cases[0].embedding), GAME)
 
 
 @pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3)])
-def test_a_seed_of_numpys_is_as_good_as_pythons(model: SamModel, cases: list[Case], seed: np.integer) -> None:
+def test_a_seed_of_numpys_is_as_good_as_pythons(model: SamModel, cases: list[AgentImage], seed: np.integer) -> None:
     alone, together = AlignEnv(model, cases[0], GAME), AlignVectorEnv(model, cases, GAME)
     _, plain = alone.reset(seed=3)
     np.testing.assert_array_equal(alone.reset(seed=seed)[1]["points"], plain["points"])  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def test_a_seed_of_numpys_is_as_good_as_pythons(model: SamModel, cases: list[Cas
         together.reset(seed=[1, 2])
 
 
-def test_reset_begins_as_its_options_say(model: SamModel, cases: list[Case]) -> None:
+def test_reset_begins_as_its_options_say(model: SamModel, cases: list[AgentImage]) -> None:
     def corner(spatial: torch.Tensor, semantic: torch.Tensor | None) -> torch.Tensor:
         score = torch.full_like(spatial[:, 0], 0.5)
         score[:, 0, 0], score[:, -1, -1] = 1.0, 0.0
@@ -101,7 +101,7 @@ def test_reset_begins_as_its_options_say(model: SamModel, cases: list[Case]) -> 
     ],
 )
 def test_reset_refuses_options_that_mean_nothing(
-    model: SamModel, cases: list[Case], options: dict, message: str
+    model: SamModel, cases: list[AgentImage], options: dict, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         AlignVectorEnv(model, cases, GAME).reset(options=options)

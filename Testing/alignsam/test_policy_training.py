@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from adaptsam.alignsam import EnvironmentSettings, Settings, Trained, TrainingImage, TrainingSettings, prompt, train
+from adaptsam.alignsam import (
+    AlignSamSettings,
+    EnvironmentSettings,
+    Trained,
+    TrainingImage,
+    TrainingSettings,
+    prompt,
+    train,
+)
 from adaptsam.alignsam.agent_checkpoint import read_training, write_training
 from adaptsam.errors import AdaptSAMError, Cancelled, CheckpointError, InputError, OutputError, TrainingError
 from adaptsam.sam import EmbeddingStore
@@ -32,7 +40,9 @@ def attention(images: object) -> list[np.ndarray]:
     return [np.random.default_rng(0).random((10, 10)) for _ in images]  # type: ignore[attr-defined]
 
 
-def test_every_episode_tells_what_came_of_it(store: EmbeddingStore, pictures: Pictures, short: Settings) -> None:
+def test_every_episode_tells_what_came_of_it(
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings
+) -> None:
     before = store.encoded
     trained = train(store, pictures, short)
     assert store.encoded - before <= len(pictures)
@@ -48,7 +58,7 @@ def test_every_episode_tells_what_came_of_it(store: EmbeddingStore, pictures: Pi
     assert not trained.agent.training
 
 
-def test_everything_learns_and_sam_does_not(store: EmbeddingStore, pictures: Pictures, short: Settings) -> None:
+def test_everything_learns_and_sam_does_not(store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings) -> None:
     sam = {name: tensor.clone() for name, tensor in store.model.sam.state_dict().items()}
     one = replace(short, training=replace(short.training, episodes=1))
     first, later = weights(train(store, pictures, one)), weights(train(store, pictures, short))
@@ -61,7 +71,7 @@ def test_everything_learns_and_sam_does_not(store: EmbeddingStore, pictures: Pic
 def test_the_agent_learns_where_the_target_is(
     store: EmbeddingStore, make_picture: Callable[..., TrainingImage]
 ) -> None:
-    settings = Settings(
+    settings = AlignSamSettings(
         environment=EnvironmentSettings(canvas=60, patch=10, steps=5),
         training=TrainingSettings(episodes=14, epochs=8, batch=8, learning_rate=5e-3),
     )
@@ -74,7 +84,7 @@ def test_the_agent_learns_where_the_target_is(
 
 @pytest.mark.parametrize("branch", ["implicit", "explicit"])
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path, branch: str
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path, branch: str
 ) -> None:
     settings = replace(short, branch=branch)
     whole = train(store, pictures, settings, attention=attention)
@@ -102,7 +112,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
 
 
 def test_a_finished_training_can_be_prolonged(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path
 ) -> None:
     brief = replace(short, training=replace(short.training, episodes=1))
     train(store, pictures, brief, checkpoint=tmp_path / "a.pt")
@@ -110,7 +120,7 @@ def test_a_finished_training_can_be_prolonged(
 
 
 def test_the_checkpoint_of_another_training_is_refused(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path
 ) -> None:
     file = tmp_path / "a.pt"
     train(store, pictures, short, checkpoint=file)
@@ -125,7 +135,7 @@ def test_the_checkpoint_of_another_training_is_refused(
 
 
 def test_a_file_that_is_no_training_is_refused(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path
 ) -> None:
     file = tmp_path / "a.pt"
     for content, message in ((b"nonsense", "damaged"), ({"x": 1}, "not the training"), (2, "format 2")):
@@ -143,7 +153,7 @@ def test_a_file_that_is_no_training_is_refused(
 
 
 def test_images_of_one_class_are_left_out_with_a_warning(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, caplog: pytest.LogCaptureFixture
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty = TrainingImage(pictures[0].image, np.zeros_like(pictures[0].mask))
     with caplog.at_level(logging.WARNING):
@@ -154,7 +164,7 @@ def test_images_of_one_class_are_left_out_with_a_warning(
 
 @pytest.mark.parametrize("value", [False, True])
 def test_a_data_set_of_one_class_is_refused(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, value: bool
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, value: bool
 ) -> None:
     images = [TrainingImage(one.image, np.full_like(one.mask, value)) for one in pictures]
     with pytest.raises(InputError, match="None of the 3 training images has both foreground and background"):
@@ -164,7 +174,7 @@ def test_a_data_set_of_one_class_is_refused(
 
 
 def test_a_mask_of_another_size_and_an_explicit_task_without_attention_are_refused(
-    store: EmbeddingStore, pictures: Pictures, short: Settings
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings
 ) -> None:
     with pytest.raises(InputError, match="does not fit its image"):
         train(store, [TrainingImage(pictures[0].image, pictures[1].mask)], short)
@@ -176,7 +186,7 @@ def test_a_mask_of_another_size_and_an_explicit_task_without_attention_are_refus
 
 
 def test_not_a_number_stops_the_training_and_the_last_good_agent_stays(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path
 ) -> None:
     file = tmp_path / "a.pt"
     good: list[dict[str, torch.Tensor]] = []
@@ -196,7 +206,7 @@ def test_not_a_number_stops_the_training_and_the_last_good_agent_stays(
 
 
 def test_a_rate_that_is_far_too_high_ends_in_a_clear_error_and_a_usable_agent(
-    store: EmbeddingStore, pictures: Pictures, short: Settings
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings
 ) -> None:
     wild = replace(short, training=replace(short.training, learning_rate=1e30, episodes=20))
     with pytest.raises(TrainingError) as caught:
@@ -205,7 +215,7 @@ def test_a_rate_that_is_far_too_high_ends_in_a_clear_error_and_a_usable_agent(
     assert all(parameter.isfinite().all() for parameter in caught.value.last_good.agent.parameters())
 
 
-def test_the_ablations_train_what_they_keep(store: EmbeddingStore, pictures: Pictures, short: Settings) -> None:
+def test_the_ablations_train_what_they_keep(store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings) -> None:
     untrained = weights(train(store, pictures, replace(short, training=replace(short.training, episodes=1))))
     random = train(store, pictures, replace(short, policy="random"))
     assert all(episode.loss_critic == 0 and episode.loss_recalibration > 0 for episode in random.history)
@@ -214,7 +224,7 @@ def test_the_ablations_train_what_they_keep(store: EmbeddingStore, pictures: Pic
     assert untrained.keys() == weights(random).keys() == weights(positive).keys()
 
 
-def test_curves_go_to_whoever_takes_scalars(store: EmbeddingStore, pictures: Pictures, short: Settings) -> None:
+def test_curves_go_to_whoever_takes_scalars(store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings) -> None:
     written: dict[str, list[float]] = {}
 
     class Writer:
@@ -229,7 +239,7 @@ def test_curves_go_to_whoever_takes_scalars(store: EmbeddingStore, pictures: Pic
 
 
 def test_a_training_can_be_cancelled_within_an_episode_and_keeps_the_last_one(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path
 ) -> None:
     told: list[int] = []
 
@@ -246,7 +256,7 @@ def test_a_training_can_be_cancelled_within_an_episode_and_keeps_the_last_one(
 
 
 def test_a_training_goes_on_where_embeddings_differ_in_their_last_digits(
-    store: EmbeddingStore, pictures: Pictures, short: Settings, tmp_path: Path
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings, tmp_path: Path
 ) -> None:
     brief = replace(short, training=replace(short.training, episodes=1))
     train(store, pictures, brief, checkpoint=tmp_path / "a.pt")
@@ -257,14 +267,14 @@ def test_a_training_goes_on_where_embeddings_differ_in_their_last_digits(
 
 
 def test_absence_is_learnt_from_images_without_the_target_where_it_is_asked_for(
-    store: EmbeddingStore, pictures: Pictures, short: Settings
+    store: EmbeddingStore, pictures: Pictures, short: AlignSamSettings
 ) -> None:
     empty = [255 - one.image for one in pictures]
     asked = replace(short, training=replace(short.training, learn_absence=True, episodes=12, learning_rate=3e-3))
     plain = replace(asked, training=replace(asked.training, learn_absence=False))
     assert same(train(store, pictures, plain, without=empty), train(store, pictures, plain))
 
-    def seen(settings: Settings) -> float:
+    def seen(settings: AlignSamSettings) -> float:
         agent = train(store, pictures, settings, without=empty).agent
         [*results] = prompt(store, agent, empty)
         return float(np.mean([one.evidence.score for one in results]))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adaptsam.alignsam import Agent, Settings, TrainingSettings
+from adaptsam.alignsam import Agent, AlignSamSettings, TrainingSettings
 from adaptsam.alignsam.ppo import PPO, Memory, advantages
 from adaptsam.errors import TrainingError
 
@@ -27,7 +27,7 @@ def a_memory(agent: Agent, steps: int = 4, batch: int = 3) -> Memory:
 
 @pytest.fixture
 def agent() -> Agent:
-    agent = Agent(Settings(), 6)
+    agent = Agent(AlignSamSettings(), 6)
     torch.manual_seed(0)
     torch.nn.init.normal_(agent.actor.head.weight, std=0.3)
     return agent

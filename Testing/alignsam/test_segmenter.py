@@ -9,11 +9,11 @@ import pytest
 from region_growing import GrayStore, GrayValues, RegionGrowing, Silence, blobs
 
 from adaptsam.alignsam import (
-    Case,
+    AgentImage,
+    AlignSamSettings,
     Environment,
     EnvironmentSettings,
     Segmenter,
-    Settings,
     Trained,
     TrainingSettings,
     prompt,
@@ -24,13 +24,13 @@ from adaptsam.errors import InputError
 
 STORE = GrayStore()
 LEARNT, UNSEEN = [blobs(seed) for seed in range(12)], [blobs(seed) for seed in range(100, 112)]
-SETTINGS = Settings(
+SETTINGS = AlignSamSettings(
     environment=EnvironmentSettings(canvas=64, patch=8, steps=6),
     training=TrainingSettings(episodes=8, epochs=6, batch=12, learning_rate=5e-3),
 )
 
 
-def trained_with(settings: Settings) -> Trained:
+def trained_with(settings: AlignSamSettings) -> Trained:
     return train(STORE, LEARNT, settings, session=RegionGrowing)
 
 
@@ -77,7 +77,7 @@ def test_the_other_rewards_teach_as_well(reward: str) -> None:
 def test_the_module_learns_what_it_sees_on_a_new_image_before_any_point() -> None:
     """With a segmenter that answers nothing, all features are 0 once a point was given: M = 1 is the only lesson."""
     game = replace(SETTINGS.environment, steps=1)
-    settings = Settings(game, replace(SETTINGS.training, episodes=40, batch=4), policy="random")
+    settings = AlignSamSettings(game, replace(SETTINGS.training, episodes=40, batch=4), policy="random")
     agent = train(STORE, LEARNT, settings, session=Silence).agent
     results = prompt(STORE, agent, [one.image for one in UNSEEN], session=Silence)
     places = [result.points[0].astype(int) for result in results]
@@ -100,7 +100,7 @@ def test_a_training_batch_decodes_once_for_the_first_pair_and_once_a_step() -> N
 def test_a_model_without_a_decoder_needs_a_segmenter() -> None:
     [embedding] = STORE.get([UNSEEN[0].image])
     with pytest.raises(InputError, match="hand in a segmenter as 'session'"):
-        Environment(GrayValues(), [Case(embedding, UNSEEN[0].mask)], SETTINGS.environment)
+        Environment(GrayValues(), [AgentImage(embedding, UNSEEN[0].mask)], SETTINGS.environment)
 
 
 def test_rewards_are_what_their_names_say() -> None:
@@ -111,7 +111,7 @@ def test_rewards_are_what_their_names_say() -> None:
     paid = {}
     for reward in ("point", "coverage", "overlap"):
         game = replace(SETTINGS.environment, reward=reward)
-        environment = Environment(GrayValues(), [Case(embedding, one.mask)], game, session=RegionGrowing)
+        environment = Environment(GrayValues(), [AgentImage(embedding, one.mask)], game, session=RegionGrowing)
         environment.reset()
         paid[reward] = [float(environment.step(action).rewards) for action in actions]  # type: ignore[arg-type]
         last = float(environment.iou())
@@ -124,6 +124,6 @@ def test_rewards_are_what_their_names_say() -> None:
 
 def _on_target(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     hits = Environment(
-        GrayValues(), [Case(STORE.get([UNSEEN[0].image])[0], mask)], SETTINGS.environment, session=RegionGrowing
+        GrayValues(), [AgentImage(STORE.get([UNSEEN[0].image])[0], mask)], SETTINGS.environment, session=RegionGrowing
     ).actions.look_up(mask)
     return hits, ~hits

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from tiny_sam import tiny_model
 
-from adaptsam.alignsam import EnvironmentSettings, Settings, Target, TrainingSettings, load_agent
+from adaptsam.alignsam import AlignSamSettings, EnvironmentSettings, Target, TrainingSettings, load_agent
 from adaptsam.autoprompting.agent_training import (
     HELD_BACK_IMAGES,
     TRAINING_IMAGES,
@@ -24,7 +24,7 @@ from adaptsam.datasets import Sample, open_dataset
 from adaptsam.errors import InputError
 from adaptsam.sam import SamModel
 
-QUICK = Settings(EnvironmentSettings(steps=2), TrainingSettings(episodes=1, epochs=1))
+QUICK = AlignSamSettings(EnvironmentSettings(steps=2), TrainingSettings(episodes=1, epochs=1))
 
 
 def test_the_least_evidence_lies_between_images_with_the_target_and_without() -> None:
@@ -96,7 +96,7 @@ def test_an_explicit_task_learns_with_the_bundled_clip_and_names_it(tmp_path: Pa
     pytest.importorskip("open_clip")
     from adaptsam.autoprompting.text_maps import text_maps
 
-    settings = Settings(QUICK.environment, QUICK.training, branch="explicit")
+    settings = AlignSamSettings(QUICK.environment, QUICK.training, branch="explicit")
     data = TrainingData(write_volumes(tmp_path / "volumes", 3), images=4)
     output = tmp_path / "heart.agent.safetensors"
     training = AgentTraining(
@@ -111,7 +111,7 @@ def test_an_explicit_task_learns_with_the_bundled_clip_and_names_it(tmp_path: Pa
 
 
 def test_an_explicit_task_without_text_or_clip_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    settings = Settings(branch="explicit")
+    settings = AlignSamSettings(branch="explicit")
     with pytest.raises(InputError, match="needs a text"):
         AgentTraining(TrainingData(tmp_path), Target("heart"), settings, tmp_path / "a")
     with pytest.raises(InputError, match="hf download"):

@@ -40,7 +40,7 @@ def test_an_example_comes_before_the_usage(parser):
     assert "\n  " in before, f"{parser.prog} begins without an example"
 
 
-@pytest.mark.parametrize("recipe", ["kvasir_lora", "kvasir_full", "nsclc_lora", "nsclc_full", "bundled_small_sam"])
+@pytest.mark.parametrize("recipe", ["kvasir_lora", "kvasir_full", "nsclc_lora", "nsclc_full"])
 def test_each_recipe_begins_with_its_own_example(recipe, capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", recipe, "--help"])

@@ -46,7 +46,7 @@ def test_an_evaluation_leaves_tables_cases_and_a_report(make_study, tiny, tmp_pa
     assert "3 of 5 cases were evaluated; 2 were skipped." in page
     assert "Skipped broken-0: frame-3.png is damaged; copy it again." in page
     assert "Skipped case-0 (again): There are two cases called case-0" in page
-    assert "SEEM&#x27;s weights" in page
+    assert "SEEM&#39;s weights" in page
     assert "deformable registration needs volumes." in page
     assert "http" not in page.replace("http-equiv", "")
     rows = list(csv.DictReader((tmp_path / "cases.csv").open()))
@@ -229,7 +229,7 @@ def test_alignsam_learns_and_is_used_and_its_ablations_too(make_study, tiny, tmp
     pytest.importorskip("torchrl")
     from adaptsam.evaluation.methods import Extras
 
-    settings = alignsam.Settings()
+    settings = alignsam.AlignSamSettings()
     settings = replace(settings, training=replace(settings.training, episodes=1, epochs=1))
     names = ("alignsam", "alignsam-no-rl", "alignsam-explicit-branch")
     results = Results(tmp_path, identity_of("drawn", {}, tiny))
@@ -246,7 +246,7 @@ def test_alignsam_s_explicit_branch_looks_at_the_text_through_the_given_clip(mak
     from adaptsam.alignsam.clip.clip_files import BUNDLED_NAME
     from adaptsam.evaluation.methods import Extras
 
-    settings = alignsam.Settings()
+    settings = alignsam.AlignSamSettings()
     settings = replace(settings, training=replace(settings.training, episodes=1, epochs=1, recalibration_updates=1))
     results = Results(tmp_path, identity_of("drawn", {}, tiny))
     setting = Setting(("alignsam-explicit-branch",), Extras(alignsam=settings, text="heart", clip=BUNDLED_NAME))

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from adaptsam.finetune.recipe_datasets import dataset_parts
 from adaptsam.finetune.recipe_folders import recipe_files, recipe_names, recipes_folder
 from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
 from adaptsam.finetune.training_state import TrainingFiles
-from adaptsam.sam import load_sam, save_checkpoint
+from adaptsam.sam import VIT_T, build_sam, load_sam, save_checkpoint
+from adaptsam.sam.tiny_vit import TinyVitConfig
 
 FINE_TUNING = ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
 HALVES = [0.6, 0.2, 0.2]
@@ -68,7 +71,7 @@ def finished(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_every_recipe_is_a_bundle_with_metadata_and_published_numbers() -> None:
-    assert recipe_names() == ["bundled_small_sam", *FINE_TUNING]
+    assert recipe_names() == sorted(FINE_TUNING)
     for name in FINE_TUNING:
         settings = recipe_settings(read_recipe(name))
         nsclc = name.startswith("nsclc")
@@ -342,9 +345,6 @@ def test_the_order_is_another_in_each_epoch() -> None:
         (["kvasir_lora", "tuning=5"], "tuning is a word, not 5"),
         (["kvasir_lora", "warm_up=2"], "warm_up is a share, at most 1"),
         (["kvasir_lora", "patience=0"], "too small"),
-        (["bundled_small_sam", "output_dir=out", "boxes=1.5"], "boxes is a share"),
-        (["bundled_small_sam", "output_dir=out", "prompts=0"], "prompts must be at least 1"),
-        (["bundled_small_sam", "output_dir=out", "minutes=soon"], "at least 0, not 'soon'"),
         (["kvasir_lora", "dataset_dir=x"], "output_dir=FOLDER"),
         (["kvasir_lora", "output_dir=out"], "dataset_dir=FOLDER"),
         (["kvasir_lora", "output_dir=out", "dataset_dir=nowhere"], "nowhere is not a folder"),
@@ -384,10 +384,6 @@ def test_a_value_of_another_kind_is_refused_before_anything_is_trained(
     assert not (tmp_path / "out" / "state.pt").exists()
 
 
-def test_the_bundled_models_warm_up_is_a_number_of_steps() -> None:
-    assert read_recipe("bundled_small_sam", {"warm_up": 300})["warm_up"] == 300
-
-
 def test_values_on_the_command_line_are_json_python_or_words() -> None:
     given = ['tuning_settings={"encoder_ends": false}', "shares=(0.6, 0.2, 0.2)", "rate=1e-3", "amp=true", "clip=none"]
     assert changes([*given, "tuning=full", "checkpoint=5", "dataset_dir=~/polyps", "augmentation=null"]) == {
@@ -411,7 +407,6 @@ def test_a_recipe_that_is_not_there_is_told_with_its_likeness() -> None:
 def test_a_model_without_vit_is_trained_whole_or_its_decoder_and_its_batch_norms_keep_their_statistics() -> None:
     from adaptsam.finetune.interactive_training import TrainableSam
     from adaptsam.finetune.tuning import METHODS, Tuning
-    from adaptsam.sam import VIT_T, build_sam
 
     sam = build_sam(VIT_T)
     for method in METHODS:
@@ -426,6 +421,35 @@ def test_a_model_without_vit_is_trained_whole_or_its_decoder_and_its_batch_norms
     assert norms
     assert not any(norm.training for norm in norms)
     assert model.training
+
+
+@pytest.mark.parametrize("method", ["full", "decoder"])
+def test_a_training_of_a_small_mobile_sam_ends_with_models_that_can_be_used(
+    inputs: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    stages = TinyVitConfig(dims=(16, 24, 32, 40), depths=(1, 2, 2, 1), heads=(2, 2, 4, 5), windows=(7, 3, 5, 3))
+    config = replace(VIT_T, image_size=64, tiny_vit=stages, embed_dim=32, decoder_mlp_dim=48, mask_channels=8)
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "mobile.safetensors", build_sam(config), config, dtype=torch.float32)
+    checkpoint = str(tmp_path / "mobile.safetensors")
+    folder = train(inputs, tmp_path / "out", "kvasir_full", checkpoint=checkpoint, tuning=method, epochs=1).folder
+    before, after = (load_sam(path, "cpu").sam.state_dict() for path in (checkpoint, folder / "last.safetensors"))
+    changed = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
+    assert changed == ({"mask_decoder", "prompt_encoder"} | ({"image_encoder"} if method == "full" else set()))
+    assert load_sam(folder / "best.safetensors", "cpu").config == config
+
+
+def test_mlflow_s_folder_gets_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow 3 refuses a folder of files: "MLflow no longer supports the filesystem tracking backend"."""
+    from adaptsam.finetune import training_log
+
+    asked = []
+    monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
+    monkeypatch.setattr("monai.handlers.MLFlowHandler", lambda **given: asked.append(given["tracking_uri"]))
+    training_log.mlflow_handlers(str(tmp_path / "runs"))
+    training_log.mlflow_handlers("http://somewhere:5000")
+    assert asked == [f"sqlite:///{(tmp_path / 'runs').as_posix()}/mlflow.db", "http://somewhere:5000"]
+    assert (tmp_path / "runs").is_dir()
 
 
 def test_the_command_shows_and_trains(
@@ -470,7 +494,7 @@ def test_the_metadata_are_what_monai_asks_for(recipe: str) -> None:
 
 
 def test_a_trained_model_is_what_the_metadata_say_and_can_be_exported(inputs: dict[str, Any], tmp_path: Path) -> None:
-    given: dict[str, Any] = {**bundle("bundled_small_sam", "inference.json"), "checkpoint": inputs["checkpoint"]}
+    given: dict[str, Any] = {**bundle("kvasir_lora", "inference.json"), "checkpoint": inputs["checkpoint"]}
     shape = {"_meta_#network_data_format#inputs#image#spatial_shape": [64, 64]}
     monai.bundle.verify_net_in_out("network_def", device="cpu", **given, **shape)
     wrong = {"_meta_#network_data_format#outputs#pred#num_channels": 3}
@@ -483,13 +507,6 @@ def test_a_trained_model_is_what_the_metadata_say_and_can_be_exported(inputs: di
     monai.bundle.ckpt_export("network_def", use_trace=True, input_shape=[1, 3, 64, 64], **files, **given)
     image = 255 * torch.rand(1, 3, 64, 64)
     assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(image), network(image), atol=1e-5)
-
-
-def test_the_bundled_models_recipe_makes_a_model(tmp_path: Path) -> None:
-    short = "encoder_steps=0 pool=1 decoder_steps=1 joint_steps=0 batch=1 prompts=2 phantoms=0 workers=0 device=cpu"
-    assert main(["train", "bundled_small_sam", *short.split(), f"output_dir={tmp_path / 'out'}"]) == 0
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["adaptsam_small.safetensors"]
-    assert load_sam(tmp_path / "out" / "adaptsam_small.safetensors", "cpu").image_size == 256
 
 
 @pytest.mark.slow  # new processes that import MONAI

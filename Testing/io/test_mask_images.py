@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +93,26 @@ def test_masks_of_other_frames_keep_their_labels_and_may_be_empty(tmp_path: Path
     assert np.array_equal(masks["label-7"], disc(60, 30))
     Image.fromarray(np.zeros((64, 80), np.uint8)).save(tmp_path / "empty.png")
     assert not read_masks_like(tmp_path / "empty.png", ["polyp"])["polyp"].any()
+
+
+@pytest.mark.parametrize("colours", [[255, 255, 255, 0, 0, 0], [200, 0, 0, 0, 0, 0]])
+@pytest.mark.parametrize("name", ["mask.png", "mask.bmp"])
+def test_a_palette_that_shows_0_bright_and_another_index_black_is_refused(
+    tmp_path: Path, colours: list[int], name: str
+) -> None:
+    picture = Image.fromarray((~disc(30, 30)).astype(np.uint8), "P")
+    picture.putpalette(colours)
+    picture.save(tmp_path / name)
+    with pytest.raises(InputError, match="palette index 1 as black and index 0 not"):
+        read_mask_picture(tmp_path / name)
+
+
+def test_sixteen_bits_a_channel_are_refused(tmp_path: Path) -> None:
+    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(4))  # a row of 8 pixels of 3 channels of 2 bytes
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 8, 4, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    with pytest.raises(InputError, match="more than 8 bits"):
+        read_picture(tmp_path / "a.png")

@@ -276,3 +276,46 @@ def test_reading_takes_little_more_memory_than_the_array(make_series: MakeSeries
     finally:
         tracemalloc.stop()
     assert most < 1.5 * volume.array.nbytes
+
+
+@pytest.mark.parametrize(
+    ("keyword", "what"), [("PatientID", "patients"), ("FrameOfReferenceUID", "frames of reference")]
+)
+def test_slices_of_two_patients_or_two_frames_of_reference_are_no_image(
+    make_series: MakeSeries, keyword: str, what: str
+) -> None:
+    with pytest.raises(InputError, match=f"several {what}"):
+        read_volume(make_series(edit=attribute(keyword, "1.2.3", 4, 5)))
+
+
+def test_a_frame_of_reference_of_its_own_for_each_slice_is_named(make_series: MakeSeries) -> None:
+    def edit(dataset: FileDataset, k: int) -> None:
+        dataset.FrameOfReferenceUID = f"1.2.{k + 1}"
+
+    volume = read_volume(make_series(edit=edit))
+    assert volume.array.shape == (6, 12, 14)
+    assert said(volume) == [("slices", 6, False)]
+
+
+def test_one_uid_on_two_different_slices_of_one_place_is_refused(make_series: MakeSeries) -> None:
+    folder = make_series()
+    path = sorted(folder.iterdir())[2]
+    dataset = dcmread(path)
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(folder / "a.dcm")
+    with pytest.raises(
+        InputError, match=rf"(a\.dcm and {path.name}|{path.name} and a\.dcm) are one slice by their SOP"
+    ):
+        read_volume(folder)
+
+
+@pytest.mark.parametrize("unit", ["ED", "EDW", "Z_EFF", "MGML", "PCT", "OD"])
+def test_a_ct_of_other_units_than_hounsfield_s_is_refused(make_series: MakeSeries, unit: str) -> None:
+    with pytest.raises(InputError, match=rf"\(RescaleType {unit}\) and no Hounsfield units"):
+        read_volume(make_series(edit=attribute("RescaleType", unit)))
+
+
+@pytest.mark.parametrize(("unit", "named"), [("HU", 0), ("US", 0), ("HU_MOD", 1)])
+def test_hounsfield_units_and_unspecified_ones_are_read(make_series: MakeSeries, unit: str, named: int) -> None:
+    volume = read_volume(make_series(edit=attribute("RescaleType", unit)))
+    assert len(volume.remarks) == named

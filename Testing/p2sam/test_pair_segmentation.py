@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adaptsam.errors import InputError
-from adaptsam.p2sam import EMPTY_DISTANCE, PERSAM, Job, Prior, Settings, ablation_settings, segment
+from adaptsam.p2sam import EMPTY_DISTANCE, PERSAM, Job, P2SamSettings, Prior, ablation_settings, segment
 from adaptsam.p2sam.cascade import bounding_box
 from adaptsam.sam import Decoded
 
@@ -99,7 +99,7 @@ def test_a_decoder_that_finds_nothing_gives_an_empty_mask_without_a_box(model, p
         return [Decoded(torch.full((count, 32, 32), -1.0), torch.zeros(count)) for _ in requests]
 
     monkeypatch.setattr(model, "decode", nothing)
-    (result,) = segment(model, [pair.job(model)], Settings(domain=domain))
+    (result,) = segment(model, [pair.job(model)], P2SamSettings(domain=domain))
     assert not result.mask.any()
     assert result.distance == EMPTY_DISTANCE
     assert result.n_positive == 1
@@ -128,7 +128,7 @@ def test_natural_passes_keep_the_mask_with_the_highest_predicted_iou(model, pair
         return [Decoded(logits, iou) if multimask else Decoded(logits[:1], iou[:1]) for _ in requests]
 
     monkeypatch.setattr(model, "decode", three)
-    (result,) = segment(model, [pair.job(model)], Settings(domain="natural"))
+    (result,) = segment(model, [pair.job(model)], P2SamSettings(domain="natural"))
     assert result.iou == pytest.approx(0.9)
     assert (result.logits == 2.0).all()
 

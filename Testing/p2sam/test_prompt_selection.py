@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaptsam.errors import InputError
-from adaptsam.p2sam import Job, Prior, Settings, segment
+from adaptsam.p2sam import Job, P2SamSettings, Prior, segment
 from adaptsam.p2sam.prompt_selection import make_prompts, peaks, target_guided_attention
 from adaptsam.sam import Embedding
 
@@ -37,7 +37,7 @@ def target():
 
 
 def test_positive_points_find_the_structure_where_it_moved_to(model, prior, target):
-    prompts = make_prompts(model, prior, target, None, Settings())
+    prompts = make_prompts(model, prior, target, None, P2SamSettings())
     assert [(p.n_positive, p.n_negative) for p in prompts] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     for prompt in prompts:
         x, y = prompt.points[prompt.labels == 1].T
@@ -45,7 +45,7 @@ def test_positive_points_find_the_structure_where_it_moved_to(model, prior, targ
 
 
 def test_negative_points_come_last_and_lie_off_the_structure(model, prior, target):
-    for prompt in make_prompts(model, prior, target, None, Settings()):
+    for prompt in make_prompts(model, prior, target, None, P2SamSettings()):
         assert prompt.labels.tolist() == [1] * prompt.n_positive + [0] * prompt.n_negative
         x, y = prompt.points[prompt.labels == 0].T
         assert not ((x >= 32) & (x < 48) & (y >= 40) & (y < 56)).any()
@@ -55,8 +55,8 @@ def test_negative_points_come_last_and_lie_off_the_structure(model, prior, targe
 def test_a_region_holds_every_positive_point_and_no_other(model, prior, target, domain):
     region = np.zeros((64, 64), bool)
     region[:20, 5:30] = True
-    free = make_prompts(model, prior, target, None, Settings(domain=domain))
-    held = make_prompts(model, prior, target, region, Settings(domain=domain))
+    free = make_prompts(model, prior, target, None, P2SamSettings(domain=domain))
+    held = make_prompts(model, prior, target, region, P2SamSettings(domain=domain))
     for without, prompt in zip(free, held, strict=True):
         x, y = prompt.points[prompt.labels == 1].astype(int).T
         assert region[y, x].all()
@@ -83,14 +83,14 @@ def test_the_peak_is_the_first_of_equals_in_x_y_order():
 def test_points_are_in_original_pixels_of_an_image_that_is_not_square(model, prior):
     wide = planted((32, 64), seed=1, blob=(slice(1, 3), slice(6, 8)))
     target = Embedding(wide.features, (32, 64), (96, 192))
-    (prompt,) = make_prompts(model, prior, target, None, Settings(positives=(1, 1)))
+    (prompt,) = make_prompts(model, prior, target, None, P2SamSettings(positives=(1, 1)))
     x, y = prompt.points[0]
     assert 144 <= x < 192
     assert 24 <= y < 72
 
 
 def test_natural_images_get_one_negative_point_and_the_guidance_of_persam(model, prior, target):
-    for prompt in make_prompts(model, prior, target, None, Settings(domain="natural")):
+    for prompt in make_prompts(model, prior, target, None, P2SamSettings(domain="natural")):
         assert prompt.n_negative == 1
         assert prompt.attention.shape == (64,)
         assert torch.equal(prompt.semantic, prior.foreground.mean(0))

@@ -19,7 +19,7 @@ from plain_sam import SameFeatures, box_of, guided_logits, reference_features, s
 from segment_anything import SamPredictor
 from sklearn.cluster import KMeans
 
-from adaptsam.p2sam import Settings, segment
+from adaptsam.p2sam import P2SamSettings, segment
 
 
 @dataclass
@@ -142,7 +142,7 @@ def test_the_paper_s_diagonal_gives_the_published_points_mask_and_winner(make_mo
 @pytest.mark.parametrize("seed", range(4))
 def test_the_released_grid_gives_the_published_points_mask_and_winner(make_model, make_pair, seed):
     model, pair = make_model(seed), make_pair(seed, SHAPES[seed])
-    (result,) = segment(model, [pair.job(model)], Settings(positives=(1, 3), negatives=(1, 1)))
+    (result,) = segment(model, [pair.job(model)], P2SamSettings(positives=(1, 3), negatives=(1, 1)))
     assert_same(result, published_medical(SameFeatures(model), pair, RELEASED))
 
 
@@ -152,29 +152,29 @@ def test_the_predictor_s_own_encoder_gives_the_same_points_mask_and_winner_too(m
 
 
 def test_a_full_grid_is_tried_with_negatives_in_the_inner_loop_and_may_have_none(model, pair):
-    (result,) = segment(model, [pair.job(model)], Settings(positives=(1, 2), negatives=(0, 2)))
+    (result,) = segment(model, [pair.job(model)], P2SamSettings(positives=(1, 2), negatives=(0, 2)))
     grid = [(p, n) for p in (1, 2) for n in (0, 1, 2)]
     assert_same(result, published_medical(SameFeatures(model), pair, grid))
 
 
 def test_weights_from_the_logits_give_the_published_distances(model, pair):
-    (result,) = segment(model, [pair.job(model)], Settings(weighted=True))
+    (result,) = segment(model, [pair.job(model)], P2SamSettings(weighted=True))
     assert_same(result, published_medical(SameFeatures(model), pair, DIAGONAL, weighted=True))
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_natural_domain_gives_the_published_points_mask_and_winner(make_model, make_pair, seed):
     model, pair = make_model(seed), make_pair(seed, SHAPES[seed % 4])
-    (result,) = segment(model, [pair.job(model)], Settings(domain="natural"))
+    (result,) = segment(model, [pair.job(model)], P2SamSettings(domain="natural"))
     assert_same(result, published_natural(SameFeatures(model), pair, range(1, 5)))
 
 
 @pytest.mark.parametrize("domain", ["medical", "natural"])
 def test_jobs_together_give_what_each_gives_alone(model, make_pair, domain):
     jobs = [make_pair(seed, SHAPES[seed]).job(model) for seed in range(4)]
-    together = segment(model, jobs, Settings(domain=domain))
+    together = segment(model, jobs, P2SamSettings(domain=domain))
     for job, result in zip(jobs, together, strict=True):
-        (alone,) = segment(model, [job], Settings(domain=domain))
+        (alone,) = segment(model, [job], P2SamSettings(domain=domain))
         np.testing.assert_array_equal(result.points, alone.points)
         assert np.mean(result.mask == alone.mask) >= 0.999
         assert result.winner == alone.winner

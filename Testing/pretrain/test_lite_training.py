@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from adaptsam.errors import InputError
+from adaptsam.pretrain import lite_training
 from adaptsam.pretrain.image_pool import write_pool
-from adaptsam.pretrain.lite_training import LiteRecipe, LiteTraining, frozen_start, resized
+from adaptsam.pretrain.lite_training import LiteRecipe, LiteTraining, frozen_start, new_lite_sam, resized
 from adaptsam.pretrain.training_mix import TrainingMix
-from adaptsam.sam import LITE, build_sam, load_sam
+from adaptsam.sam import LITE, SamConfig, build_sam, load_sam, save_checkpoint
+from adaptsam.sam.imagenet_weights import backbone_convolutions
 from adaptsam.synthetic.visit_pairs import VisitPairs
 
 RECIPE = LiteRecipe(size=64, batch=1, phantoms=0.0, scenes=0.0, prompts_an_image=1, warm_up=1)
@@ -105,3 +108,86 @@ def test_only_what_is_trained_needs_gradients() -> None:
     frozen_start(sam)
     frozen = {name.split(".")[1] for name, p in sam.named_parameters() if not p.requires_grad and "image_enc" in name}
     assert frozen == {"stem", "stages"}
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tensors in the order of the package's file: for each convolution a weight, and five of its normalisation."""
+    tensors = {}
+    for number, convolution in enumerate(backbone_convolutions(build_sam(LITE).image_encoder)):
+        channels = len(convolution.weight)
+        ones = torch.ones(channels)
+        layer = (torch.full_like(convolution.weight, 0.01), ones, 0 * ones, 0 * ones, ones, torch.tensor(1))
+        tensors |= {f"{number}.{part}": tensor for part, tensor in enumerate(layer)}
+    path = tmp_path_factory.mktemp("imagenet") / "weights.pth"
+    torch.save(tensors, path)
+    return path
+
+
+def test_a_model_begins_with_imagenet_alone_and_looks_where_it_is_prompted(imagenet: Path) -> None:
+    sam = new_lite_sam(imagenet)
+    assert sam.image_encoder.stem.weight.unique().numel() == 1
+    attention = sam.mask_decoder.transformer.final_attn_token_to_image
+    assert torch.equal(attention.q_proj.weight, attention.k_proj.weight)
+    gram = attention.k_proj.weight @ attention.k_proj.weight.T
+    assert torch.allclose(gram, 1.5**2 * torch.eye(len(gram)), atol=1e-4)
+
+
+def test_a_former_lite_model_is_taken_up_whole_or_its_decoder_alone(imagenet: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    former = build_sam(LITE)
+    save_checkpoint(tmp_path / "former.safetensors", former, LITE, dtype=torch.float32)
+    whole = new_lite_sam(former=tmp_path / "former.safetensors", size=192)
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in former.state_dict().items())
+    assert whole.image_encoder.img_size == 192
+    parted = new_lite_sam(imagenet, tmp_path / "former.safetensors")
+    assert torch.equal(parted.mask_decoder.iou_token.weight, former.mask_decoder.iou_token.weight)
+    assert parted.image_encoder.stem.weight.unique().numel() == 1
+    assert not torch.equal(parted.image_encoder.stem.weight, former.image_encoder.stem.weight)
+
+
+def test_a_former_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+    config = SamConfig(
+        image_size=64, patch_size=8, encoder_dim=16, encoder_depth=1, encoder_heads=2, global_attention=(0,),
+        window_size=4, embed_dim=16, decoder_heads=2, decoder_mlp_dim=16,
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "other.safetensors", build_sam(config), config)
+    with pytest.raises(InputError, match=r"other\.safetensors is a custom; a training begins with a former model"):
+        new_lite_sam(former=tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"no state", None])
+def test_a_state_that_cannot_be_used_is_refused_and_changes_nothing(
+    content: bytes | None, tmp_path: Path, data: Path
+) -> None:
+    some = training(tmp_path / "some", data)
+    before = some.sam.mask_decoder.iou_token.weight.clone()
+    path = tmp_path / "state.pt"
+    torch.save({"sam": {}, "step": 3, "seconds": 1.0}, path) if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged or of another model; get it again"):
+        some.resume(path)
+    assert some.step == 0
+    assert torch.equal(before, some.sam.mask_decoder.iou_token.weight)
+    with pytest.raises(InputError, match=r"no state of a training at .*nowhere"):
+        some.resume(tmp_path / "nowhere")
+
+
+def test_a_state_that_asks_to_run_something_is_refused(tmp_path: Path, data: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"sam": Evil()}, tmp_path / "state.pt")
+    with pytest.raises(InputError, match="damaged or of another model"):
+        training(tmp_path / "some", data).resume(tmp_path / "state.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_command_ends_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["lite_training", "--folder", str(tmp_path / "f"), "--data", str(tmp_path), "--minutes", "1"]
+    monkeypatch.setattr("sys.argv", [*given, "--former", str(tmp_path / "none.safetensors")])
+    with pytest.raises(SystemExit, match="2"):
+        lite_training.main()
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,7 +1,6 @@
 """What the bundled model is trained on: pairs of visits of phantoms and of random shapes; and the contrast between."""
 
 import math
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import torch
 from adaptsam.errors import InputError
 from adaptsam.pretrain import phantom_slices
 from adaptsam.pretrain.contrastive_loss import visit_contrast
-from adaptsam.pretrain.pair_mixture import TrainingPairs
 from adaptsam.pretrain.phantom_slices import draw_pairs
 from adaptsam.synthetic.random_scenes import SHAPES, draw_scenes
 from adaptsam.synthetic.random_scenes.image_artefacts import _blurred, _resampled
@@ -58,41 +56,14 @@ def test_a_shape_looks_different_from_what_is_around_it() -> None:
 
 
 def test_phantom_pairs_are_reproducible_and_hold_what_their_masks_say() -> None:
-    first, again = (next(TrainingPairs(3, 64, seed=(5,), phantoms=1.0).starting(0)) for _ in range(2))
-    assert torch.equal(first.images, again.images)
-    assert first.images.shape == (3, 2, 3, 64, 64)
-    assert first.masks.shape == (3, 2, len(STRUCTURES), 64, 64)
-    assert first.masks[:, :, STRUCTURES.index("Body")].any()
-
-
-def test_phantoms_and_scenes_come_mixed_in_the_share_asked_for() -> None:
-    pairs = TrainingPairs(3, 32, seed=(1,), phantoms=0.5)
-    assert [pairs.phantoms_in(number) for number in range(4)] == [1, 2, 1, 2]
-    # Only phantoms have masks inside of one another.
-    batches = list(islice(pairs.starting(0), 4))
-    assert [sum(bool(masks.sum(1).max() > 1) for masks in batch.masks) for batch in batches] == [1, 2, 1, 2]
-    assert all(len(batch.images) == 3 for batch in batches)
-
-
-@pytest.mark.slow  # a process that imports PyTorch
-def test_a_batch_depends_on_its_number_alone_whoever_makes_it() -> None:
-    here = list(islice(TrainingPairs(2, 32, seed=(4,)).starting(0), 3))
-    assert not torch.equal(here[1].images, here[2].images)
-    for workers in (0, 1):
-        elsewhere = islice(TrainingPairs(2, 32, seed=(4,), workers=workers).starting(1), 2)
-        for one, other in zip(here[1:], elsewhere, strict=True):
-            assert torch.equal(one.images, other.images)
-            assert torch.equal(one.masks, other.masks)
-
-
-def test_packed_pairs_are_what_was_packed() -> None:
-    packed = draw_pairs(np.random.default_rng(3), 1, 64)
-    pairs = packed.unpacked(torch.device("cpu"))
-    assert packed.bits.nbytes == pairs.masks.numel() // 8
-    assert torch.equal(pairs.images[0, :, 1], torch.from_numpy(packed.gray[0]).float())
-    assert np.array_equal(np.packbits(pairs.masks.numpy(), axis=-1), packed.bits)
-    body = pairs.masks[0, 0, STRUCTURES.index("Body")]
-    assert pairs.images[0, 0, 0][body].mean() > pairs.images[0, 0, 0][~body].mean() + 20
+    (gray, bits), (again, _) = (draw_pairs(np.random.default_rng(5), 3, 64) for _ in range(2))
+    assert np.array_equal(gray, again)
+    assert gray.shape == (3, 2, 64, 64)
+    masks = np.unpackbits(bits, axis=-1).astype(bool)
+    assert masks.shape == (3, 2, len(STRUCTURES), 64, 64)
+    (gray, bits), body = draw_pairs(np.random.default_rng(3), 1, 64), STRUCTURES.index("Body")
+    shown = np.unpackbits(bits, axis=-1).astype(bool)[0, 0, body]
+    assert gray[0, 0][shown].mean() > gray[0, 0][~shown].mean() + 20
 
 
 def test_some_scenes_show_a_structure_magnified_and_some_hardly_any_contrast() -> None:

@@ -13,7 +13,7 @@ from tiny_sam import tiny_model
 
 from adaptsam.errors import Cancelled, InputError
 from adaptsam.io import read_frames, read_mask_picture
-from adaptsam.p2sam import NATURAL, Job, Prior, Settings, segment
+from adaptsam.p2sam import NATURAL, Job, P2SamSettings, Prior, segment
 from adaptsam.propagation.carried_masks import CarriedMask
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.video_fusion import Agreement, VideoFusionSettings
@@ -59,8 +59,8 @@ def follow(
     return list(propagate_video(frames, outlined, {"disc": masks[outlined]}, model=model, settings=settings))
 
 
-@pytest.mark.parametrize("settings", [Settings(), NATURAL], ids=["medical", "natural"])
-def test_every_frame_gets_the_mask_that_p2sam_gives_for_it_alone(model: SamModel, settings: Settings) -> None:
+@pytest.mark.parametrize("settings", [P2SamSettings(), NATURAL], ids=["medical", "natural"])
+def test_every_frame_gets_the_mask_that_p2sam_gives_for_it_alone(model: SamModel, settings: P2SamSettings) -> None:
     frames, masks = scene()
     results = follow(model, replace(EVERYTHING, p2sam=settings))
     prior_embedding, *others = model.embed([frames[2], *frames])

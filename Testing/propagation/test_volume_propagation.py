@@ -13,7 +13,7 @@ from tiny_sam import tiny_model
 from adaptsam.errors import Cancelled, GeometryError, InputError
 from adaptsam.image.volume import DicomSource, Geometry, Structure, StructureSet, Volume
 from adaptsam.image.windowing import WINDOWS
-from adaptsam.p2sam import Job, Prior, Settings, segment
+from adaptsam.p2sam import Job, P2SamSettings, Prior, segment
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.volume_propagation import Propagation, PropagationSettings, papers_protocol, propagate
 from adaptsam.registration import registration_cache as kept_registration
@@ -129,7 +129,7 @@ def test_the_papers_protocol_is_p2sam_slice_by_slice(model: SamModel) -> None:
     prior, structures = _scene()
     target = _scene(3)[0]
     slices = [4, 5, 6, 7, 8]
-    settings = papers_protocol(slices, PropagationSettings(p2sam=Settings(positives=(1, 2))))
+    settings = papers_protocol(slices, PropagationSettings(p2sam=P2SamSettings(positives=(1, 2))))
     (result,) = propagate(prior, structures, [target], model=model, names=["right"], settings=settings)
     drawn = [int(k) for k in np.flatnonzero(structures.structures[1].mask.any(axis=(1, 2)))]
     for place, k in enumerate(slices):
@@ -246,4 +246,4 @@ def test_the_method_measures_the_priors_own_distances_as_those_of_its_results(mo
 
 def test_every_volume_setting_can_be_chosen_for_a_propagation() -> None:
     assert issubclass(PropagationSettings, VolumeSettings)
-    assert PropagationSettings(margin_mm=5.0, p2sam=Settings(retrieval=False)).p2sam.retrieval is False
+    assert PropagationSettings(margin_mm=5.0, p2sam=P2SamSettings(retrieval=False)).p2sam.retrieval is False

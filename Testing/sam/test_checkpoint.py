@@ -255,11 +255,11 @@ def test_a_model_that_cannot_be_written_is_reported(sam, config, tmp_path):
 def test_the_bundled_model_is_found_in_a_wheel_and_in_a_checkout(monkeypatch, tmp_path, place):
     (tmp_path / "adaptsam" / "sam").mkdir(parents=True)
     monkeypatch.setattr("adaptsam.storage.bundled_models.files", lambda package: tmp_path / "adaptsam" / "storage")
-    with pytest.raises(CheckpointError, match=r"adaptsam_small\.safetensors is not installed.*give the path"):
+    with pytest.raises(CheckpointError, match=r"adaptsam_lite\.safetensors is not installed.*give the path"):
         bundled_checkpoint()
     (tmp_path / place).mkdir(parents=True)
-    (tmp_path / place / "adaptsam_small.safetensors").touch()
-    assert bundled_checkpoint() == tmp_path / place / "adaptsam_small.safetensors"
+    (tmp_path / place / "adaptsam_lite.safetensors").touch()
+    assert bundled_checkpoint() == tmp_path / place / "adaptsam_lite.safetensors"
 
 
 def test_another_input_size_of_a_known_kind_keeps_its_name(sam, meta_kind, config, random_sam, tmp_path):

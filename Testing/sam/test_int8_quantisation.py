@@ -118,7 +118,7 @@ def test_without_fast_products_of_8_bits_they_are_refused(monkeypatch):
 
 
 def test_a_precision_that_is_not_to_be_had_is_said(model):
-    with pytest.raises(InputError, match="auto, float32, int8, not 'int4'"):
+    with pytest.raises(InputError, match="auto, float32, bfloat16, int8, not 'int4'"):
         load_sam(device="cpu", precision="int4")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="for the CPU, not for meta"):
         SamModel.from_sam(model.sam, model.config, device="meta", precision="int8")

@@ -290,6 +290,7 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     until(lambda: panel.run is None)
     assert panel.ui.resultTree.topLevelItemCount == 1
     assert panel.ui.resultTree.columnCount == 4
+    assert panel.ui.surfaceButton.visible
     assert not panel.ui.compareButton.visible, "nobody drew anything to compare with"
     assert not panel.ui.goOnButton.enabled
 

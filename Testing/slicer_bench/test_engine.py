@@ -78,6 +78,9 @@ def test_a_worker_elsewhere_is_started_by_its_command_and_needs_no_packages_here
         def events(self) -> list[Any]:
             return []
 
+        def said(self) -> list[str]:
+            return []
+
         def close(self) -> None:
             pass
 
@@ -92,6 +95,30 @@ def test_a_worker_elsewhere_is_started_by_its_command_and_needs_no_packages_here
     values.clear()
     assert engine.elsewhere() == []
     assert packages.lacking() == ["torch>=2.6"]
+
+
+def test_what_the_worker_writes_to_its_stderr_is_in_slicers_log(
+    application: Any, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    import sys
+
+    from AdaptSAMLib import engine
+
+    program = (
+        "import sys, json; print('a driver is old', file=sys.stderr, flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'id': json.loads(line)['id'], 'event': 'done'}), flush=True)\n"
+        "print('and gone', file=sys.stderr, flush=True)"
+    )
+    monkeypatch.setattr(engine, "elsewhere", lambda: [sys.executable, "-c", program])
+    caplog.set_level("INFO")
+    own, ended = engine.Engine(), []
+    own.request("hello", lambda event: ended.append(event["event"]))
+    until(lambda: bool(ended), 30)
+    until(lambda: own.keepLog() or "AdaptSAM's worker: a driver is old" in caplog.messages, 10)
+    own.close()
+    assert ended == ["done"]
+    assert caplog.messages.count("AdaptSAM's worker: a driver is old") == 1
 
 
 def test_waiting_in_a_callback_is_refused_where_nothing_could_arrive(application: Any) -> None:

@@ -124,6 +124,34 @@ def test_cancelling_leaves_the_scene_as_it_was(logic: Any, visits: Visits, until
     assert ids() == before
 
 
+def test_a_run_that_is_started_at_the_end_of_a_cancelled_one_is_done_by_another_worker(
+    logic: Any, engine: Any, visits: Visits, until: Callable[..., None]
+) -> None:
+    runs: list[Any] = []
+    stopped: list[tuple[int, Any]] = []
+
+    def again(kind: str, message: str) -> None:
+        runs.append(started(logic, visits))
+
+    def deafen(share: float, left: float | None, text: str) -> None:
+        if share > 0 and not stopped:
+            stopped.append((engine.workerPid, engine._client.folder))
+            os.kill(engine.workerPid, signal.SIGSTOP)  # it hears of no cancelling, and has to be ended
+
+    first = started(logic, visits, onEnd=again, onProgress=deafen)
+    until(lambda: bool(stopped))
+    first.cancel()
+    until(lambda: bool(runs) and runs[0].ended is not None)
+    assert first.ended[0] == "cancelled"
+    assert runs[0].ended[0] == "done", runs[0].ended
+    assert len(runs[0].outcomes) == 1
+    before, folder = stopped[0]
+    assert engine.workerPid != before
+    until(lambda: not folder.exists(), 20)
+    assert engine._client.folder.is_dir(), "the first worker's end takes nothing of the second one's"
+    assert started(logic, visits, wait=True).ended[0] == "done"
+
+
 def test_a_killed_worker_gives_a_sentence_and_the_scene_back(
     logic: Any, engine: Any, visits: Visits, until: Callable[..., None]
 ) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 MODELS = [
-    {"name": None, "label": "Small", "here": True, "needed": 6e8, "card": "A demonstration.", "licence": "Apache-2.0"},
+    {
+        "name": None,
+        "label": "Lite",
+        "here": True,
+        "needed": 6e8,
+        "card": "For research only.",
+        "licence": "CC BY-SA 4.0",
+    },
     {
         "name": "vit_b",
         "label": "sam_vit_b",
@@ -42,6 +49,7 @@ def panel(opened: Callable[..., Any], asked: Any) -> Any:
 
     made = opened(PersonalizedSAMWidget, 460, 1200)
     made.onHello({"event": "hello", "models": MODELS, "devices": []})
+    made.ui.modelCollapsibleButton.collapsed = False
     return made
 
 

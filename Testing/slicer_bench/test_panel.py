@@ -74,6 +74,40 @@ def test_defaults_are_filled_from_the_scene(panel: Any, scene: Any, visits: Visi
     assert not panel.ui.applyButton.enabled
 
 
+def test_many_structures_are_filtered_by_name_and_what_is_ticked_stays_in_sight(
+    panel: Any, scene: Any, visits: Visits
+) -> None:
+    import numpy as np
+    import slicer
+    from AdaptSAMLib import segments
+
+    prior, contours, _ = visits
+    panel.initializeParameterNode()
+    assert not panel.ui.segmentFilterLineEdit.visible, "two structures are seen at once"
+    for name in ("Lung L", "Lung R", "Spinal cord", "Esophagus", "BODY", "Couch", "Dose 95[%]"):
+        prototype = slicer.vtkSegment()
+        prototype.SetName(name)
+        segments.setSegment(contours, name, prototype, np.ones((1, 2, 2), bool), (5, 5, 5), prior)
+    panel.parameterNode.segments = ["id-heart", "Lung L"]
+    panel.update()
+    assert panel.ui.segmentFilterLineEdit.visible
+    panel.ui.segmentFilterLineEdit.text = "lung"
+
+    def seen() -> list[str]:
+        items = [panel.ui.segmentList.item(n) for n in range(panel.ui.segmentList.count)]
+        return [one.text() for one in items if not one.isHidden()]
+
+    assert seen() == ["heart", "Lung L", "Lung R"]
+    tick(panel.ui.segmentList, "Lung R")
+    assert panel.parameterNode.segments == ["id-heart", "Lung L", "Lung R"]
+    tick(panel.ui.segmentList, "heart", False)
+    assert seen() == ["Lung L", "Lung R"]
+    panel.ui.segmentFilterLineEdit.text = "l r"
+    assert panel.parameterNode.segments == ["Lung L", "Lung R"], "a filter changes no tick"
+    panel.ui.segmentFilterLineEdit.text = ""
+    assert len(seen()) == 9
+
+
 def test_the_earliest_study_is_the_prior_and_later_ones_of_the_patient_are_targets(
     panel: Any, scene: Any, visits: Visits
 ) -> None:
@@ -230,18 +264,16 @@ def test_reload_reads_the_files_of_both_packages_anew(opened: Any, monkeypatch: 
     closed: list[bool] = []
     engine = types.SimpleNamespace(close=lambda: closed.append(True))
     monkeypatch.setattr(module, "Engine", types.SimpleNamespace(shared=lambda: engine))
-    before, left = dict(sys.modules), []
-    tops = ("AdaptSAMLib", "PersonalizedSAMLib", "adaptsam")
-    monkeypatch.setattr(
-        slicer.util,
-        "reloadScriptedModule",
-        lambda name: left.extend(one for one in sys.modules if one.startswith(tops)),
-    )
+    monkeypatch.setitem(sys.modules, "adaptsam_of_another", types.ModuleType("adaptsam_of_another"))
+    before, there = dict(sys.modules), []
+    monkeypatch.setattr(slicer.util, "reloadScriptedModule", lambda name: there.extend(sys.modules))
     try:
         panel.onReload()
     finally:
         sys.modules.update(before)
-    assert left == []
+    tops = {one.partition(".")[0] for one in there}
+    assert not tops & {"AdaptSAMLib", "PersonalizedSAMLib", "adaptsam"}
+    assert "adaptsam_of_another" in there, "a module of another package, whose name only begins alike, was removed"
     assert closed == [True]
 
 
@@ -290,7 +322,7 @@ def test_apply_cancel_review_correct_and_accept(
     panel.askWorker()
     until(lambda: panel.models)
     assert "GB free" in panel.ui.deviceComboBox.itemText(1)
-    assert panel.ui.modelCardLabel.text.startswith("A demonstration")
+    assert panel.ui.modelCardLabel.text.startswith("Small and quick")
     tick(panel.ui.segmentList, "tumour", False)
     assert panel.ui.resultsCollapsibleButton.collapsed
 

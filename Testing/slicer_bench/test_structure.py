@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import typing
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import pytest
 from slicer_bench import bench
 
 PERSONALIZED, AUTOPROMPT = bench.MODULES
@@ -63,3 +68,30 @@ def test_no_code_comes_twice() -> None:
             places["\n".join(line for _, line in kept[at : at + TWICE])].add(f"{path.name}:{kept[at][0]}")
     twice = {"; ".join(sorted(where)): text for text, where in places.items() if len(where) > 1}
     assert not twice
+
+
+def public_functions(module: Any) -> list[Any]:
+    """The functions and methods that a module defines and shows to others."""
+    owners = [one for one in vars(module).values() if inspect.isclass(one) and one.__module__ == module.__name__]
+    found = []
+    for name, one in [pair for owner in (module, *owners) for pair in vars(owner).items()]:
+        plain = one.fget if isinstance(one, property) else getattr(one, "__func__", one)
+        if inspect.isfunction(plain) and plain.__module__ == module.__name__ and not name.startswith("_"):
+            found.append(plain)
+    return found
+
+
+NAMES = sorted(
+    ".".join(path.relative_to(module).with_suffix("").parts)
+    for module in bench.MODULES
+    for path in module.rglob("*.py")
+    if "Testing" not in path.parts and path.stem != "__init__"
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_functions_have_types_and_they_exist(application: Any, name: str) -> None:
+    for one in public_functions(importlib.import_module(name)):
+        hints = typing.get_type_hints(one)
+        lacking = {*inspect.signature(one).parameters, "return"} - {"self", "cls", *hints}
+        assert not lacking, f"{one.__qualname__}: {sorted(lacking)}"

@@ -68,9 +68,10 @@ def application() -> Any:
 
 
 class CollapsibleButton(QtWidgets.QGroupBox):
-    """ctkCollapsibleButton: a box with a title that can be folded."""
+    """ctkCollapsibleButton: a box with a title that can be folded; what was hidden by itself stays so when it unfolds."""
 
     contentsCollapsed = QtCore.Signal(bool)
+    _forcing = False
 
     def getCollapsed(self) -> bool:
         return bool(self.property("_folded"))
@@ -79,9 +80,33 @@ class CollapsibleButton(QtWidgets.QGroupBox):
         self.setProperty("_folded", folded)
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
-                child.setProperty("visible", not folded)
+                self._fold(child)
         self.setProperty("maximumHeight", 28 if folded else 16777215)
         self.contentsCollapsed.emit(folded)
+
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        if event.added():
+            event.child().installEventFilter(self)
+        super().childEvent(event)
+
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        """Remember what others show and hide; nothing comes into sight while the box is folded."""
+        if not self._forcing and isinstance(child, QtWidgets.QWidget):
+            if event.type() == QtCore.QEvent.Type.ShowToParent:
+                child.setProperty("_kept_hidden", False)
+                if self.getCollapsed():
+                    self._fold(child)
+            elif event.type() == QtCore.QEvent.Type.HideToParent:
+                child.setProperty("_kept_hidden", True)
+        return super().eventFilter(child, event)
+
+    def _fold(self, child: QtWidgets.QWidget) -> None:
+        self._forcing = True
+        hidden = bool(child.property("_kept_hidden"))
+        child.setProperty("visible", not self.getCollapsed() and not hidden)
+        if not hidden:  # or a later hiding by others would not be noticed
+            child.setAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
+        self._forcing = False
 
     def getText(self) -> str:
         return str(self.property("title"))

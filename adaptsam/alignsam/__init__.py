@@ -1,4 +1,4 @@
-"""AlignSAM: an agent learns where to put points on an image so that SAM segments one target, with nobody clicking.
+"""AlignSAM: an agent learns where to put points on an image so that SAM segments one target, without clicks.
 
 Huang et al., "AlignSAM: Aligning Segment Anything Model to Open Context via Reinforcement Learning" (CVPR 2024).
 The parts, one module each: the actions (``actions``, Eq. 3), the state (``state``, Eq. 4), the game
@@ -22,10 +22,16 @@ from adaptsam.alignsam.agent_file import Package, Shown, Target, load_agent, sav
 from adaptsam.alignsam.agent_inference import PAPER_USE, Evidence, Prompted, UseSettings, go_on, prompt, prompt_cases
 from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.agent_scoring import Scores, score
-from adaptsam.alignsam.alignsam_settings import EnvironmentSettings, Settings, TrainingSettings, ablation_settings
-from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.alignsam.alignsam_settings import (
+    AlignSamSettings,
+    EnvironmentSettings,
+    TrainingSettings,
+    ablation_settings,
+)
+from adaptsam.alignsam.environment import AgentImage, Environment, Scorer
 from adaptsam.alignsam.novelty import Novelty
 from adaptsam.alignsam.segmenter import Segmenter, Session
+from adaptsam.deprecated_names import RENAMED_CLASSES
 from adaptsam.lazy_imports import names_on_demand
 
 if TYPE_CHECKING:
@@ -35,9 +41,10 @@ if TYPE_CHECKING:
 __all__ = [
     "PAPER_USE",
     "Agent",
+    "AgentImage",
     "AlignEnv",
+    "AlignSamSettings",
     "AlignVectorEnv",
-    "Case",
     "Environment",
     "EnvironmentSettings",
     "Episode",
@@ -49,7 +56,6 @@ __all__ = [
     "Scores",
     "Segmenter",
     "Session",
-    "Settings",
     "Shown",
     "Target",
     "Trained",
@@ -71,7 +77,7 @@ _HOMES = {
     "gymnasium_env": ("AlignEnv", "AlignVectorEnv"),
     "policy_training": ("Episode", "Trained", "TrainingImage", "train"),
 }
-__getattr__ = names_on_demand(__name__, _HOMES)
+__getattr__ = names_on_demand(__name__, _HOMES, RENAMED_CLASSES["alignsam"])
 
 
 def __dir__() -> list[str]:

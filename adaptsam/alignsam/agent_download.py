@@ -100,7 +100,7 @@ def fetch_agent(
     Args:
         offer: of :func:`offered` or :func:`read_catalogue`.
         overwrite: whether another agent of that name may be replaced.
-        progress: told bytes; may cancel, what has arrived of a download stays.
+        progress: receives bytes; may cancel, what has arrived of a download stays.
         stall_seconds: how long a server may be silent.
 
     Returns:

@@ -22,10 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from adaptsam.alignsam.agent_network import Agent
-from adaptsam.alignsam.alignsam_settings import Settings
+from adaptsam.alignsam.alignsam_settings import AlignSamSettings
 from adaptsam.alignsam.novelty import Novelty
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.sam import SamModel
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.storage.atomic_files import replacing
 
 FORMAT_VERSION = 1
@@ -110,7 +111,7 @@ class Package:
         training: how it was trained: any JSON values, without anything that names a patient.
         scores: how good it is, by name: numbers, or lists of them.
         picture: a small PNG of what it finds, for lists; b"" without one.
-        novelty: the kind of images that it knows; None where that is not told.
+        novelty: the kind of images that it knows; None where that is not known.
     """
 
     agent: Agent = field(repr=False)
@@ -143,6 +144,8 @@ class Package:
 
     def check_model(self, model: SamModel) -> None:
         """Raise CheckpointError unless ``model`` is the SAM that the agent was trained with."""
+        if self.sam_kind == FORMER_KIND:
+            raise CheckpointError(former_model(f"The agent for {self.target.name} prompts", "train it again with lite"))
         if model.sha256 != self.sam_sha256 or model.embed_dim != self.agent.channels:
             raise CheckpointError(
                 f"The agent for {self.target.name} was trained with another SAM ({self.sam_kind}, SHA-256 "
@@ -282,7 +285,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bytes, b
 
 
 def _package(described: Mapping[str, Any], picture: bytes, novelty: bytes) -> Package:
-    settings = Settings.from_dict(described["settings"])
+    settings = AlignSamSettings.from_dict(described["settings"])
     channels = described["sam"]["channels"]
     if type(channels) is not int or not 4 <= channels <= _MOST_CHANNELS:
         raise InputError(f"It wants features of {channels!r} channels")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adaptsam.alignsam.agent_network import Agent
 from adaptsam.alignsam.attention_maps import Attention, attention_maps
-from adaptsam.alignsam.environment import Case, Environment
+from adaptsam.alignsam.environment import AgentImage, Environment
 from adaptsam.alignsam.segmenter import Embedder, Encoder, Session
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress, silent
@@ -86,7 +86,7 @@ class Prompted:
         first: how many points were there before the first step: 2, or 0 without recalibration.
         evidence: that the target is on the image at all, and this mask is it.
         step_masks: bool (steps, H, W), the mask after the first pair (if there was one) and after each further point;
-            None where they were not asked for.
+            None where they were not requested.
         novelty: of the image, where the agent's file tells which kind it knows; see
             :class:`adaptsam.alignsam.novelty.Novelty`.
     """
@@ -126,7 +126,7 @@ def prompt(
         attention: M_c of the images, for the explicit branch.
         keep_steps: give the mask after each step as well.
         session: makes the segmenter that the agent was trained with; None for the model's own decoder.
-        progress: told the number of finished images; may cancel.
+        progress: receives the number of finished images; may cancel.
 
     Returns:
         One entry for each image.
@@ -141,7 +141,9 @@ def prompt(
     for start in range(0, len(images), size):
         progress("prompt", start, len(images))
         embeddings = store.get(images[start : start + size])
-        cases = [Case(one, attention=own) for one, own in zip(embeddings, maps[start : start + size], strict=True)]
+        cases = [
+            AgentImage(one, attention=own) for one, own in zip(embeddings, maps[start : start + size], strict=True)
+        ]
         results += prompt_cases(store.model, agent, cases, settings, keep_steps=keep_steps, session=session)
     progress("prompt", len(images), len(images))
     return results
@@ -150,7 +152,7 @@ def prompt(
 def prompt_cases(
     model: Encoder,
     agent: Agent,
-    cases: Sequence[Case],
+    cases: Sequence[AgentImage],
     settings: UseSettings | None = None,
     *,
     keep_steps: bool = False,
@@ -165,7 +167,7 @@ def prompt_cases(
 def go_on(
     model: Encoder,
     agent: Agent,
-    case: Case,
+    case: AgentImage,
     points: NDArray[np.float64],
     labels: NDArray[np.int64],
     settings: UseSettings | None = None,
@@ -201,7 +203,7 @@ def go_on(
 
 
 def _environment(
-    model: Encoder, agent: Agent, cases: Sequence[Case], settings: UseSettings, session: Session | None
+    model: Encoder, agent: Agent, cases: Sequence[AgentImage], settings: UseSettings, session: Session | None
 ) -> Environment:
     """The game as it is played in use, on images whose truth is not looked at."""
     if agent.channels != model.embed_dim:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adaptsam.alignsam.actions import Actions, middles
-from adaptsam.alignsam.alignsam_settings import Settings
+from adaptsam.alignsam.alignsam_settings import AlignSamSettings
 from adaptsam.alignsam.recalibration import Recalibration, new_recalibration
 from adaptsam.alignsam.state import State
 from adaptsam.errors import TrainingError
@@ -115,7 +115,7 @@ class Agent(nn.Module):
         seed: of the first weights.
     """
 
-    def __init__(self, settings: Settings, channels: int, seed: int = 0) -> None:
+    def __init__(self, settings: AlignSamSettings, channels: int, seed: int = 0) -> None:
         super().__init__()
         self.settings = settings
         self.channels = channels

@@ -108,7 +108,7 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class Settings:
+class AlignSamSettings:
     """One way to train and use an agent; the default is the paper's, for a task with implicit semantics.
 
     Attributes:
@@ -152,7 +152,7 @@ class Settings:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+    def from_dict(cls, values: Mapping[str, Any]) -> AlignSamSettings:
         """The inverse of :meth:`to_dict`.
 
         Raises:
@@ -168,14 +168,14 @@ class Settings:
             raise InputError(f"These are not settings of AlignSAM ({error}).") from error
 
 
-def ablation_settings(base: Settings | None = None) -> dict[tuple[int, str], Settings]:
+def ablation_settings(base: AlignSamSettings | None = None) -> dict[tuple[int, str], AlignSamSettings]:
     """Every row of the paper's ablations, by table and row: ``ablation_settings()[2, "w/o RL"]``.
 
     Table 4 compares the branches, Table 5 the numbers of steps, in training and in use. "w/o MSI" is trained as ever
     and gives a single point in use: "when SAM failed to engage in multi-step interaction during inference … compared to
     using single point prompt" (Section 4.3).
     """
-    base = base or Settings()
+    base = base or AlignSamSettings()
     present = replace(base, training=replace(base.training, learn_absence=False))
     rows = {
         (2, "Ours"): base,

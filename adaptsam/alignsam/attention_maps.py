@@ -13,7 +13,7 @@ from adaptsam.errors import InputError
 Image = NDArray[np.uint8]
 Map = NDArray[np.floating]
 
-#: M_c of each image: made when asked for, or made already. Maps cover the whole image at any resolution, 0 to 1.
+#: M_c of each image: made when requested, or made already. Maps cover the whole image at any resolution, 0 to 1.
 Attention = Callable[[Sequence[Image]], Sequence[Map]] | Sequence[Map]
 
 

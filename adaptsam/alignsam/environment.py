@@ -26,7 +26,7 @@ Scorer = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class AgentImage:
     """One image to prompt.
 
     Attributes:
@@ -89,7 +89,7 @@ class Environment:
     def __init__(
         self,
         model: Encoder,
-        cases: Sequence[Case],
+        cases: Sequence[AgentImage],
         settings: EnvironmentSettings | None = None,
         *,
         scorer: Scorer | None = None,
@@ -271,7 +271,7 @@ class Environment:
         every_cell = Actions(*self._grid)
         return [every_cell.points(case.embedding.original_size)[pair] for case, pair in self._pairs(cells)]
 
-    def _pairs(self, values: NDArray[np.int64]) -> list[tuple[Case, NDArray[np.int64]]]:
+    def _pairs(self, values: NDArray[np.int64]) -> list[tuple[AgentImage, NDArray[np.int64]]]:
         return list(zip(self.cases, values, strict=True))
 
     def _checked_actions(self, actions: Tensor | ArrayLike) -> NDArray[np.int64]:
@@ -293,7 +293,7 @@ class Environment:
     def _on_canvas(self, maps: Sequence[NDArray[np.bool_] | NDArray[np.floating]]) -> Tensor:
         return torch.stack([map_to_canvas(one, self._grid) for one in maps]).to(self.model.device)
 
-    def _at_low_resolution(self, case: Case) -> Tensor:
+    def _at_low_resolution(self, case: AgentImage) -> Tensor:
         """The truth in the frame of the logits (4h, 4w): 1 foreground, 0 background, -1 outside of the image."""
         assert case.truth is not None
         side = 4 * self.model.grid_size
@@ -307,7 +307,7 @@ class Environment:
         return self.features.shape[-2], self.features.shape[-1]
 
 
-def _check(cases: Sequence[Case]) -> None:
+def _check(cases: Sequence[AgentImage]) -> None:
     for name, what in (("truth", "a truth"), ("attention", "an attention map")):
         given = sum(getattr(case, name) is not None for case in cases)
         if 0 < given < len(cases):
@@ -322,7 +322,7 @@ def _check(cases: Sequence[Case]) -> None:
             raise InputError("An attention map must be a plane of finite numbers, one for each place of the image.")
 
 
-def _random_pair(case: Case, random: np.random.Generator) -> NDArray[np.float64]:
+def _random_pair(case: AgentImage, random: np.random.Generator) -> NDArray[np.float64]:
     if case.truth is None:
         raise InputError("The first pair of points shall come from the truth, but there is none.")
     if case.truth.all() or not case.truth.any():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adaptsam.alignsam.alignsam_settings import EnvironmentSettings
-from adaptsam.alignsam.environment import Case, Environment, Scorer
+from adaptsam.alignsam.environment import AgentImage, Environment, Scorer
 from adaptsam.alignsam.segmenter import Encoder, Session
 from adaptsam.errors import InputError, NotInstalledError
 
@@ -49,7 +49,7 @@ class AlignEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     def __init__(
         self,
         model: Encoder,
-        case: Case,
+        case: AgentImage,
         settings: EnvironmentSettings | None = None,
         *,
         scorer: Scorer | None = None,
@@ -100,7 +100,7 @@ class AlignVectorEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], NDArray[np.
     def __init__(
         self,
         model: Encoder,
-        cases: Sequence[Case],
+        cases: Sequence[AgentImage],
         settings: EnvironmentSettings | None = None,
         *,
         scorer: Scorer | None = None,
@@ -163,7 +163,7 @@ def _reset(environment: Environment, randoms: Sequence[np.random.Generator], opt
 
 def _with_truth(
     model: Encoder,
-    cases: Sequence[Case],
+    cases: Sequence[AgentImage],
     settings: EnvironmentSettings | None,
     scorer: Scorer | None,
     session: Session | None,

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from adaptsam.alignsam.agent_checkpoint import read_training, write_training
 from adaptsam.alignsam.agent_network import Agent
-from adaptsam.alignsam.alignsam_settings import Settings
+from adaptsam.alignsam.alignsam_settings import AlignSamSettings
 from adaptsam.alignsam.attention_maps import Attention, attention_maps
-from adaptsam.alignsam.environment import Case, Environment
+from adaptsam.alignsam.environment import AgentImage, Environment
 from adaptsam.alignsam.ppo import PPO, Losses, Memory
 from adaptsam.alignsam.recalibration_loss import recalibration_loss
 from adaptsam.alignsam.segmenter import Embedder, Session
@@ -83,7 +83,7 @@ class Scalars(Protocol):
 def train(
     store: Embedder,
     images: Sequence[TrainingImage],
-    settings: Settings | None = None,
+    settings: AlignSamSettings | None = None,
     *,
     attention: Attention | None = None,
     without: Sequence[NDArray[np.uint8]] = (),
@@ -116,7 +116,7 @@ def train(
             attention, absence shall be learnt from no image, or the checkpoint is of another training.
         TrainingError: something became infinite or NaN. The last good agent is in the checkpoint and in ``last_good``.
     """
-    settings = settings or Settings()
+    settings = settings or AlignSamSettings()
     cases = _cases(store, images, settings, attention, progress)
     absent = _absent(store, without, settings, attention, progress) if settings.training.learn_absence else []
     path = None if checkpoint is None else Path(checkpoint)
@@ -155,9 +155,9 @@ class _Run:
     def __init__(
         self,
         store: Embedder,
-        cases: Sequence[Case],
-        absent: Sequence[Case],
-        settings: Settings,
+        cases: Sequence[AgentImage],
+        absent: Sequence[AgentImage],
+        settings: AlignSamSettings,
         fingerprint: str,
         session: Session | None,
     ) -> None:
@@ -213,7 +213,7 @@ class _Run:
 
     def _batch(
         self,
-        cases: Sequence[Case],
+        cases: Sequence[AgentImage],
         randoms: Sequence[np.random.Generator],
         generator: torch.Generator,
         tick: Callable[[], None],
@@ -292,10 +292,10 @@ class _Run:
 def _cases(
     store: Embedder,
     images: Sequence[TrainingImage],
-    settings: Settings,
+    settings: AlignSamSettings,
     attention: Attention | None,
     progress: Progress,
-) -> list[Case]:
+) -> list[AgentImage]:
     if not images:
         raise InputError("No training image shows the target; check which structure, or value of the masks, is meant.")
     for one in images:
@@ -316,28 +316,28 @@ def _cases(
     pictures = [one.image for one in images]
     maps = attention_maps(attention, pictures, settings.branch)
     embeddings = store.get([pictures[row] for row in kept], progress)
-    return [Case(embedding, masks[row], maps[row]) for embedding, row in zip(embeddings, kept, strict=True)]
+    return [AgentImage(embedding, masks[row], maps[row]) for embedding, row in zip(embeddings, kept, strict=True)]
 
 
 def _absent(
     store: Embedder,
     images: Sequence[NDArray[np.uint8]],
-    settings: Settings,
+    settings: AlignSamSettings,
     attention: Attention | None,
     progress: Progress,
-) -> list[Case]:
+) -> list[AgentImage]:
     if not images:
         raise InputError("Absence cannot be learnt: there is no image without the target; give some, or leave it off.")
     maps = attention_maps(attention, images, settings.branch)
-    return [Case(one, attention=own) for one, own in zip(store.get(images, progress), maps, strict=True)]
+    return [AgentImage(one, attention=own) for one, own in zip(store.get(images, progress), maps, strict=True)]
 
 
 def _fingerprint(
     store: Embedder,
     images: Sequence[TrainingImage],
     without: Sequence[NDArray[np.uint8]],
-    cases: Sequence[Case],
-    settings: Settings,
+    cases: Sequence[AgentImage],
+    settings: AlignSamSettings,
 ) -> str:
     """Fingerprint of all that a training depends on but the number of episodes: a training can be prolonged.
 

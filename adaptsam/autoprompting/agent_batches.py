@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptsam.alignsam import Case, Package, Prompted, load_agent, prompt_cases
+from adaptsam.alignsam import AgentImage, Package, Prompted, load_agent, prompt_cases
 from adaptsam.alignsam.agent_folders import find_agent
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.errors import InputError
@@ -32,7 +32,7 @@ def prompted(
     maps: Sequence[np.ndarray | None] = [None] * len(images)
     if package.text and text_maps is not None:
         maps = [np.asarray(one) for one in text_maps(package.text, images)]
-    cases = [Case(embedding, attention=one) for embedding, one in zip(embeddings, maps, strict=True)]
+    cases = [AgentImage(embedding, attention=one) for embedding, one in zip(embeddings, maps, strict=True)]
     results = prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
     kind = package.novelty
     if kind is None:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from adaptsam.alignsam import (
     Agent,
+    AlignSamSettings,
     Novelty,
     Package,
-    Settings,
     Shown,
     Target,
     Trained,
@@ -132,7 +132,7 @@ class AgentTraining:
         settings: branch and schedule.
         output: the agent's file.
         modality: of the images, as "CT"; "" for any.
-        text: what CLIP is asked for, in the explicit branch.
+        text: the words given to CLIP, in the explicit branch.
         clip: the CLIP; see :func:`adaptsam.alignsam.clip.load_clip`.
         checkpoint: the SAM; None for the bundled one.
         device: auto, cpu, cuda.
@@ -143,7 +143,7 @@ class AgentTraining:
 
     data: Teaching
     target: Target
-    settings: Settings
+    settings: AlignSamSettings
     output: str | Path
     modality: str = ""
     text: str = ""
@@ -182,7 +182,7 @@ class AgentTraining:
         """Train, score on images that were held back, and write the package. Goes on where it was stopped.
 
         Args:
-            progress: told "train" with finished episodes; may cancel.
+            progress: receives "train" with finished episodes; may cancel.
             load: gives the SAM, or a store of its embeddings, in another way than from ``checkpoint``.
             told: called after every episode with the agent and the history so far.
 
@@ -329,7 +329,7 @@ def judge(
     without: Sequence[NDArray[np.uint8]] = (),
     attention: Attention | None = None,
 ) -> tuple[dict[str, Any], float]:
-    """The agent's scores on images of which it is not told the truth, and the least evidence that it shall accept.
+    """The agent's scores on images whose truth it does not know, and the least evidence that it shall accept.
 
     Args:
         store: of the agent's SAM.

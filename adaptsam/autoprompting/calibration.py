@@ -1,7 +1,7 @@
 """An agent's limits, set from a few cases of one's own instead of from those that it was trained on.
 
 An agent that was trained elsewhere has seen other scanners. Its weights stay as they are; what changes is how much
-evidence it asks for on a slice, and which kind of images it knows.
+evidence it requires on a slice, and which kind of images it knows.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def calibrate(
         store: of its SAM.
         text_maps: for an agent of the explicit branch.
         most: slices of each kind to look at in one volume.
-        progress: told "calibrate" with slices done and in all; may cancel.
+        progress: receives "calibrate" with slices done and in all; may cancel.
 
     Raises:
         InputError: no case, none with the target, no slice without it, a mask on another grid, or an image of another

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
-from adaptsam.alignsam import Agent, Case, Environment, TrainingImage, UseSettings, prompt
+from adaptsam.alignsam import Agent, AgentImage, Environment, TrainingImage, UseSettings, prompt
 from adaptsam.alignsam.agent_scoring import overlap
 from adaptsam.alignsam.attention_maps import Attention, attention_maps
 from adaptsam.finetune.differentiable_decoding import decode_prompts
@@ -107,7 +107,7 @@ def module_maps(
     maps = attention_maps(attention, images, agent.settings.branch)
     masks = []
     for embedding, own, image in zip(store.get(images), maps, images, strict=True):
-        environment = Environment(store.model, [Case(embedding, attention=own)], agent.settings.environment)
+        environment = Environment(store.model, [AgentImage(embedding, attention=own)], agent.settings.environment)
         seen = agent.score(environment.features, environment.semantic)
         sized = functional.interpolate(seen[:, None], image.shape[:2], mode="bilinear", align_corners=False)
         masks.append((sized[0, 0] > 0.5).cpu().numpy())

@@ -1,4 +1,4 @@
-"""Hysteresis along a volume: much evidence is asked where a target is first found, less of the slices beside it.
+"""Hysteresis along a volume: much evidence is required where a target is first found, less of the slices beside it.
 
 Yes or no for each slice by itself throws away slices in the middle of an organ. Here the search starts at a slice with
 enough evidence and goes outwards on both sides: a slice is accepted with a share of that evidence where its mask is

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptsam.alignsam import Case, Package, go_on
+from adaptsam.alignsam import AgentImage, Package, go_on
 from adaptsam.autoprompting.agent_batches import TextMaps
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.agent_slices import AgentSlices
@@ -64,7 +64,9 @@ def replay_from(
         attention = np.asarray(text_maps(package.text, [image])[0])
     shown = (images.orientation.canonical_points(points, images.stored.shape) - slices.view.origin) / slices.view.step
     use = replace(options.use, stop_early=False)
-    result = go_on(store.model, package.agent, Case(embedding, attention=attention), shown, labels, use, play=play)
+    result = go_on(
+        store.model, package.agent, AgentImage(embedding, attention=attention), shown, labels, use, play=play
+    )
     allowed = None if within is None else images.orientation.apply(within)[k]
     mask = slices.restore(result.logits) > 0
     if allowed is not None:

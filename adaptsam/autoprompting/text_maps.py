@@ -51,7 +51,7 @@ def text_maps(source: str | PathLike[str] | None, agents: Sequence[Package], dev
     """Attention maps by the CLIP that was given, or by the bundled one where all agents were trained with that.
 
     Returns:
-        None where no agent asks for a text, or no CLIP was given for one that does.
+        None where no agent requests a text, or no CLIP was given for one that does.
 
     Raises:
         CheckpointError: it is another CLIP than an agent was trained with.

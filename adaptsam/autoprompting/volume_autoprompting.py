@@ -1,4 +1,4 @@
-"""AutoPromptSAM's public function: trained agents find their targets in an image, with nobody clicking."""
+"""AutoPromptSAM's public function: trained agents find their targets in an image, without clicks."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def autoprompt(
         within: bool on the image's grid, where the targets may be; slices beyond it are not looked at, and how thick
             a target is is not judged then. See :func:`adaptsam.image.region_of_interest.region`.
         watch: told of each slice that was played, with the mask after each step.
-        progress: told "prompt" with slices done and in all; cancels by raising Cancelled.
+        progress: receives "prompt" with slices done and in all; cancels by raising Cancelled.
         store: embeddings to reuse and add to (its model is used). By default none outlives its slices.
 
     Raises:
         CheckpointError: an agent is for another SAM.
         InputError: no agent, two for one name, an image without content or not of the agent's kind, an agent of the
             explicit branch and no ``text_maps``.
-        Cancelled: the progress callback asked for it.
+        Cancelled: the progress callback requested it.
 
     Example:
         >>> model = load_sam()

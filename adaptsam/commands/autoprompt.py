@@ -1,4 +1,4 @@
-"""``adaptsam autoprompt``: trained agents find their targets in images, with nobody clicking."""
+"""``adaptsam autoprompt``: trained agents find their targets in images, without clicks."""
 
 from __future__ import annotations
 

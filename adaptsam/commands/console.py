@@ -108,7 +108,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="FILE",
         help="a SAM checkpoint (Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or our .safetensors), or a name from "
-        "'adaptsam weights list'; default: the small bundled model",
+        "'adaptsam weights list'; default: lite, the bundled model",
     )
     model.add_argument(
         "--checkpoint-kind",
@@ -124,9 +124,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--precision",
         default="auto",
-        choices=("auto", "float32", "int8"),
-        help="of the image encoder: int8 is faster on the CPU, single masks can differ, and needs the extra int8; "
-        "auto is float32 on the CPU and bfloat16 on a GPU; default: auto",
+        choices=("auto", "float32", "bfloat16", "int8"),
+        help="of the image encoder: auto is bfloat16 on a GPU, and for large models on a processor that is fast at it, "
+        "else float32; int8 is faster on the CPU, single masks can differ, and needs the extra int8; default: auto",
     )
 
 

@@ -151,10 +151,10 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _extras(args: argparse.Namespace, study: Study) -> Extras:
-    from adaptsam.alignsam import Settings
+    from adaptsam.alignsam import AlignSamSettings
     from adaptsam.evaluation.methods import Extras
 
-    settings = Settings(branch=study.branch)
+    settings = AlignSamSettings(branch=study.branch)
     if args.episodes is not None:
         settings = replace(settings, training=replace(settings.training, episodes=args.episodes))
     return Extras(seggpt=args.seggpt, epochs=args.epochs, alignsam=settings, text=args.text or "", clip=args.clip)

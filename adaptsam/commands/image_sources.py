@@ -90,7 +90,7 @@ def check_sources(sources: Sources, formats: Sequence[str] | None, allow_differe
 
 
 def read_each(targets: Sequence[ImageSource], progress: Progress) -> Iterator[Volume]:
-    """The targets, each read when it is asked for."""
+    """The targets, each read when it is requested."""
     for number, target in enumerate(targets):
         progress("reading", number, len(targets))
         yield target.read()
@@ -111,7 +111,7 @@ def target_sources(paths: Sequence[Path], series: Sequence[str] | None) -> list[
 
 
 def check_formats(targets: Sequence[ImageSource], formats: Sequence[str] | None) -> None:
-    """Raise :class:`InputError` before the work where a DICOM object is asked for and cannot be written."""
+    """Raise :class:`InputError` before the work where a DICOM object is requested and cannot be written."""
     wanted = [name for name in ("rtstruct", "dicom-seg") if name in (formats or ())]
     for number, target in enumerate(targets, start=1):
         if wanted and target.dicom is None:
@@ -137,7 +137,7 @@ def _phases(args: argparse.Namespace) -> Sources:
 
 
 def _contoured_phase(args: argparse.Namespace, phases: Sequence[Phase]) -> int:
-    """The contoured phase: the one asked for, or the one that the contours name."""
+    """The contoured phase: the one requested, or the one that the contours name."""
     labels = [phase.label for phase in phases]
     if args.prior_phase is not None:
         wanted = args.prior_phase.replace("%", "").strip()

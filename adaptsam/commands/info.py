@@ -79,7 +79,7 @@ def _folder(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _image(args: argparse.Namespace, series: str | None) -> dict[str, object]:
-    """An image, and the structures on it that were asked for."""
+    """An image, and the structures on it that were requested."""
     from adaptsam.image.intensity import unit_remarks
     from adaptsam.io import read_structures, read_volume
 

@@ -134,7 +134,7 @@ def _numbers(text: str) -> tuple[float, float, float]:
 
 
 def run(args: argparse.Namespace, defaults: Mapping[str, object]) -> None:
-    """Write the kind that was asked for."""
+    """Write the kind that was requested."""
     for name in vars(args):
         foreign = name not in _OF_BOTH and (name in _OF_ENDOSCOPY) == (args.kind == "thorax")
         if foreign and getattr(args, name) != defaults[name]:

@@ -49,16 +49,10 @@ _RECIPES = {
         "adaptsam train nsclc_full dataset_dir=NSCLC-Radiomics checkpoint=vit_b device=cuda output_dir=tumours",
         "  adaptsam train {name} dataset_dir=NSCLC-Radiomics structure=Lung-Left output_dir=lungs\n",
     ),
-    "bundled_small_sam": (
-        "Train the small SAM that comes with AdaptSAM from nothing, on synthetic images made while it trains.",
-        "adaptsam train bundled_small_sam minutes=9 output_dir=small",
-        "",
-    ),
 }
 
 _OTHER = ("Fine-tune a SAM by a recipe.", "adaptsam train RECIPE dataset_dir=FOLDER output_dir=trained", "")
 
-_GOES_ON = "; where it was stopped before its end, the same command goes on."
 #: How the settings end that are paths or names, whatever these look like.
 _TEXTS = ("_dir", "checkpoint", "structure")
 _NOTHING = ("none", "null")
@@ -111,9 +105,6 @@ def run(args: argparse.Namespace) -> None:
         files = run_recipe(parser)
     except KeyboardInterrupt:
         raise Cancelled("stopped; the same command goes on from what was kept last.") from None
-    if files is None:
-        print_json({"output": folder.resolve()}) if args.json else print(f"What came out is in {folder}{_GOES_ON}")
-        return
     if not files.writes:
         return
     if args.json:

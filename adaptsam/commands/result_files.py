@@ -1,4 +1,4 @@
-"""Output folder of a run: structures in the formats asked for, the report, and a summary for programs."""
+"""Output folder of a run: structures in the formats requested, the report, and a summary for programs."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ def write_results(
 
     Args:
         prior, structures: None where contours were found without a prior.
-        visits: taken one at a time; each is written and reported before the next is asked for, and not kept.
+        visits: taken one at a time; each is written and reported before the next is requested, and not kept.
         formats: for every target; ``None`` for :func:`default_formats`.
         note: a sentence for the head of the report.
-        course: collects what changes from visit to visit, where it is to be told.
+        course: collects what changes from visit to visit, where that is wanted.
         expected: how many visits there will be.
     """
     targets: list[dict[str, object]] = []

@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_masks(path: Path, structure: str | None) -> FrameMasks:
-    """The outlined structures by name: the one label asked for, or all; a mask without labels takes the name given."""
+    """The outlined structures by name: the one label requested, or all; a mask without labels takes the name given."""
     from adaptsam.image.structure_names import find_name
     from adaptsam.io import read_mask_picture
     from adaptsam.io.mask_images import UNNAMED, FrameMasks
@@ -142,7 +142,7 @@ def outlined_frame(args: argparse.Namespace, frames: Frames) -> int | np.ndarray
     """The frame that the mask was drawn on, or the picture given instead.
 
     Raises:
-        InputError: it is not there, not told, or the mask is called like another frame.
+        InputError: it is not there, not known, or the mask is called like another frame.
     """
     from adaptsam.io import read_picture
 

@@ -1,6 +1,6 @@
 """Data sets: images with their masks, one at a time, and the contents patient by patient.
 
-Nothing here knows PyTorch. Pixels are read when a sample is asked for them and are not kept.
+Nothing here knows PyTorch. Pixels are read when a sample is requested and are not kept.
 """
 
 from __future__ import annotations

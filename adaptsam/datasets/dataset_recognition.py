@@ -44,7 +44,7 @@ def open_dataset(path: str | Path, kind: str | None = None, progress: Progress =
     Args:
         path: the folder.
         kind: one of :data:`KINDS`; recognised from the folder by default.
-        progress: told what is looked through; may cancel.
+        progress: receives what is looked through; may cancel.
         choices: as the function of the kind takes them: ``structure``, ``gate``, ``window``, ``label``, ….
 
     Raises:

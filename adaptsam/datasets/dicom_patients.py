@@ -1,4 +1,4 @@
-"""Patients of DICOM collections: image series, and the SEG or RTSTRUCT drawn on them, told apart by their headers.
+"""Patients of DICOM collections: image series, and the SEG or RTSTRUCT drawn on them, distinguished by their headers.
 
 Folders and files may have any names, as long as each patient has a folder. Pixels are left alone; what is kept of a
 patient is where the slices lie and the masks of the one structure.

@@ -25,7 +25,7 @@ from adaptsam.progress import Progress, silent
 KIND = "4d-lung"
 PATIENTS = r"1[01]\d_HM10395"
 PUBLISHED = tuple(f"{number}_HM10395" for number in range(100, 120))
-#: Left out unless asked for, and why.
+#: Left out unless requested, and why.
 EXCLUDED = {"118_HM10395": "its contours are wrong, and the published evaluation leaves it out"}
 _PERCENT = re.compile(r"gated[\s,_]*(\d+(?:\.\d+)?)", re.IGNORECASE)
 
@@ -47,7 +47,7 @@ def open_four_d_lung(
         structure: the first ROI whose name contains this is the tumour.
         excluded: patients that are left out, and why; ``{}`` for none.
         window: in Hounsfield units.
-        progress: told "looking through patients"; may cancel.
+        progress: receives "looking through patients"; may cancel.
 
     Returns:
         Samples are named ``100_HM10395/visit-1/slice-025``.

@@ -85,7 +85,7 @@ def open_folder(
         label: the value of the masks that counts; None for all above 0.
         window: of volumes, in their own units; None is P²SAM's for CT and percentiles 0.5 to 99.5 otherwise, for which
             every volume is read once.
-        progress: told "looking through volumes"; may cancel.
+        progress: receives "looking through volumes"; may cancel.
 
     Raises:
         InputError: there is no such folder, no image in it, or the label is no number.

@@ -16,7 +16,7 @@ def check_samples(dataset: DataSet, progress: Progress = silent) -> DataSet:
 
     Args:
         dataset: as it was opened.
-        progress: told "reading images"; may cancel.
+        progress: receives "reading images"; may cancel.
     """
     total, done = len(dataset.samples), 0
     cases = []

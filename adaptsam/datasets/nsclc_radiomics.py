@@ -41,7 +41,7 @@ def open_nsclc_radiomics(
         path: the collection, a folder above it, or one patient.
         structure: which.
         window: in Hounsfield units.
-        progress: told "looking through patients"; may cancel.
+        progress: receives "looking through patients"; may cancel.
 
     Raises:
         InputError: there is no such folder, or no patient in it.

@@ -35,7 +35,7 @@ def open_pascal_voc(
         path: the folder of the year, or one above it.
         structure: one of :data:`CLASSES`.
         part: "train" or "test".
-        progress: told "looking through masks", each of which is read once; may cancel.
+        progress: receives "looking through masks", each of which is read once; may cancel.
 
     Raises:
         InputError: there is no such folder, class or part, or a file is missing or damaged.

@@ -76,7 +76,7 @@ class Results:
             record.pop("error", None)
         if "error" not in record:
             record["methods"] = {**known, **record["methods"]}
-        # Pictures first: a run that is killed between the two asks for the case again, and draws them.
+        # Pictures first: a run that is killed between the two evaluates the case again, and draws them.
         for method, (score, label, picture) in result.pictures.items():
             self._keep(method, record["case"], score, label, picture)
         _write(self._path(record["case"]), record)

@@ -11,9 +11,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from adaptsam.evaluation.case_plots import draw_calibration, draw_cases
 from adaptsam.evaluation.case_results import Results, write_file
@@ -22,15 +23,14 @@ from adaptsam.evaluation.evaluation_cases import Study
 from adaptsam.evaluation.methods import make_methods, method_names
 from adaptsam.evaluation.result_tables import Table, calibration_table, comparison_table, published_table, result_table
 from adaptsam.provenance import NOTICE, software_version
-from adaptsam.report.html_page import page, picture
+from adaptsam.report import html_page as page
 from adaptsam.sam import SamModel
 
-_MORE_STYLE = """
-body { max-width: 1180px; } td.best { font-weight: 650; } td { white-space: normal; } figure.worst { margin: 0 0 14px; }
-small { color: var(--soft); font-weight: 400; white-space: nowrap; font-size: 11px; }
-.worst-grid { display: grid; grid-template-columns: repeat(2, 1fr); gap: 14px; }
-"""
 _FEW = 3
+_WORST_LEGEND = (
+    "Left what is outlined on the prior, in green; right the method's answer in orange and the truth in white. Of "
+    "volumes, the slice on which most is wrong."
+)
 _SPECIAL, _ESCAPED = re.compile(r"[\\`*_<|]"), r"\\\g<0>"
 _CASE_COLUMNS = (
     *("case", "method", "item", "group", "structure", "dice", "iou", "f_beta", "e_measure", "mae", "ber"),
@@ -150,7 +150,7 @@ def _page(
     command: str,
 ) -> str:
     lead = study.measures[0]
-    plot = picture(
+    plot = page.picture(
         draw_cases({titles[m]: found.values(m, lead) for m in found.shown}, lead), f"{lead.title} of every case"
     )
     sure = {titles[m]: one for m in found.shown if (one := found.calibration(m)) is not None}
@@ -160,65 +160,46 @@ def _page(
         "Intervals": "95 %, percentile bootstrap over cases, 2000 draws",
         "Command": command,
     }
-    sections = [
-        _left_out_section(left),
-        _section("Results", _html(tables[0]) + (plot if found.shown else "")),
-        *(_section(table.title, _html(table)) for table in tables[1:]),
-        _section("Confidence against Dice", picture(draw_calibration(sure), "Confidence against Dice")) if sure else "",
-        _worst_section(found, results, titles),
-    ]
-    told = {name: value for name, value in facts.items() if value}
-    return page(study.title, study.description, sections, told, style=_MORE_STYLE)
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
-
-
-def _left_out_section(left: Sequence[str]) -> str:
     first, rest = left[0], left[1:]
-    shown = "".join(f'<p class="warning">{escape(line)}</p>' for line in rest[:_FEW])
-    more = "".join(f"<li>{escape(line)}</li>" for line in rest[_FEW:])
-    hidden = f"<details><summary>{len(rest) - _FEW} more</summary><ul>{more}</ul></details>" if more else ""
-    return f"<section><p><strong>{escape(first)}</strong></p>{shown}{hidden}</section>"
+    sections = [
+        page.left_out(first, rest[:_FEW], rest[_FEW:]),
+        page.section("Results", [_html(tables[0]), *([plot] if found.shown else [])]),
+        *(page.section(table.title, [_html(table)]) for table in tables[1:]),
+    ]
+    if sure:
+        calibration = page.picture(draw_calibration(sure), "Confidence against Dice")
+        sections.append(page.section("Confidence against Dice", [calibration]))
+    worst = _worst(found, results, titles)
+    if worst:
+        sections.append(page.section("Worst cases", [page.note(_WORST_LEGEND), *worst]))
+    told = {name: value for name, value in facts.items() if value}
+    return page.page(study.title, study.description, sections, told, styles=["evaluation.css"])
 
 
-def _html(table: Table) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in table.columns)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="best">{_cell(text)}</td>' if (number, column) in table.best else f"<td>{_cell(text)}</td>"
-            for column, text in enumerate(row)
-        )
-        + "</tr>"
+def _html(table: Table) -> Markup:
+    rows = [
+        [_cell(text, (number, column) in table.best) for column, text in enumerate(row)]
         for number, row in enumerate(table.rows)
-    )
-    note = f'<p class="legend">{escape(table.note)}</p>' if table.note else ""
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+    ]
+    return page.table([page.Cell(text) for text in table.columns], rows, table.note)
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, best: bool) -> page.Cell:
     """An interval stands small below its number."""
     number, bracket, interval = text.partition(" [")
-    return f"{escape(number)}<br><small>[{escape(interval)}</small>" if bracket else escape(text)
+    return page.Cell(number, best=best, small=f"[{interval}" if bracket else "")
 
 
-def _worst_section(found: Collected, results: Results, titles: Mapping[str, str]) -> str:
+def _worst(found: Collected, results: Results, titles: Mapping[str, str]) -> list[Markup]:
+    """The worst items of each method, side by side with the truth."""
     blocks = []
     for method in found.shown:
-        figures = []
         scored = found.values(method, found.measures[0])
-        for one in results.worst(method):
-            path = results.folder / str(one["file"])
-            if one["case"] in scored and path.is_file():
-                image = picture(path.read_bytes(), str(one["item"]), "jpeg")
-                caption = f"{one['item']}: Dice {one['score']:.3f}"
-                figures.append(f'<figure class="worst">{image}<figcaption>{escape(caption)}</figcaption></figure>')
-        if figures:
-            blocks.append(f'<h3>{escape(titles[method])}</h3><div class="worst-grid">{"".join(figures)}</div>')
-    legend = (
-        '<p class="legend">Left what is outlined on the prior, in green; right the method\'s answer in orange and the '
-        "truth in white. Of volumes, the slice on which most is wrong.</p>"
-    )
-    return _section("Worst cases", legend + "".join(blocks)) if blocks else ""
+        shown = [
+            (page.picture(path.read_bytes(), str(one["item"]), "jpeg"), f"{one['item']}: Dice {one['score']:.3f}")
+            for one in results.worst(method)
+            if one["case"] in scored and (path := results.folder / str(one["file"])).is_file()
+        ]
+        if shown:
+            blocks.append(page.gallery(titles[method], "", shown, "worst-grid"))
+    return blocks

@@ -51,7 +51,7 @@ def run_study(
         setting: which methods; domain, modality and training images are the study's, and its text where none is given.
         results: where records are looked for and kept.
         backend: where the work is done.
-        progress: told the cases that are done; may cancel, what is there stays.
+        progress: receives the cases that are done; may cancel, what is there stays.
     """
     whole = replace(
         setting,

@@ -36,7 +36,7 @@ def on_cluster(source: ModelSource, workers: int, address: str | None = None) ->
         address: of a running cluster; None starts Ray on this machine for as long as the run takes.
 
     Raises:
-        InputError: Ray is not installed, or fewer than one worker was asked for.
+        InputError: Ray is not installed, or fewer than one worker was requested.
     """
     if workers < 1:
         raise InputError(f"A run needs at least one worker, not {workers}.")

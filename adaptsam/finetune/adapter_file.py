@@ -18,6 +18,7 @@ from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.finetune.lora import trained_tensors
 from adaptsam.finetune.tuning import Tuning, merged
 from adaptsam.sam import SamModel
+from adaptsam.sam.former_model import FORMER_SHA256, former_model
 from adaptsam.storage.atomic_files import replacing
 
 _KEY = "adaptsam_adapter"
@@ -66,6 +67,8 @@ def load_adapter(path: str | PathLike[str], base: SamModel) -> SamModel:
     """
     path = Path(path)
     described, tensors = _read(path)
+    if described["base_sha256"] == FORMER_SHA256:
+        raise CheckpointError(former_model(f"{path} was trained on", "train it again on lite"))
     if described["base_sha256"] != base.sha256:
         raise CheckpointError(
             f"{path} was trained on another model (SHA-256 {described['base_sha256'][:12]}…, and this is "

@@ -1,4 +1,4 @@
-"""A SAM that is asked nothing: the "direct transfer" of a fine-tuned model in P²SAM's Table 1."""
+"""A SAM that gets no prompt: the "direct transfer" of a fine-tuned model in P²SAM's Table 1."""
 
 from __future__ import annotations
 

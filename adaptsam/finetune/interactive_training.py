@@ -162,7 +162,7 @@ def trainable(
 def interactive_rounds(
     model: nn.Module, images: Tensor, truth: Tensor, seeds: Sequence[Sequence[int]], how: Interaction | None = None
 ) -> Iterator[Round]:
-    """The rounds of one batch. Take the optimiser's step after each, before the next is asked for.
+    """The rounds of one batch. Take the optimiser's step after each, before the next is requested.
 
     Args:
         model: a :class:`TrainableSam`, or it in a wrapper for several processes.

@@ -67,7 +67,7 @@ def add_lora(
     """Adapt every block's attention, in place, and leave the rest of the encoder as it is.
 
     What is trained afterwards (``requires_grad``): the adapters, prompt encoder and mask decoder, and the ends of the
-    encoder if asked for. Nothing changes before the first step: an adapter starts as zero.
+    encoder if requested. Nothing changes before the first step: an adapter starts as zero.
 
     Args:
         sam: with a ViT encoder, or this project's own.
@@ -108,7 +108,7 @@ def add_lora(
 
 def has_lora(sam: Sam) -> bool:
     """Whether the model has adapters that are not merged."""
-    return any(isinstance(block.attn.qkv, SplitQkv) for block in sam.image_encoder.blocks)
+    return any(isinstance(block.attn.qkv, SplitQkv) for block in getattr(sam.image_encoder, "blocks", ()))
 
 
 def merge_lora(sam: Sam) -> None:

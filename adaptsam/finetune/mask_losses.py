@@ -4,7 +4,7 @@ SAM's 20 · focal belongs to a decoder that already answers prompts: from nothin
 above zero after 200 steps here), because an empty mask is already a small focal loss. There, Dice with cross-entropy is
 used; and so it can be where a weak model is fine-tuned.
 
-Dice is MONAI's, written out: a GPU machine that trains the bundled model has no MONAI, and a step there calls it often.
+Dice is MONAI's, written out, so that the bundled model is trained without MONAI.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ AGENT_BUNDLE = "alignsam"
 #: What may be set are plain values of the common configuration, and what a recipe adds; not these.
 NO_SETTINGS = (
     *("_meta_", "bundle_root", "imports", "settings", "parts", "base", "how"),
-    *("processes", "torch_device", "network_def", "recipe", "points"),
+    *("processes", "torch_device", "network_def", "points"),
     *("network", "optimizer", "lr_scheduler", "early_stop", "train", "validate", "training"),
     *("initialize", "run", "finalize"),
     *("inferer", "dataset", "dataloader", "metrics", "handlers", "evaluator", "preprocessing"),
@@ -47,9 +47,7 @@ def recipe_names() -> list[str]:
 
 
 def recipe_files(name: str) -> list[Path]:
-    """The configuration files of a recipe, as ``monai.bundle run --config_file`` takes them.
-
-    The common one comes first, unless the recipe says by itself what is to be run.
+    """The configuration files of a recipe, as ``monai.bundle run --config_file`` takes them, the common first.
 
     Args:
         name: of a recipe, or the folder of one's own bundle.
@@ -70,8 +68,7 @@ def recipe_files(name: str) -> list[Path]:
         described = None
     if not isinstance(described, dict):
         raise InputError(f"The recipe {name!r} cannot be read: its configs/train.json is damaged; copy it again.")
-    alone = "run" in described
-    return [file] if alone else [recipes_folder() / COMMON / "train.json", file]
+    return [recipes_folder() / COMMON / "train.json", file]
 
 
 def plain_recipe(files: Sequence[Path]) -> dict[str, Any]:

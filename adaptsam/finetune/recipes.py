@@ -49,11 +49,11 @@ def recipe_settings(parser: ConfigParser) -> dict[str, Any]:
     return plain_settings(parser.get())
 
 
-def run_recipe(parser: ConfigParser) -> TrainingFiles | None:
+def run_recipe(parser: ConfigParser) -> TrainingFiles:
     """Train as a recipe says; goes on where an earlier run of the same settings was stopped.
 
     Returns:
-        What came out; None where the recipe is not one of fine-tuning.
+        What came out.
 
     Raises:
         InputError: data, model or settings cannot be used.
@@ -62,8 +62,7 @@ def run_recipe(parser: ConfigParser) -> TrainingFiles | None:
     """
     files: TrainingFiles | None = None
     try:
-        if "train" in parser:
-            files = parser.get_parsed_content("train#files")
+        files = parser.get_parsed_content("train#files")
         for stage in ("initialize", "run", "finalize"):
             for number in range(len(parser[stage])):
                 parser.get_parsed_content(f"{stage}#{number}")

@@ -123,7 +123,7 @@ class TrainingFiles:
     def _measure_before(self, trainer: SupervisedTrainer) -> None:
         """The score of the model as it is, for epoch 0: the best so far, with an adapter that changes nothing."""
         evaluator = self.evaluator
-        # MONAI validates twice when it is asked to for epoch 0: from -1 up to the least number of epochs, 1.
+        # MONAI validates twice where epoch 0 is to be validated: from -1 up to the least number of epochs, 1.
         evaluator.add_event_handler(Events.EPOCH_COMPLETED(once=1), evaluator.terminate)
         evaluator.run(0)
         self._score(trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import DicomSource, Volume
 
 
@@ -22,3 +23,11 @@ def same_person(a: DicomSource, b: DicomSource) -> bool | None:
         return False
     births = {source.header.get("PatientBirthDate", "").strip() for source in (a, b)} - {""}
     return len(births) < 2
+
+
+def identity_remarks(structures: DicomSource, image: DicomSource | None) -> list[Remark]:
+    """A word where structures name another patient than their image, and were trusted for what else they name."""
+    if image is None or same_person(structures, image) is not False:
+        return []
+    why = "it has another patient ID than the image, whose series or frame of reference it names; is it the right one?"
+    return [Remark("files of structures", 1, why, left_out=False)]

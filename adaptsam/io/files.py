@@ -47,7 +47,7 @@ def read_volume(path: str | Path, series: str | int | None = None) -> Volume:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image that was found, and is read when it is asked for: of many, one at a time is in memory.
+    """An image that was found, and is read when it is requested: of many, one at a time is in memory.
 
     Attributes:
         path: what was given.
@@ -105,11 +105,11 @@ def holds_frames(path: str | Path) -> bool:
 
 
 def read_frames(path: str | Path, progress: Progress = silent) -> Frames:
-    """The frames of a video file or of a folder of pictures, read one at a time when they are asked for.
+    """The frames of a video file or of a folder of pictures, read one at a time when they are requested.
 
     Args:
         path: the file or folder.
-        progress: told "reading" while every frame is checked once; may cancel.
+        progress: receives "reading" while every frame is checked once; may cancel.
 
     Raises:
         InputError: the path cannot be used, a frame cannot be read, or frames differ in size.
@@ -169,7 +169,7 @@ def _structures_file(path: str | Path) -> Path:
 
 
 def _read_rtstruct(path: Path, image: Volume, names: Sequence[str] | None) -> StructureSet:
-    """Read the ROIs that are asked for alone, in that order."""
+    """Read the ROIs that are requested alone, in that order."""
     if names is None:
         return read_rtstruct(path, image)
     available = roi_names(path)

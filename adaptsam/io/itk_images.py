@@ -10,9 +10,11 @@ import SimpleITK as sitk
 from adaptsam.errors import InputError, OutputError
 from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry, Volume
+from adaptsam.io.header_defaults import place_remarks
 from adaptsam.io.itk_headers import check_header
 from adaptsam.io.native_stderr import quiet_libraries
 from adaptsam.io.nifti_grid import is_nifti_2, nifti_grid
+from adaptsam.io.nifti_values import nifti_values
 from adaptsam.io.nrrd_header import keep_grid, tidy_direction
 from adaptsam.storage.output_staging import staged_file
 
@@ -36,6 +38,8 @@ def read_itk_image(path: Path) -> Volume:
     if image.GetDimension() != 3:
         raise InputError(f"{path.name} is {image.GetDimension()}-dimensional; extract one 3-D image first.")
     array = sitk.GetArrayFromImage(image)
+    if array.dtype.kind == "c":
+        raise InputError(f"{path.name} holds complex numbers; save their magnitude as an image first.")
     if array.ndim == 4 and (array.shape[3] != 3 or array.dtype != np.uint8):
         raise InputError(f"{path.name} has {array.shape[3]} values a voxel; extract one of them first.")
     geometry = itk_geometry(image)
@@ -44,6 +48,9 @@ def read_itk_image(path: Path) -> Volume:
         geometry, remarks = nifti_grid(path, geometry)
         if geometry.is_sheared:
             raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.")
+        array = nifti_values(path, array)
+    else:
+        remarks = place_remarks(path)
     return Volume(array, geometry, remarks=remarks)
 
 

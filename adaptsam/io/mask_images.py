@@ -101,7 +101,10 @@ def read_gray(path: Path) -> np.ndarray:
     """
     with opened_picture(path) as image:
         if image.mode in ("P", "L", "1"):
-            return np.array(image).astype(np.uint8)
+            values = np.array(image).astype(np.uint8)
+            if image.mode == "P":
+                _check_palette(values, image.getpalette() or [], path)
+            return values
         if image.mode.startswith("I"):
             values = np.array(image)
             if values.min() >= 0 and values.max() <= 255:
@@ -114,6 +117,18 @@ def read_gray(path: Path) -> np.ndarray:
     if spread.max() > _CLEAR_VALUES:
         raise InputError(f"{path.name} is in colour; save the mask as gray values or with a palette.")
     return channels[..., 1]
+
+
+def _check_palette(indices: np.ndarray, palette: Sequence[int], path: Path) -> None:
+    """Raise :class:`InputError` if index 0, which is outside, is shown in a colour, and another index is black."""
+    colours = np.reshape(palette, (-1, 3))
+    used = np.flatnonzero(np.bincount(indices.ravel()))
+    black = [int(index) for index in used if 0 < index < len(colours) and not colours[index].any()]
+    if black and colours[0].any():
+        raise InputError(
+            f"{path.name} shows palette index {black[0]} as black and index 0 not, so that inside and outside "
+            "cannot be told apart; save the mask as gray values, 0 outside and 255 inside."
+        )
 
 
 def mask_picture(masks: Mapping[str, np.ndarray]) -> np.ndarray:

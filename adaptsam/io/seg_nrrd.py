@@ -14,6 +14,7 @@ from adaptsam.errors import InputError, OutputError
 from adaptsam.image.remarks import Remark
 from adaptsam.image.resampling import grid_remarks, place_on_grid, set_upright, upright_grid
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
+from adaptsam.io.header_defaults import place_remarks
 from adaptsam.io.itk_headers import check_header
 from adaptsam.io.itk_images import itk_geometry, load_itk_image
 from adaptsam.io.labelmaps import gap_remarks
@@ -47,7 +48,7 @@ def read_seg_nrrd(path: Path, reference: Volume) -> StructureSet:
     numbers = sorted(int(match[1]) for key in fields if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
     if not numbers:
         raise InputError(f"{path.name} holds no segment; choose another file.")
-    remarks = list(grid_remarks(geometry, reference.geometry))
+    remarks = [*place_remarks(path), *grid_remarks(geometry, reference.geometry)]
     fractions = any("Fractional" in value for value in told.values()) or not _are_labels(layers)
     if fractions:
         half = _half(layers)
@@ -83,7 +84,7 @@ def _place(fields: Mapping[str, str], number: int, layers: int, fractions: bool,
     try:
         layer = int(fields.get(f"Segment{number}_Layer", own))
         label = int(fields.get(f"Segment{number}_LabelValue", "1"))
-        if not 0 <= layer < layers:
+        if not 0 <= layer < layers or label < 1:  # 0 is what is outside of all
             raise ValueError
     except ValueError:
         raise InputError(f"{path.name} describes segment {number} wrongly; save it again from 3D Slicer.") from None

@@ -10,6 +10,8 @@ choice among candidates (``retrieval``), and all of it (``pair_segmentation``).
     result.mask, result.points, result.distance
 """
 
+from adaptsam.deprecated_names import RENAMED_CLASSES
+from adaptsam.lazy_imports import names_on_demand
 from adaptsam.p2sam.feature_distances import hungarian, jensen_shannon, wasserstein
 from adaptsam.p2sam.p2sam_settings import (
     NATURAL,
@@ -18,7 +20,7 @@ from adaptsam.p2sam.p2sam_settings import (
     RELEASED_LUNG,
     RELEASED_PERSEG,
     RELEASED_POLYP,
-    Settings,
+    P2SamSettings,
     ablation_settings,
 )
 from adaptsam.p2sam.pair_segmentation import Candidate, Job, Result, segment, segment_points
@@ -35,9 +37,9 @@ __all__ = [
     "RELEASED_POLYP",
     "Candidate",
     "Job",
+    "P2SamSettings",
     "Prior",
     "Result",
-    "Settings",
     "ablation_settings",
     "hungarian",
     "jensen_shannon",
@@ -45,3 +47,5 @@ __all__ = [
     "segment_points",
     "wasserstein",
 ]
+
+__getattr__ = names_on_demand(__name__, {}, RENAMED_CLASSES["p2sam"])

@@ -12,7 +12,7 @@ DistanceName = Literal["wasserstein", "jensen-shannon", "hungarian"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class P2SamSettings:
     """Settings of P²SAM on one image pair; the default is the paper's (Section 4.4: n = 4, Wasserstein).
 
     ``domain`` "medical" takes negative points from parts of the background and cascades with one mask a pass; "natural"
@@ -79,22 +79,22 @@ def _check_range(name: str, span: tuple[int, int], least: int) -> None:
         )
 
 
-PAPER = Settings()
-PERSAM = Settings(positives=(1, 1))
-NATURAL = Settings(domain="natural")
-RELEASED_LUNG = Settings(positives=(1, 3), negatives=(1, 1))
-RELEASED_POLYP = Settings(positives=(1, 5), negatives=(1, 1))
-RELEASED_PERSEG = Settings(domain="natural", positives=(1, 5))
+PAPER = P2SamSettings()
+PERSAM = P2SamSettings(positives=(1, 1))
+NATURAL = P2SamSettings(domain="natural")
+RELEASED_LUNG = P2SamSettings(positives=(1, 3), negatives=(1, 1))
+RELEASED_POLYP = P2SamSettings(positives=(1, 5), negatives=(1, 1))
+RELEASED_PERSEG = P2SamSettings(domain="natural", positives=(1, 5))
 
 
-def ablation_settings(domain: Domain = "medical") -> dict[tuple[int, str], Settings]:
+def ablation_settings(domain: Domain = "medical") -> dict[tuple[int, str], P2SamSettings]:
     """Every row of the paper's ablations, by table and row: ``ablation_settings()[5, "Hungarian"]``.
 
     The columns are the domains: CVC-ClinicDB is "medical", PerSeg is "natural". The rows of Table 6 differ by the model
     alone, which the caller loads: its first row is PerSAM's, the others are the default.
     """
-    base = Settings(domain=domain)
-    rows: dict[tuple[int, str], Settings] = {}
+    base = P2SamSettings(domain=domain)
+    rows: dict[tuple[int, str], P2SamSettings] = {}
     for n in range(1, 6):
         rows[4, f"n={n} w/o retrieval"] = replace(base, positives=(1, n), retrieval=False)
         rows[4, f"n={n} w/ retrieval"] = replace(base, positives=(1, n))

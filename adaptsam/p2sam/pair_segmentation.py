@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adaptsam.errors import InputError
 from adaptsam.p2sam.cascade import Refined, cascade
-from adaptsam.p2sam.p2sam_settings import PAPER, Settings
+from adaptsam.p2sam.p2sam_settings import PAPER, P2SamSettings
 from adaptsam.p2sam.part_features import Prior
 from adaptsam.p2sam.prompt_selection import Prompt, make_prompts
 from adaptsam.p2sam.retrieval import candidate_distances, retrieve
@@ -94,7 +94,9 @@ class Result:
         return self.candidates[self.winner].iou
 
 
-def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER, tick: Tick = unasked) -> list[Result]:
+def segment(
+    model: SamModel, jobs: Sequence[Job], settings: P2SamSettings = PAPER, tick: Tick = unasked
+) -> list[Result]:
     """P²SAM (Section 3.2) for several pairs at once, one result a job.
 
     Every decoder pass takes all candidates of all jobs together. Only the winners are kept at full resolution.
@@ -120,7 +122,7 @@ def segment(model: SamModel, jobs: Sequence[Job], settings: Settings = PAPER, ti
 
 
 def segment_points(
-    model: SamModel, job: Job, points: np.ndarray, labels: np.ndarray, settings: Settings = PAPER
+    model: SamModel, job: Job, points: np.ndarray, labels: np.ndarray, settings: P2SamSettings = PAPER
 ) -> Result:
     """One pair whose points (n, 2), x and y in the target's pixels with labels (n,) 1 or 0, a person has given.
 
@@ -144,7 +146,7 @@ def _result(
     job: Job,
     prompts: Sequence[Prompt],
     masks: Sequence[Refined],
-    settings: Settings,
+    settings: P2SamSettings,
     tick: Tick = unasked,
 ) -> Result:
     distances = candidate_distances(job.prior, job.target, [mask.logits for mask in masks], settings, tick)

@@ -27,7 +27,7 @@ class Prior:
     """An embedded reference image and its mask on the model's grid (Eq. 1).
 
     ``features`` (C, h, w) is the reference's embedding, shared with it and not copied; ``grid_mask`` (h, w) bool on the
-    CPU is True on foreground patches. Part features are computed when first asked for and kept, so that one prior
+    CPU is True on foreground patches. Part features are computed when first requested and kept, so that one prior
     serves many targets.
     """
 

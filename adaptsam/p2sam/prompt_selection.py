@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adaptsam.errors import InputError
-from adaptsam.p2sam.p2sam_settings import Settings
+from adaptsam.p2sam.p2sam_settings import P2SamSettings
 from adaptsam.p2sam.part_features import Prior
 from adaptsam.sam import Embedding, SamModel
 
@@ -34,7 +34,7 @@ class Prompt:
 
 
 def make_prompts(
-    model: SamModel, prior: Prior, target: Embedding, region: np.ndarray | None, settings: Settings
+    model: SamModel, prior: Prior, target: Embedding, region: np.ndarray | None, settings: P2SamSettings
 ) -> list[Prompt]:
     """The candidates' prompts for one pair, in the reference's order: positives outer, negatives inner.
 
@@ -83,7 +83,7 @@ def target_guided_attention(mean_map: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _medical_prompts(
-    model: SamModel, prior: Prior, target: Embedding, allowed: Tensor | None, settings: Settings
+    model: SamModel, prior: Prior, target: Embedding, allowed: Tensor | None, settings: P2SamSettings
 ) -> list[Prompt]:
     counts = settings.counts(*prior.patches)
     n_positives = sorted({positive for positive, _ in counts})
@@ -98,7 +98,7 @@ def _medical_prompts(
 
 
 def _natural_prompts(
-    model: SamModel, prior: Prior, target: Embedding, allowed: Tensor | None, settings: Settings
+    model: SamModel, prior: Prior, target: Embedding, allowed: Tensor | None, settings: P2SamSettings
 ) -> list[Prompt]:
     """PerSAM's prompts: {Neg} is the lowest point of the mean similarity map, which also guides the decoder."""
     parts = [prior.foreground_parts(n) for n, _ in settings.counts(*prior.patches)]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adaptsam.p2sam.feature_distances import DISTANCES, wasserstein, wasserstein_bound
-from adaptsam.p2sam.p2sam_settings import Settings
+from adaptsam.p2sam.p2sam_settings import P2SamSettings
 from adaptsam.p2sam.part_features import Prior
 from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam import Embedding
@@ -23,7 +23,7 @@ WORTH_A_BOUND = 400_000
 
 
 def candidate_distances(
-    prior: Prior, target: Embedding, masks: Sequence[Tensor], settings: Settings, tick: Tick = unasked
+    prior: Prior, target: Embedding, masks: Sequence[Tensor], settings: P2SamSettings, tick: Tick = unasked
 ) -> list[float]:
     """The distance of each candidate's F_T^f from the prior's F_R^f (Section 3.2).
 
@@ -57,7 +57,7 @@ def retrieve(distances: Sequence[float]) -> int:
     return min(range(len(distances)), key=distances.__getitem__)
 
 
-def _bound(prior: Prior, target: Embedding, on_grid: Tensor, settings: Settings) -> float:
+def _bound(prior: Prior, target: Embedding, on_grid: Tensor, settings: P2SamSettings) -> float:
     """Lower bound of a candidate's distance; 0 where computing one is not worth the time."""
     selected = on_grid.to(target.features.device) > 0
     plain = settings.distance == "wasserstein" and not settings.weighted
@@ -66,7 +66,7 @@ def _bound(prior: Prior, target: Embedding, on_grid: Tensor, settings: Settings)
     return wasserstein_bound(prior.foreground, target.features.permute(1, 2, 0)[selected].cpu())
 
 
-def _distance(prior: Prior, target: Embedding, on_grid: Tensor, settings: Settings) -> float:
+def _distance(prior: Prior, target: Embedding, on_grid: Tensor, settings: P2SamSettings) -> float:
     """Distance between raw features of the prior and of the target under the mask of grid logits (h, w)."""
     selected = on_grid.to(target.features.device) > 0
     if not selected.any():

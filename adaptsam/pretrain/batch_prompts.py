@@ -112,7 +112,7 @@ def error_points(rng: torch.Generator, masks: Tensor, found: Tensor, count: Tens
         most: places for points.
 
     Returns:
-        points float32 (B, most, 2) and labels int64 (B, most); padding where fewer are asked for, or nothing is wrong.
+        points float32 (B, most, 2) and labels int64 (B, most); padding where fewer are requested, or nothing is wrong.
         Unlike those of :func:`.prompting.error_points`, two may fall on one pixel.
     """
     points, labels = _up_to(rng, masks ^ found, most, count, 1)

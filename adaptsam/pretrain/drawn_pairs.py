@@ -72,8 +72,7 @@ def _resized(planes: NDArray[np.uint8], size: int, method: int) -> NDArray[np.ui
 
 def drawn_phantoms(count: int, seed: int) -> DrawnPairs:
     """Slices of phantom patients at two visits."""
-    packed = draw_pairs(np.random.default_rng(seed), count, DRAWN_SIZE)
-    return DrawnPairs(packed.gray, packed.bits)
+    return DrawnPairs(*draw_pairs(np.random.default_rng(seed), count, DRAWN_SIZE))
 
 
 def drawn_scenes(count: int, seed: int) -> DrawnPairs:

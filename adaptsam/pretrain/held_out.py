@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
+from adaptsam.metrics.simulated_clicks import boxed, clicked, ellipse
 from adaptsam.pretrain.image_pool import ImagePool
-from adaptsam.pretrain.simulated_clicks import boxed, clicked, ellipse
 from adaptsam.sam import LITE, SamModel
 
 #: Sets with one patient alone, of which nothing can be held back.

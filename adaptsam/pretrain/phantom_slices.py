@@ -18,7 +18,6 @@ from torch.nn import functional
 from adaptsam.errors import InputError
 from adaptsam.synthetic.thorax_phantom.anatomy import Anatomy, draw_anatomy, draw_warp
 from adaptsam.synthetic.thorax_phantom.rendering import STRUCTURES, Densities, render
-from adaptsam.synthetic.visit_pairs import PackedPairs
 
 #: Slices that are drawn before one with a wanted share of a structure is given up.
 _TRIES = 2000
@@ -36,11 +35,16 @@ class View:
         return View(self.centre + rng.normal(0, (6.0, 6.0, 3.0)), self.side * rng.normal(1, 0.03))
 
 
-def draw_pairs(rng: np.random.Generator, count: int, size: int) -> PackedPairs:
-    """``count`` patients at two visits each, a slice of each visit of ``size`` pixels, a multiple of 8."""
+def draw_pairs(rng: np.random.Generator, count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """``count`` patients at two visits each, a slice of each visit of ``size`` pixels, a multiple of 8.
+
+    Returns:
+        Gray slices uint8 (count, 2, size, size), and the structures' masks with eight pixels a byte, the first highest,
+        uint8 (count, 2, K, size, size / 8).
+    """
     pairs = [_draw_pair(rng, size) for _ in range(count)]
     gray, masks = (np.stack(parts) for parts in zip(*pairs, strict=True))
-    return PackedPairs(gray, np.packbits(masks, axis=-1))
+    return gray, np.packbits(masks, axis=-1)
 
 
 def _draw_pair(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

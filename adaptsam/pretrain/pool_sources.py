@@ -1,6 +1,6 @@
 """The open data that may train a released model, as images with masks; every one by its folder of `../shared/data`.
 
-Only sets whose licence allows it: CC0, CC BY, CC BY-SA, BSD and Apache. What each is, and what it asks for, stands in
+Only sets whose licence allows it: CC0, CC BY, CC BY-SA, BSD and Apache. What each is, and what it requires, stands in
 the model's card.
 """
 

@@ -1,6 +1,6 @@
 """The loss of prompted masks: prompts as a user and as P²SAM's cascade give them, decoded, compared with the truth.
 
-As in SAM's interactive training, each image is encoded once and its masks are asked for several times: first by a box
+As in SAM's interactive training, each image is encoded once and its masks are requested several times: first by a box
 or points, then by points where the mask was wrong, by the box of what was found (P²SAM's cascade), or by the same
 prompt again; always with the mask of the round before.
 """

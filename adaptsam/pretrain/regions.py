@@ -1,4 +1,4 @@
-"""Regions of an image that nobody outlined: superpixels at three scales, and components between thresholds.
+"""Regions of an image not outlined: superpixels at three scales, and components between thresholds.
 
 They are targets without a name. A model that is to follow a click on anything must have seen more than the structures
 that somebody had a reason to outline (compare the data engine of Kirillov et al., 2023, Sec. 4).

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from adaptsam.p2sam import EMPTY_DISTANCE, Job, Prior, Result, Settings, segment, segment_points
+from adaptsam.p2sam import EMPTY_DISTANCE, Job, P2SamSettings, Prior, Result, segment, segment_points
 from adaptsam.p2sam.feature_distances import DISTANCES
 from adaptsam.p2sam.part_features import foreground_patches
 from adaptsam.progress import Tick, unasked
@@ -35,12 +35,12 @@ class P2SamSlices:
     def __init__(
         self,
         store: EmbeddingStore,
-        settings: Settings | None = None,
+        settings: P2SamSettings | None = None,
         tick: Tick = unasked,
         kept_priors: int = 48,
     ) -> None:
         self.store = store
-        self.settings = settings or Settings()
+        self.settings = settings or P2SamSettings()
         self._tick = tick
         self._kept = kept_priors
         self._priors: OrderedDict[tuple[str, bytes], Prior] = OrderedDict()

@@ -21,7 +21,7 @@ import numpy as np
 from adaptsam.errors import InputError
 from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture
 from adaptsam.io.video.frames import Frames, check_frame, checked_frames
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.carried_masks import CarriedMask, FrameVotes, Remembered, resized
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
@@ -43,7 +43,7 @@ from adaptsam.slicewise.confidence import Continuity, accepted_confidence, conti
 from adaptsam.slicewise.frame_report import FrameReport, FrameResult, frame_report
 from adaptsam.slicewise.fusion import Weights
 
-#: How many frames back, beside the outlined one, flow is asked from.
+#: How many frames back, beside the outlined one, flow starts from.
 LOOK_BACK = (1, 3)
 
 #: Frames before the outlined one that are read at a time, since they are followed backwards.
@@ -99,7 +99,7 @@ class VideoSettings:
         "reanchor": ("reanchor", "anchors"),
     }
 
-    p2sam: Settings = field(default_factory=Settings)
+    p2sam: P2SamSettings = field(default_factory=P2SamSettings)
     acceptance: str = "calibrated"
     calibration: AcceptanceSettings = field(default_factory=lambda: AcceptanceSettings(single_slice_share=0.8))
     flow: str = "calibrated"
@@ -144,7 +144,7 @@ def propagate_video(
         masks: by structure, bool (H, W) on the outlined frame; or one mask, or the path of a mask picture.
         model: the promptable model; the bundled one by default.
         settings: see :class:`VideoSettings`.
-        progress: told "segment" with frames done and in all; cancels by raising Cancelled.
+        progress: receives "segment" with frames done and in all; cancels by raising Cancelled.
         store: embeddings to reuse and add to (its model is used); what it holds in memory adds to the frames.
 
     Returns:

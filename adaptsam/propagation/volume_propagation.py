@@ -14,7 +14,7 @@ from adaptsam.image.intensity import unit_remarks
 from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet, Volume
 from adaptsam.io.inputs import ImageLike, StructuresLike, as_structures, as_volume, as_volumes
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
@@ -48,14 +48,14 @@ __all__ = [
 class PropagationSettings(VolumeSettings):
     """Settings of a propagation: the volume workflow's, and ``p2sam``, the method's on one slice."""
 
-    p2sam: Settings = field(default_factory=Settings)
+    p2sam: P2SamSettings = field(default_factory=P2SamSettings)
 
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
     """Result of a propagation to one target.
 
-    ``structures`` lie on the target's own grid, in the order asked for; those that were not found are empty.
+    ``structures`` lie on the target's own grid, in the order requested; those that were not found are empty.
     ``warnings`` are sentences for the user. ``encoded`` is how many images the encoder was run on for this target
     (for the first one, the prior's slices included). ``remarks`` is what the readers left out or had to choose, by what
     it is about ("prior image", "prior contours", "target image"); ``warnings`` say it too.
@@ -90,7 +90,7 @@ def propagate(
         model: the promptable model, or the path of its checkpoint; the bundled one by default.
         names: which structures, one or several; all that are not empty by default.
         settings: see :class:`PropagationSettings`; :func:`papers_protocol` gives the published evaluation's.
-        progress: told "prior", "register" and "segment"; cancels by raising Cancelled.
+        progress: receives "prior", "register" and "segment"; cancels by raising Cancelled.
         store: embeddings to reuse and add to (its model is used); in its folder registrations are kept too. By default
             one that lasts for this call.
         allow_different_patients: go on although prior and target name different patients.
@@ -101,7 +101,7 @@ def propagate(
     Raises:
         GeometryError: the structures lie on another grid than the prior, or a target is of another patient.
         InputError: an unknown or empty structure, no target, an image without content, a mask of another shape.
-        Cancelled: the progress callback asked for it.
+        Cancelled: the progress callback requested it.
 
     Example:
         >>> prior = read_volume("planning.nrrd")
@@ -146,7 +146,7 @@ def propagate_each(
 ) -> Iterator[tuple[Volume, Propagation]]:
     """Propagate to targets that come one at a time: phases of a 4D scan, visits of a patient. See :func:`propagate`.
 
-    A target is asked for when the one before was handed out. Neither it nor its embeddings are kept then (unless a
+    A target is requested when the one before was handed out. Neither it nor its embeddings are kept then (unless a
     ``store`` is given), so that beside the prior's there are no more than one visit's, in memory and on disk. The prior
     is understood once.
 
@@ -192,7 +192,7 @@ class Propagator:
         store: keeps embeddings; its model is used.
         names: which structures; all that are not empty by default.
         settings: see :class:`PropagationSettings`.
-        progress: told "prior", "register" and "segment"; may cancel.
+        progress: receives "prior", "register" and "segment"; may cancel.
         registrations: where they are looked up, and left for the next run.
         allow_different_patients: go on although prior and target name different patients.
 
@@ -245,7 +245,7 @@ class Propagator:
         Raises:
             GeometryError: the target is of another patient.
             InputError: an image without content.
-            Cancelled: the progress callback asked for it.
+            Cancelled: the progress callback requested it.
         """
         number = self._number
         self._steps.prefix = f"target {number + 1} of {total}: " if total > 1 else ""

@@ -1,7 +1,7 @@
 """Cache of registrations: the result for two images and settings that were met before is kept.
 
 A file holds matrix, displacements, quality and the sentence of a warning. It is named by a hash of pixels, grids,
-modalities and settings, from which nobody can be told.
+modalities and settings, which identify no person.
 """
 
 from __future__ import annotations

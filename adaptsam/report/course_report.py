@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from adaptsam.image.volume import StructureSet
 from adaptsam.metrics.motion import Motion, motion
@@ -70,14 +71,14 @@ class Course:
         """One row a structure, in words."""
         return [self._row(name) for name in self.colors]
 
-    def section(self) -> str:
+    def section(self) -> Markup:
         """A section of the report: a table, and curves for each structure."""
         blocks = [
             page.structure(name, color, [page.picture(self._curves(name), f"{name} over {len(self.labels)} images")])
             for name, color in self.colors.items()
         ]
         title = "Motion and volume" if self.moving else "Volume over time"
-        return page.course(title, self.rows(), blocks)
+        return page.section(title, [page.text_table(self.rows()), *blocks])
 
     def _row(self, name: str) -> dict[str, str]:
         course = self.motion(name)

@@ -1,12 +1,20 @@
-"""The words and the looks of the report: HTML fragments, escaped, without anything from outside the file."""
+"""Pages and parts of the reports, filled into the templates beside this file: all text is escaped there.
+
+What these functions return is Markup, which goes into other parts as it is. A page holds nothing from outside the file.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from adaptsam.metrics.volume_metrics import Agreement
 from adaptsam.provenance import NOTICE
@@ -14,216 +22,208 @@ from adaptsam.provenance import NOTICE
 if TYPE_CHECKING:
     from adaptsam.slicewise.slice_report import SliceReport, StructureReport
 
+Color = tuple[int, int, int]
+GRAY: Color = (128, 128, 128)
 
-STYLE = """
-:root { color-scheme: light; --ink: #1c2733; --soft: #5d6b78; --line: #dfe4e8; --accent: #0f6e84; --warn: #9a5b00; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 980px; padding: 40px 28px 64px; color: var(--ink); background: #fff;
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  font-variant-numeric: tabular-nums; }
-h1 { font-size: 26px; font-weight: 650; letter-spacing: -.01em; margin: 0; }
-h2 { font-size: 20px; font-weight: 620; margin: 52px 0 12px; padding-top: 14px; border-top: 2px solid var(--ink); }
-h3 { font-size: 16px; font-weight: 620; margin: 38px 0 8px; }
-h4 { font-size: 13px; font-weight: 600; margin: 28px 0 4px; color: var(--soft); }
-p { margin: 6px 0; max-width: 46em; }
-.lead, .legend, footer { color: var(--soft); }
-.legend { font-size: 13px; }
-.research { display: inline-block; margin: 14px 0 8px; padding: 5px 11px; border-radius: 4px; color: #7a1f1f;
-  background: #fbeaea; font-weight: 600; font-size: 14px; }
-.warning { margin: 6px 0; padding: 7px 12px; border-left: 3px solid #e0a030; background: #fdf6e7; color: #5c3a00; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; margin: 8px 0; }
-th { text-align: right; font-weight: 600; font-size: 12px; color: var(--soft); padding: 4px 8px;
-  border-bottom: 1px solid var(--ink); vertical-align: bottom; }
-td { text-align: right; padding: 6px 8px; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-td.word, th.word { text-align: left; }
-.swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 8px;
-  box-shadow: inset 0 0 0 1px rgba(0, 0, 0, .2); }
-.flag { color: var(--warn); font-weight: 600; }
-.scroll { overflow-x: auto; }
-img { display: block; width: 100%; height: auto; margin: 8px 0; border-radius: 4px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 12px; margin: 10px 0; }
-figure { margin: 0; }
-figcaption { font-size: 12.5px; color: var(--soft); }
-.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
-.facts td:first-child { width: 15em; color: var(--soft); }
-footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--line); font-size: 13px; }
-@media print { body { padding: 0; max-width: none; } h3, img, tr { break-inside: avoid; } }
-"""
+
+class Cell(NamedTuple):
+    """One cell of a table, or of its head.
+
+    ``word`` is set to the left, ``flagged`` in the colour of a warning; a ``color`` stands before the text; ``viewer``
+    is the key of the viewer that a slice's number leads to; ``small`` stands below; ``best`` is bold.
+    """
+
+    text: str
+    word: bool = False
+    flagged: bool = False
+    color: Color | None = None
+    viewer: str | None = None
+    small: str = ""
+    best: bool = False
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("adaptsam.report")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+@cache
+def _parts() -> Any:
+    return _environment().get_template("parts.html").module
+
+
+@cache
+def asset(name: str) -> Markup:
+    """A style or script among the templates."""
+    return Markup(files("adaptsam.report").joinpath("templates", name).read_text(encoding="utf-8"))
 
 
 def page(
     title: str,
     lead: str,
-    sections: Sequence[str],
+    sections: Sequence[Markup],
     facts: Mapping[str, str],
     *,
     advice: str = "",
-    style: str = "",
+    styles: Sequence[str] = (),
     script: str = "",
-    script_hash: str = "",
 ) -> str:
-    """A whole page: title and lead (escaped here), sections (HTML), facts of how it was made, and the notice.
+    """Fill a whole page: title and lead, sections, facts of how it was made, and the notice.
 
-    ``advice`` follows the notice at the end; ``style`` is added to the page's own. ``script`` ends the page, which
-    allows that one by ``script_hash``, and no other.
+    ``advice`` follows the notice at the end; ``styles`` are added to the page's own. ``script``, the name of an asset,
+    ends the page, which allows that one by its hash, and no other.
     """
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
-    lead = f'<p class="lead">{escape(lead)}</p>' if lead else ""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    policy += f"; script-src {script_hash}" if script else ""
-    ending = f"<script>{script}</script>" if script else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>AdaptSAM: {escape(title)}</title>
-<style>{STYLE}{style}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p class="research">{NOTICE}</p>
-{lead}
-</header>
-<main>
-{"".join(sections)}
-<h2>How it was made</h2>
-<table class="facts">{rows}</table>
-</main>
-<footer>{NOTICE} {advice}</footer>
-{ending}</body>
-</html>
-"""
+    code = asset(script) if script else Markup()
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            lead=lead,
+            sections=sections,
+            facts=facts,
+            advice=advice,
+            notice=NOTICE,
+            style=Markup().join(asset(name) for name in ("report.css", *styles)),
+            script=code,
+            script_hash=f"'sha256-{digest}'",
+        )
+    )
 
 
 def document(
-    sections: Sequence[str],
+    sections: Sequence[Markup],
     facts: Mapping[str, str],
-    note: str = "",
+    lead: str = "",
     *,
     propagated: bool = True,
-    style: str = "",
-    script: str = "",
-    script_hash: str = "",
+    viewers: bool = False,
 ) -> str:
-    """The whole page from the sections of the targets and the facts of the run; the rest as :func:`page` has it."""
+    """Fill the whole page from the sections of the targets and the facts of the run."""
     title = "Propagated contours" if propagated else "Contours found by agents"
     origin = "carried over" if propagated else "found"
     advice = f"Contours were {origin} by a model and drawn by nobody: check every slice."
-    return page(title, note, sections, facts, advice=advice, style=style, script=script, script_hash=script_hash)
+    styles, script = (("slice_viewer.css",), "slice_viewer.js") if viewers else ((), "")
+    return page(title, lead, sections, facts, advice=advice, styles=styles, script=script)
 
 
-def section(
-    title: str,
-    warnings: Sequence[str],
-    table: str,
-    review: str,
-    blocks: Sequence[str],
-    *,
-    propagated: bool = True,
-) -> str:
-    """One target."""
-    notes = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in warnings)
-    sides = "Left the prior, right the target" if propagated else "Left the slice as it is, right what was found"
-    legend = (
-        f'<p class="legend">{sides} at the same scale. Green discs are positive prompts, red '
-        "crosses negative ones. A white contour is the reference, where there is one.</p>"
-    )
-    return f"<section><h2>{escape(title)}</h2>{notes}{table}{review}{legend}{''.join(blocks)}</section>"
+def section(title: str, blocks: Sequence[str], warnings: Sequence[str] = ()) -> Markup:
+    """A part of the page: its title, warnings, and blocks."""
+    return Markup(_parts().section(title, warnings, blocks))
 
 
-def course(title: str, rows: Sequence[Mapping[str, str]], blocks: Sequence[str]) -> str:
-    """Section on the changes over several targets."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in rows[0])
-    lines = "".join("<tr>" + "".join(_cell(value) for value in row.values()) + "</tr>" for row in rows)
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
-    return f"<section><h2>{escape(title)}</h2>{table}{''.join(blocks)}</section>"
+def note(text: str) -> Markup:
+    """A legend in small letters."""
+    return Markup(_parts().note(text))
+
+
+def table(head: Sequence[Cell], rows: Sequence[Sequence[Cell]], below: str = "") -> Markup:
+    """A table with its head, and a legend below."""
+    return Markup(_parts().table(head, rows, below))
+
+
+def text_table(rows: Sequence[Mapping[str, str]]) -> Markup:
+    """A table whose rows are text by column."""
+    return table([Cell(name) for name in rows[0]], [[Cell(text) for text in row.values()] for row in rows])
 
 
 def structures_table(
     reports: Sequence[StructureReport],
-    colors: Mapping[str, tuple[int, int, int]],
+    colors: Mapping[str, Color],
     agreements: Mapping[str, Agreement],
     baseline: Mapping[str, Agreement],
-) -> str:
+) -> Markup:
     """Volumes, shifts and states; beside them the agreement with a reference where there is one."""
     compared = any(math.isfinite(report.prior_volume_cm3) for report in reports)
-    header = [("Structure", ""), ("Status", "word")]
-    header += [("Prior cm³", ""), ("Now cm³", ""), ("Change", ""), ("Shift mm", "")] if compared else [("cm³", "")]
-    header += [("Slices", ""), ("Lowest confidence", "")]
+    head = [Cell("Structure"), Cell("Status", word=True)]
+    head += map(Cell, ("Prior cm³", "Now cm³", "Change", "Shift mm") if compared else ("cm³",))
+    head += map(Cell, ("Slices", "Lowest confidence"))
     if agreements:
         tolerance = next(iter(agreements.values())).tolerance
-        header += [("Dice", ""), ("HD95 mm", ""), (f"Surface Dice {tolerance:g} mm", "")]
-        header += [("Dice, registration alone", "")] if baseline else []
+        head += map(Cell, ("Dice", "HD95 mm", f"Surface Dice {tolerance:g} mm"))
+        head += [Cell("Dice, registration alone")] if baseline else []
     rows = []
     for report in reports:
-        held = report.held_slices
-        lowest = held[0].confidence if held else math.nan
-        status = (
-            escape(report.status) if report.status == "found" else f'<span class="flag">{escape(report.status)}</span>'
-        )
-        cells = [
-            f"<td>{_name(report.name, colors)}</td>",
-            f'<td class="word">{status}</td>',
-            *([_cell(number(report.prior_volume_cm3, 1))] if compared else []),
-            _cell(number(report.volume_cm3, 1)),
-        ]
-        if compared:
-            cells.append(_cell(change(report.volume_cm3, report.prior_volume_cm3)))
-            cells.append(_cell(number(report.centroid_shift_mm, 1)))
-        cells += [_cell(str(len(held))), _cell(number(lowest, 2))]
+        cells = _structure_cells(report, colors.get(report.name, GRAY), compared)
         if agreements:
             cells += _agreement(agreements.get(report.name))
             moved = baseline.get(report.name)
-            cells += [_cell(number(moved.dice, 3) if moved else "–")] if baseline else []
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(
-        f'<th scope="col" class="{kind}">{escape(text)}</th>' if kind else f'<th scope="col">{escape(text)}</th>'
-        for text, kind in header
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+            cells += [Cell(number(moved.dice, 3) if moved else "–")] if baseline else []
+        rows.append(cells)
+    return table(head, rows)
+
+
+def _structure_cells(report: StructureReport, color: Color, compared: bool) -> list[Cell]:
+    held = report.held_slices
+    before, now = report.prior_volume_cm3, report.volume_cm3
+    volumes = [number(before, 1), number(now, 1), change(now, before), number(report.centroid_shift_mm, 1)]
+    return [
+        Cell(report.name, color=color),
+        Cell(report.status, word=True, flagged=report.status != "found"),
+        *map(Cell, volumes if compared else volumes[1:2]),
+        Cell(str(len(held))),
+        Cell(number(held[0].confidence if held else math.nan, 2)),
+    ]
+
+
+def _agreement(agreement: Agreement | None) -> list[Cell]:
+    if agreement is None:
+        return [Cell("–")] * 3
+    figures = (agreement.dice, 3), (agreement.hausdorff_95, 1), (agreement.surface_dice, 3)
+    return [Cell(number(value, digits)) for value, digits in figures]
 
 
 def review_table(
-    slices: Sequence[tuple[str, SliceReport, str]],
-    colors: Mapping[str, tuple[int, int, int]],
-    viewers: Mapping[str, str],
-) -> str:
+    slices: Sequence[tuple[str, SliceReport, str]], colors: Mapping[str, Color], viewers: Mapping[str, str]
+) -> Markup:
     """The slices that a person should look at first: the structure, the slice, and where it is in the patient.
 
     ``viewers`` are the keys of the structures' viewers, which a slice's number leads to.
     """
     if not slices:
-        return ""
+        return Markup()
     paired = any(report.prior_index >= 0 for _, report, _ in slices)
-    rows = "".join(
-        f"<tr><td>{_name(name, colors)}</td>{_slice(report.index, viewers.get(name))}{_cell(position)}"
-        f"{_cell(number(report.confidence, 2))}{_cell(number(report.distance, 3))}{_cell(number(report.threshold, 3))}"
-        f"{_cell(str(report.prior_index)) if paired else ''}</tr>"
+    head = ["Structure", "Slice", "Position", "Confidence", "Distance", "Accepted up to", *["Prior slice"] * paired]
+    rows = [
+        [
+            Cell(name, color=colors.get(name, GRAY)),
+            Cell(str(report.index), viewer=viewers.get(name)),
+            Cell(position),
+            Cell(number(report.confidence, 2)),
+            Cell(number(report.distance, 3)),
+            Cell(number(report.threshold, 3)),
+            *[Cell(str(report.prior_index))] * paired,
+        ]
         for name, report, position in slices
-    )
-    head = "".join(
-        f'<th scope="col">{text}</th>'
-        for text in ("Structure", "Slice", "Position", "Confidence", "Distance", "Accepted up to", "Prior slice")
-        if paired or text != "Prior slice"
-    )
-    keys = '<p class="legend keys">Keys: n and p step through these slices, the arrows move a slider.</p>'
-    return f"<h3>Look at these first</h3>{keys}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    ]
+    return Markup(_parts().review(table([Cell(text) for text in head], rows)))
 
 
-def structure(name: str, color: tuple[int, int, int], images: Sequence[str]) -> str:
+def structure(name: str, color: Color, images: Sequence[str]) -> Markup:
     """One structure's plot, viewer and pictures."""
-    body = "".join(images) or '<p class="legend">Nothing to show.</p>'
-    return f"<h3>{_name(name, {name: color})}</h3>{body}"
+    return Markup(_parts().structure(name, color, images))
 
 
-def picture(data: bytes, alt: str, kind: str = "png", style: str = "") -> str:
+def picture(data: bytes, alt: str, kind: str = "png", style: str = "") -> Markup:
     """An image of that kind, "png" or "jpeg", inside the page; ``style`` is its class."""
-    style = f' class="{style}"' if style else ""
-    return f'<img{style} alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+    return Markup(_parts().picture(base64.b64encode(data).decode(), alt, kind, style))
+
+
+def gallery(title: str, legend: str, pictures: Sequence[tuple[str, str]], style: str = "grid") -> Markup:
+    """Pictures with their captions below a title and a legend, either of which may be empty."""
+    return Markup(_parts().gallery(title, legend, pictures, style))
+
+
+def viewer(key: str, name: str, label: str, last: int, data: Markup) -> Markup:
+    """The slider through a structure's slices, numbered from 0 to ``last``; ``data`` is what its script reads."""
+    return Markup(_parts().viewer(key, name, label, last, data))
+
+
+def left_out(first: str, shown: Sequence[str], hidden: Sequence[str]) -> Markup:
+    """A section on what is missing: a sentence, warnings, and more of them behind a fold."""
+    return Markup(_parts().left_out(first, shown, hidden))
 
 
 def number(value: float, digits: int) -> str:
@@ -245,26 +245,3 @@ def plain(value: object) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(plain(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _agreement(agreement: Agreement | None) -> list[str]:
-    if agreement is None:
-        return [_cell("–")] * 3
-    return [
-        _cell(number(agreement.dice, 3)),
-        _cell(number(agreement.hausdorff_95, 1)),
-        _cell(number(agreement.surface_dice, 3)),
-    ]
-
-
-def _slice(index: int, viewer: str | None) -> str:
-    return f'<td><a href="#{viewer}" data-slice="{index}">{index}</a></td>' if viewer else _cell(str(index))
-
-
-def _cell(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
-
-
-def _name(name: str, colors: Mapping[str, tuple[int, int, int]]) -> str:
-    red, green, blue = colors.get(name, (128, 128, 128))
-    return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>{escape(name)}'

@@ -1,27 +1,25 @@
 """All slices of a structure in the report: prior and target side by side, with a slider, and keys for flagged slices.
 
-The pictures are small JPEGs within the page. The page's only script stands in ``slice_viewer.js``; the page allows that
-one by its hash and nothing else. Without scripts, and on paper, the report's still pictures are shown instead.
+The pictures are small JPEGs within the page. The page's only script is ``templates/slice_viewer.js``; the page
+allows that one by its hash and nothing else. Without scripts, and on paper, the report's still pictures are shown.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from html import escape
-from importlib.resources import files
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from adaptsam.image.orientation import canonical_orientation
 from adaptsam.image.volume import Volume
+from adaptsam.report import html_page as page
 from adaptsam.report.slice_pictures import NEGATIVE, POSITIVE, Pane
 
 #: What all viewers of a page may hold, in bytes of JPEG; as text in the page it is a third more.
@@ -31,20 +29,6 @@ LARGEST, SMALLEST, BYTES_A_PIXEL = 320, 128, 0.14
 QUALITY = 72
 #: Below this confidence a slice is flagged.
 FLAGGED = 0.5
-
-STYLE = """
-.viewer { display: none; margin: 8px 0 20px; padding: 10px 12px 12px;
-  border: 1px solid var(--line); border-radius: 6px; }
-.viewer:focus-within, .viewer:target { border-color: var(--accent); }
-.viewer img { width: auto; max-width: 100%; min-height: 128px; margin: 0 auto 8px; background: #0b0f13; }
-.viewer .row { display: flex; gap: 8px; align-items: center; flex-wrap: wrap; }
-.viewer input { flex: 1 1 240px; accent-color: var(--accent); }
-.viewer button { font: inherit; font-size: 13px; padding: 4px 10px; }
-.viewer output { display: block; font-size: 14px; }
-.viewer .flagged { color: var(--warn); font-weight: 600; }
-.keys { display: none; }
-@media screen { .js .viewer, .js .keys { display: block; } .js .still { display: none; } }
-"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +41,7 @@ class ViewedSlice:
     flagged: bool
 
 
-def viewer(key: str, name: str, slices: Sequence[ViewedSlice], field_of_view: float, most_bytes: int) -> str:
+def viewer(key: str, name: str, slices: Sequence[ViewedSlice], field_of_view: float, most_bytes: int) -> Markup:
     """The HTML of one structure's slices.
 
     Args:
@@ -68,7 +52,7 @@ def viewer(key: str, name: str, slices: Sequence[ViewedSlice], field_of_view: fl
             out that is not flagged.
     """
     if not slices:
-        return ""
+        return Markup()
     pictures = _within(slices, field_of_view, most_bytes)
     shown = [number for number, picture in enumerate(pictures) if picture]
     data = [
@@ -85,29 +69,11 @@ def viewer(key: str, name: str, slices: Sequence[ViewedSlice], field_of_view: fl
     label = f"All slices of {name}{thinned}: {what}"
     # "<" is written so that no text can end the element.
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return f"""<figure class="viewer" id="{key}" role="group" aria-label="{escape(label)}">
-<img alt="">
-<div class="row"><button type="button" class="before">Flagged before (p)</button>
-<input type="range" min="0" max="{len(shown) - 1}" value="0" aria-label="Slice of {escape(name)}">
-<button type="button" class="after">Next flagged (n)</button></div>
-<output aria-live="polite"></output>
-<script type="application/json">{text}</script>
-</figure>"""
-
-
-@cache
-def script() -> str:
-    """The page's script."""
-    return files("adaptsam.report").joinpath("slice_viewer.js").read_text(encoding="utf-8")
-
-
-def script_hash() -> str:
-    """The script as a Content-Security-Policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()}'"
+    return page.viewer(key, name, label, len(shown) - 1, Markup(text))
 
 
 def _within(slices: Sequence[ViewedSlice], field_of_view: float, most_bytes: int) -> list[bytes]:
-    """A JPEG for each slice, together no larger than asked for; empty for those that were left out."""
+    """A JPEG for each slice, together no larger than requested; empty for those that were left out."""
     panes = 2 * len(slices)
     side = int(min(max(math.sqrt(most_bytes / (panes * BYTES_A_PIXEL)), SMALLEST), LARGEST))
     places = _Places(slices)

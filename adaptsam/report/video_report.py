@@ -11,11 +11,11 @@ import heapq
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from adaptsam.image.remarks import Remark, warnings_of
@@ -101,9 +101,8 @@ def write_video_report(path: Path, record: VideoRecord, *, model: SamModel, sett
         page.structure(name, record.colors[name], [page.picture(_curves(record, name), f"Area and position of {name}")])
         for name in record.reports
     ]
-    body = f"{_table(record)}{''.join(blocks)}{_thumbnails(record)}"
     title = f"Video of {len(record.names)} frames"
-    section = f"<section><h2>{title}</h2>{''.join(map(_warning, warnings(record)))}{body}</section>"
+    section = page.section(title, [_table(record), *blocks, _thumbnails(record)], warnings(record))
     path.write_text(page.document([section], facts(model, settings)), encoding="utf-8")
 
 
@@ -179,17 +178,14 @@ def table_rows(record: VideoRecord) -> list[dict[str, object]]:
     return rows
 
 
-def _table(record: VideoRecord) -> str:
-    rows = table_rows(record)
-    head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])
-    lines = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row.values()) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+def _table(record: VideoRecord) -> Markup:
+    return page.text_table([{name: _text(value) for name, value in row.items()} for row in table_rows(record)])
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "–"
-    return page.number(value, 2 if abs(value) < 10 else 0) if isinstance(value, float) else escape(str(value))
+    return page.number(value, 2 if abs(value) < 10 else 0) if isinstance(value, float) else str(value)
 
 
 def _curves(record: VideoRecord, name: str) -> bytes:
@@ -205,17 +201,15 @@ def _curves(record: VideoRecord, name: str) -> bytes:
     return draw_curves(panels, None, "frame")
 
 
-def _thumbnails(record: VideoRecord) -> str:
+def _thumbnails(record: VideoRecord) -> Markup:
     pictures = record.pictures
-    all_of_them = len(pictures) == len(record.names)
-    said = "All frames" if all_of_them else f"The {len(pictures)} frames"
-    cells = "".join(
-        f"<figure>{page.picture(jpeg, f'Frame {index}', 'jpeg')}"
-        f"<figcaption>Frame {index} · confidence {value:.2f}</figcaption></figure>"
+    said = "All frames" if len(pictures) == len(record.names) else f"The {len(pictures)} frames"
+    shown = [
+        (page.picture(jpeg, f"Frame {index}", "jpeg"), f"Frame {index} · confidence {value:.2f}")
         for index, value, jpeg in pictures
-    )
-    legend = f'<p class="legend">{said}, the lowest confidence first. A white outline is the reference.</p>'
-    return f'<h3>Look at these first</h3>{legend}<div class="grid">{cells}</div>'
+    ]
+    legend = f"{said}, the lowest confidence first. A white outline is the reference."
+    return page.gallery("Look at these first", legend, shown)
 
 
 def _thumbnail(overlay: np.ndarray) -> bytes:
@@ -224,7 +218,3 @@ def _thumbnail(overlay: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=82)
     return buffer.getvalue()
-
-
-def _warning(text: str) -> str:
-    return f'<p class="warning">{escape(text)}</p>'

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 import adaptsam
@@ -40,6 +41,10 @@ PICTURES_PER_STRUCTURE = 3
 FEW_STRUCTURES = 8
 SLICES_TO_REVIEW = 12
 REFERENCE_COLOR: Color = (255, 255, 255)
+_LEGEND = (
+    "{} at the same scale. Green discs are positive prompts, red crosses negative ones. A white contour is the "
+    "reference, where there is one."
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def write_report(
     """
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    sections: list[str] = []
+    sections: list[Markup] = []
     for visit in visits:
         sections.append(_section(len(sections) + 1, visit, prior, structures, pictures, max(targets, 1)))
         del visit  # or it would be in memory beside the next one
@@ -126,15 +131,7 @@ def write_report(
         sections.insert(0, course.section())
     path = folder / "report.html"
     path.write_text(
-        page.document(
-            sections,
-            facts(model, settings),
-            note,
-            propagated=prior is not None,
-            style=slice_viewer.STYLE,
-            script=slice_viewer.script(),
-            script_hash=slice_viewer.script_hash(),
-        ),
+        page.document(sections, facts(model, settings), note, propagated=prior is not None, viewers=True),
         encoding="utf-8",
     )
     return path
@@ -153,7 +150,7 @@ def facts(model: SamModel, settings: object) -> dict[str, str]:
 
 def _section(
     number: int, visit: Visit, prior: Volume | None, structures: StructureSet | None, pictures: Path, targets: int
-) -> str:
+) -> Markup:
     """Section on one target: warnings, the table, and each structure\'s confidence, slices and pictures."""
     reports = visit.propagation.reports
     colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
@@ -162,21 +159,21 @@ def _section(
     blocks, viewers = [], {}
     for place, report in enumerate(reports, start=1):
         drawn = _draw_structure(visit, report, prior, structures, len(reports) * targets <= FEW_STRUCTURES)
-        images, stills = [], []
+        images, pairs = [], []
         for name, (alt, png) in drawn.items():
             # The place keeps the files of "GTV 1" and "GTV-1" apart.
             (pictures / f"target-{number}-{place}-{_file_name(report.name)}-{name}.png").write_bytes(png)
             if name == "confidence":
                 images.append(page.picture(png, alt))
             else:
-                stills.append(page.picture(_as_jpeg(png), alt, "jpeg", "still"))
+                pairs.append((alt, _as_jpeg(png)))
         key = f"slices-{number}-{place}"
         flagged = {slice_.index for one, slice_ in to_review if one is report}
         shown = _viewer(key, visit, report, prior, structures, flagged, room)
         if shown:
             viewers[report.name] = key
         # Without a viewer, the still pictures are all there is to see.
-        stills = stills if shown else [still.replace(' class="still"', "") for still in stills]
+        stills = [page.picture(jpeg, alt, "jpeg", "still" if shown else "") for alt, jpeg in pairs]
         blocks.append(page.structure(report.name, colors.get(report.name, (128, 128, 128)), [*images, shown, *stills]))
     table = page.structures_table(reports, colors, visit.agreements, visit.baseline)
     review = page.review_table(
@@ -187,7 +184,10 @@ def _section(
         colors,
         viewers,
     )
-    return page.section(visit.title, visit.propagation.warnings, table, review, blocks, propagated=prior is not None)
+    legend = _LEGEND.format(
+        "Left the prior, right the target" if prior is not None else "Left the slice as it is, right what was found"
+    )
+    return page.section(visit.title, [table, review, page.note(legend), *blocks], visit.propagation.warnings)
 
 
 def _viewer(
@@ -198,12 +198,12 @@ def _viewer(
     structures: StructureSet | None,
     flagged: set[int],
     most_bytes: int,
-) -> str:
+) -> Markup:
     """All slices of one structure; nothing for volumes in colour."""
     before = _named(structures, report.name) if structures else None
     after = _named(visit.propagation.structures, report.name)
     if after is None or (structures is not None and before is None) or not slice_viewer.has_slices(visit.volume):
-        return ""
+        return Markup()
     plane = slice_plane(visit.volume.geometry, report.slice_axis)
     windows = _windows(visit, prior)
     slices = []

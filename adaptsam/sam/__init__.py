@@ -1,6 +1,6 @@
 """SAM: checkpoints, the image encoder made fast, embeddings and their store, prompts, batched decoding."""
 
-from adaptsam.sam.architecture import LITE, MEDSAM, SMALL, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig, build_sam
+from adaptsam.sam.architecture import LITE, MEDSAM, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig, build_sam
 from adaptsam.sam.batched_decoding import Decoded, decode
 from adaptsam.sam.checkpoint import Checkpoint, bundled_checkpoint, read_checkpoint, save_checkpoint
 from adaptsam.sam.embedding import Embedding
@@ -13,7 +13,6 @@ from adaptsam.sam.sam_model import Precision, SamModel, choose_device, load_sam
 __all__ = [
     "LITE",
     "MEDSAM",
-    "SMALL",
     "VIT_B",
     "VIT_H",
     "VIT_L",

@@ -1,4 +1,4 @@
-"""The shapes of SAM: Meta's three sizes, MobileSAM's and the small model of this project."""
+"""The shapes of SAM: Meta's three sizes, MobileSAM's and this project's own."""
 
 from __future__ import annotations
 
@@ -120,18 +120,6 @@ VIT_L = SamConfig(encoder_dim=1024, encoder_depth=24, encoder_heads=16, global_a
 VIT_H = SamConfig(encoder_dim=1280, encoder_depth=32, encoder_heads=16, global_attention=(7, 15, 23, 31))
 VIT_T = SamConfig(tiny_vit=TinyVitConfig(), patch_size=STRIDE)
 MEDSAM = replace(VIT_B, scaling="min-max")
-SMALL = SamConfig(
-    image_size=256,
-    patch_size=8,
-    encoder_dim=192,
-    encoder_depth=6,
-    encoder_heads=6,
-    global_attention=(2, 5),
-    window_size=8,
-    embed_dim=128,
-    decoder_heads=4,
-    decoder_mlp_dim=512,
-)
 #: This project's bundled model: EfficientNet-Lite0 with a pyramid, trained on open data and phantoms.
 LITE = SamConfig(
     image_size=256,

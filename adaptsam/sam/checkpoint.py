@@ -22,6 +22,7 @@ from segment_anything.modeling import Sam
 from adaptsam.errors import CheckpointError, OutputError
 from adaptsam.sam.architecture import SamConfig, build_sam
 from adaptsam.sam.checkpoint_recognition import KINDS, Weights, fold_lora, plain_names, recognise
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.sam.safe_pickle import is_whole, load_pickled
 from adaptsam.sam.weights_catalogue import known_file
 from adaptsam.storage.atomic_files import replacing
@@ -30,8 +31,8 @@ from adaptsam.storage.file_hashes import digests
 
 FORMAT_VERSION = 1
 METADATA_KEY = "adaptsam"
-#: The models that come with AdaptSAM; the first one is the default.
-BUNDLED = {"small": "adaptsam_small.safetensors", "lite": "adaptsam_lite.safetensors"}
+#: The models that come with AdaptSAM, by name.
+BUNDLED = {"lite": "adaptsam_lite.safetensors"}
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ def read_checkpoint(path: str | PathLike[str], *, kind: str | None = None, reapp
         kind += " with LoRA reapplied" if reapply_lora else ""
     else:
         config, own_kind, metadata = _described(described, path)
+        if own_kind == FORMER_KIND:
+            raise CheckpointError(
+                former_model(f"{path} holds", "give no checkpoint to use lite, or train it again from there")
+            )
         if kind not in (None, own_kind):
             raise CheckpointError(f"{path} says that it is a {own_kind}, not a {kind}; leave the kind out.")
         kind = own_kind
@@ -147,7 +152,7 @@ def save_checkpoint(
         raise OutputError(f"The model cannot be written to {path}: {error}.") from error
 
 
-def bundled_checkpoint(name: str = "small") -> Path:
+def bundled_checkpoint(name: str = "lite") -> Path:
     """A model that comes with AdaptSAM, in a source checkout or in an installed wheel.
 
     Args:

@@ -1,6 +1,6 @@
 """Published checkpoints: how they name their weights, and what shape and kind of SAM they are.
 
-Four layouts are known, told apart by the names alone:
+Four layouts are known, distinguished by the names alone:
 
 - Meta's, and MedSAM's, which has the same;
 - MobileSAM's, with a TinyViT encoder (``image_encoder.layers.…``);
@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 from adaptsam.errors import CheckpointError
-from adaptsam.sam.architecture import LITE, MEDSAM, SMALL, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig
+from adaptsam.sam.architecture import LITE, MEDSAM, VIT_B, VIT_H, VIT_L, VIT_T, SamConfig
 from adaptsam.sam.tiny_vit import TinyVitConfig
 
 Weights = dict[str, torch.Tensor]
 
-KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "vit_t": VIT_T, "medsam": MEDSAM, "small": SMALL, "lite": LITE}
+KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "vit_t": VIT_T, "medsam": MEDSAM, "lite": LITE}
 # MedSAM's weights have the names and shapes of vit_b; only the file's hash or its owner can say that they are MedSAM's.
 _RECOGNISED = ("vit_b", "vit_l", "vit_h", "vit_t")
 _VIT, _TINY = "image_encoder.blocks.", "image_encoder.layers."
@@ -66,7 +66,7 @@ def fold_lora(weights: Weights, path: Path, *, reapply: bool) -> tuple[Weights, 
         The weights, and the rank r; None where there are no adapters.
 
     Raises:
-        CheckpointError: an adapter does not fit its weight, or there is none and ``reapply`` asks for it.
+        CheckpointError: an adapter does not fit its weight, or there is none and ``reapply`` requests it.
     """
     plain = {name: tensor for name, tensor in weights.items() if ".lora_" not in name}
     adapted = [name.removesuffix("lora_A") for name in weights if name.endswith(".lora_A")]

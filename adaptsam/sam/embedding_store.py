@@ -62,7 +62,7 @@ class EmbeddingStore:
 
         Args:
             images: uint8 (H, W, 3) in RGB order or (H, W) gray.
-            progress: told after each batch how many of the images are ready; may cancel, what was encoded stays.
+            progress: receives after each batch how many of the images are ready; may cancel, what was encoded stays.
 
         Returns:
             One embedding for each image, in their order, on the CPU.
@@ -158,7 +158,7 @@ def lasting_store(model: SamModel, held: int | None = None, images: int = 0) -> 
 
     Args:
         model: encodes what is not there yet.
-        held: how many embeddings are in memory at a time, where they pass by and are not asked for again.
+        held: how many embeddings are in memory at a time, where they pass by and are not requested again.
         images: how many there will be, where that is known to be many (a video). What does not fit into half of the
             folder is not kept: it would push out what its own next run begins with, and all other scans.
 

@@ -26,7 +26,7 @@ def fetch(name: str, source: str | None = None, *, progress: Progress = silent, 
     Args:
         name: of the catalogue.
         source: another file or address (http, https) to take it from; None for the official address.
-        progress: told bytes.
+        progress: receives bytes.
         stall_seconds: how long a server may be silent.
 
     Returns:

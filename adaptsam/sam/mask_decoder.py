@@ -1,4 +1,4 @@
-"""SAM's mask decoder for requests with unequal numbers of tokens, with PerSAM's guidance where a request asks for it.
+"""SAM's mask decoder for requests with unequal numbers of tokens, with PerSAM's guidance where a request has it.
 
 The image has thousands of positions and a prompt a dozen tokens. So the projections of the cross-attentions are applied
 on the side of the tokens, where they cost nothing: q·(W x) = (Wᵀ q)·x, and Σ a (W x) = W Σ a x. It is the same

@@ -18,7 +18,7 @@ def load_pickled(path: Path | BytesIO, *, mapped: bool = False) -> object:
         mapped: leave the numbers in the file, which must then not be replaced while they are in use.
 
     Raises:
-        Exception: whatever the broken bytes lead PyTorch to; ``pickle.UnpicklingError`` where code is asked for.
+        Exception: whatever the broken bytes lead PyTorch to; ``pickle.UnpicklingError`` where code is requested.
     """
     zipped = zipfile.is_zipfile(path)
     if zipped:

@@ -19,7 +19,9 @@ from adaptsam.progress import Tick, unasked
 from adaptsam.sam.architecture import SamConfig
 from adaptsam.sam.batched_decoding import Decoded, decode
 from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint, read_checkpoint
+from adaptsam.sam.cpu_precision import FEWEST_CHANNELS, bfloat16_is_fast
 from adaptsam.sam.embedding import Embedding
+from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.sam.image_encoder import encode
 from adaptsam.sam.int8_quantisation import check_int8, in_int8
 from adaptsam.sam.preprocessing import prepare_image, prepare_mask
@@ -27,8 +29,9 @@ from adaptsam.sam.prompt_encoder import DecodeRequest
 from adaptsam.sam.weights_catalogue import KnownWeights, catalogue, fetched, how_to_get
 from adaptsam.storage.weight_hash import hash_weights
 
-#: What the image encoder computes in: "auto" is float32 on the CPU and bfloat16 on a GPU, "int8" is for the CPU.
-Precision = Literal["auto", "float32", "int8"]
+#: What the image encoder computes in. "auto" is bfloat16 on a GPU, and on a processor that multiplies it fast for
+#: encoders as wide as ViT-B's; else float32. "int8" is for the CPU.
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 class SamModel:
@@ -41,7 +44,7 @@ class SamModel:
         sam: the segment_anything model, in evaluation mode.
         config: its shape.
         kind: "vit_b", "vit_l", "vit_h", "vit_t", "medsam", or the name that a checkpoint of this project carries, such
-            as "small".
+            as "lite".
         sha256: of the file, or of the weights for a model that was never in a file.
         device: where it computes.
         precision: what the image encoder computes in: ``torch.float32``, ``torch.bfloat16`` or ``torch.int8``.
@@ -62,7 +65,7 @@ class SamModel:
         precision: Precision = "auto",
     ) -> None:
         self.device = choose_device(device)
-        self.precision = _choose_precision(precision, self.device)
+        self.precision = _choose_precision(precision, self.device, config)
         self.sam = (in_int8(sam) if self.precision == torch.int8 else sam).eval().to(self.device)
         self.config = config
         self.kind = kind
@@ -169,8 +172,8 @@ def load_sam(
     """Read a checkpoint: Meta's, MobileSAM's, MedSAM's, P²SAM's authors' or this project's, told apart by its contents.
 
     Args:
-        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite" or "small" for a model that
-            comes with AdaptSAM; None for its default.
+        path: the file, a name from ``adaptsam weights list`` that was fetched, or "lite", the model that comes with
+            AdaptSAM; None for that one.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ….
         kind: what the file is, where its contents cannot tell: "medsam" for MedSAM's weights in a file of your own.
         reapply_lora: apply LoRA adapters that lie beside the weights. The files of P²SAM's authors have them merged
@@ -182,7 +185,7 @@ def load_sam(
         InputError: there is no such device, or the precision is not to be had on it.
     """
     chosen = choose_device(device)
-    _choose_precision(precision, chosen)
+    _check_precision(precision, chosen)
     file, named = _find(path)
     checkpoint = read_checkpoint(file, kind=kind or (named.kind if named else None), reapply_lora=reapply_lora)
     if named and named.fingerprint.sha256 not in (None, checkpoint.sha256):
@@ -198,13 +201,15 @@ def load_sam(
 
 
 def _find(path: str | PathLike[str] | None) -> tuple[Path, KnownWeights | None]:
-    """The file, and its entry where it was asked for by name. A file of that name goes first."""
+    """The file, and its entry where it was requested by name. A file of that name goes first."""
     if path is None:
         return bundled_checkpoint(), None
     if not Path(path).exists() and str(path) in catalogue():
         return fetched(str(path)), catalogue()[str(path)]
     if not Path(path).exists() and str(path) in BUNDLED:
         return bundled_checkpoint(str(path)), None
+    if not Path(path).exists() and str(path) == FORMER_KIND:
+        raise CheckpointError(former_model("The name small stands for", "give lite, or no checkpoint"))
     return Path(path), None
 
 
@@ -226,12 +231,20 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
-def _choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+def _check_precision(precision: Precision, device: torch.device) -> None:
     if precision not in get_args(Precision):
         raise InputError(f"The precision can be {', '.join(get_args(Precision))}, not {precision!r}.")
     if precision == "int8":
         if device.type != "cpu":
             raise InputError(f"The precision int8 is for the CPU, not for {device.type}; choose the device cpu.")
         check_int8()
-        return torch.int8
-    return torch.float32 if device.type == "cpu" or precision == "float32" else torch.bfloat16
+
+
+def _choose_precision(precision: Precision, device: torch.device, config: SamConfig) -> torch.dtype:
+    _check_precision(precision, device)
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
+    if device.type != "cpu":
+        return torch.bfloat16
+    wide = config.tiny_vit is config.pyramid is None and config.encoder_dim >= FEWEST_CHANNELS
+    return torch.bfloat16 if wide and bfloat16_is_fast() else torch.float32

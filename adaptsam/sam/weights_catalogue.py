@@ -28,7 +28,7 @@ class KnownWeights:
     """One entry of the catalogue.
 
     Attributes:
-        name: what it is asked for by, such as "vit_b".
+        name: the name to give, such as "vit_b".
         file: what the file is called in the folder.
         kind: what the loader takes it for.
         purpose: what it is good for, in a few words.

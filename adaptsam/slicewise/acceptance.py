@@ -53,7 +53,7 @@ def calibrate(
     Args:
         method: measures distances between prior slices.
         positions: the usable prior slices k.
-        view: gives the image uint8 (H, W, 3) and mask bool (H, W) of one of them; two are asked for at a time.
+        view: gives the image uint8 (H, W, 3) and mask bool (H, W) of one of them; two are requested at a time.
         spacing: pixel width and height of the views and distance between slices, in mm.
         settings: the numbers of the rule.
     """

@@ -17,12 +17,12 @@ def batches(
     """Yield items a few at a time, each batch with the number of items before it.
 
     An item is taken from ``items`` only when its batch is due. Progress is reported at the start, and when the caller
-    asks for the next batch, which is when the last one is worked through.
+    requests the next batch, which is when the last one is worked through.
 
     Args:
         items: slices, frames or whatever is worked through in order.
         size: of a batch, at least 1.
-        progress: told the stage, with items done and in all; cancels by raising Cancelled.
+        progress: receives the stage, with items done and in all; cancels by raising Cancelled.
         stage: the word for the work.
         total: how many items are known; more may come.
         done: items of earlier waves of the same work.

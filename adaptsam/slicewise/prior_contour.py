@@ -151,7 +151,7 @@ def _left_out(recorded: np.ndarray, slices: int) -> np.ndarray:
 
 
 def _fill_between(mask: np.ndarray, drawn: list[int], contoured: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """The mask with slices that nobody contoured interpolated between the drawn ones around them."""
+    """The mask with slices without a contour interpolated between the drawn ones around them."""
     body = mask.copy()
     for low, high in pairwise(drawn):
         if high - low > 1 and not contoured[low + 1 : high].any():

@@ -52,7 +52,7 @@ class PriorVisit:
         prior: the image.
         structures: drawn on its grid; none is empty.
         settings: of the whole workflow.
-        progress: told per structure; may cancel.
+        progress: receives per structure; may cancel.
     """
 
     def __init__(

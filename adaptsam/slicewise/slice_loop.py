@@ -102,7 +102,7 @@ def carry(
     Args:
         prior: prepared with its method and settings.
         target: gray, or colour uint8.
-        progress: told "register" and "segment" with slices done and in all; may cancel.
+        progress: receives "register" and "segment" with slices done and in all; may cancel.
         registration: from target to prior points, both canonical, where it is known already.
         watch: shown the slices as they come.
         kept: where registrations are looked up, and left for the next run.

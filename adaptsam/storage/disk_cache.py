@@ -27,7 +27,7 @@ from adaptsam.storage.atomic_files import replacing
 FOLDER_VARIABLE, GIGABYTES_VARIABLE = "ADAPTSAM_CACHE", "ADAPTSAM_CACHE_GB"
 SUFFIX = ".safetensors"
 _USUAL_GIGABYTES = 4.0
-# What a bound of so many bytes is brought down to, so that not every new file asks for it.
+# What a bound of so many bytes is brought down to, so that not every new file requests it.
 _TRIMMED = 0.9
 # A file that is being written is younger than this; an older one was left by a process that was killed.
 _LEFT_SECONDS = 3600.0

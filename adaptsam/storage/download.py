@@ -1,7 +1,7 @@
 """One large file over HTTP: goes on where it broke off, notices a stall, and appears only whole and checked.
 
 What has arrived lies beside the target in ``….part``, with a note of the version that the server gave it. The next
-attempt asks for the rest of that version; a server that has another one now, or that sends the whole file anyway, makes
+attempt requests the rest of that version; a server that has another one now, or that sends the whole file anyway, makes
 it start again.
 """
 
@@ -52,7 +52,7 @@ def download(
         target: where the file will be; its folder is made.
         expected: what is known of it.
         accept: looks at the whole file before it takes its place, and raises where it is not the right one.
-        progress: told bytes; may cancel, what has arrived stays.
+        progress: receives bytes; may cancel, what has arrived stays.
         stage: the name of the work in ``progress``.
         stall_seconds: how long nothing (or next to nothing) may arrive.
         pause_seconds: before the second attempt; doubled before each further one.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,33 +20,6 @@ class VisitPairs:
 
     images: Tensor
     masks: Tensor
-
-
-@dataclass(frozen=True)
-class PackedPairs:
-    """Gray :class:`VisitPairs` on their way from a process to a GPU, a twentieth as many bytes.
-
-    ``gray`` uint8 (B, 2, S, S); ``bits`` uint8 (B, 2, K, S, S / 8): eight pixels of a mask a byte, the first highest.
-    """
-
-    gray: NDArray[np.uint8]
-    bits: NDArray[np.uint8]
-
-    def unpacked(self, device: torch.device) -> VisitPairs:
-        """The pairs on a device; a GPU takes them while it works on what came before."""
-        gray, bits = (_sent(torch.from_numpy(x), device) for x in (self.gray, self.bits))
-        places = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)
-        masks = (bits[..., None] >> places & 1).flatten(-2).bool()
-        return VisitPairs(gray[:, :, None].float().expand(-1, -1, 3, -1, -1), masks)
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def joined(batches: list[VisitPairs]) -> VisitPairs:
-    """One batch of several."""
-    return VisitPairs(torch.cat([x.images for x in batches]), torch.cat([x.masks for x in batches]))
 
 
 def patch_regions(masks: Tensor, grid: int) -> tuple[Tensor, Tensor]:

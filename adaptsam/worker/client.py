@@ -23,7 +23,7 @@ from adaptsam.worker import wire_format as wire
 from adaptsam.worker.exchange import ExchangeFolder, LastWords, remove_leftovers
 from adaptsam.worker.process_tree import PIPE, end_tree, launch_here
 
-#: Seconds that a worker has to stop by itself when it is asked to; then it is ended. Embeddings outlive that.
+#: Seconds that a worker has to stop by itself when it is requested to; then it is ended. Embeddings outlive that.
 PATIENCE = 1.5
 
 #: Seconds that :meth:`WorkerClient.events` leaves to the threads that read and write, while they have much to do. A
@@ -52,7 +52,7 @@ class _Worker:
 
 @dataclass
 class _Open:
-    """A request without an answer: what was asked, the worker it went to, and until when that has time to stop."""
+    """A request without an answer: the request, the worker it went to, and until when that has time to stop."""
 
     message: wire.Message
     worker: int = 0
@@ -94,6 +94,7 @@ class WorkerClient:
         self._waiting: dict[int, _Open] = {}
         self._number = 0
         self.log: deque[str] = deque(maxlen=200)
+        self._unheard: deque[str] = deque(maxlen=200)
 
     @property
     def pid(self) -> int | None:
@@ -195,6 +196,12 @@ class WorkerClient:
         while self._moved != before and time.monotonic() < end:
             before = self._moved
             time.sleep(STEP)
+
+    def said(self) -> Iterator[str]:
+        """The lines that the worker wrote to its stderr since the last call, the last 200 at most."""
+        with suppress(IndexError):
+            while True:
+                yield self._unheard.popleft()
 
     def close(self) -> None:
         """End the process and remove everything that was exchanged."""
@@ -307,7 +314,9 @@ class WorkerClient:
     def _drain(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
         for line in self._lines(process.stderr):
-            self.log.append(line.decode("utf-8", "backslashreplace").rstrip())
+            said = line.decode("utf-8", "backslashreplace").rstrip()
+            self.log.append(said)
+            self._unheard.append(said)
 
     def _end_the_deaf(self) -> Iterator[wire.Message]:
         """End a worker that did not stop in time; its cancelled requests do not wait until the system took it away.
@@ -353,7 +362,7 @@ class WorkerClient:
 
 
 def why_lost(code: int, log: Sequence[str], words: Mapping[str, Any] | None = None) -> str:
-    """A sentence for a worker that nobody asked to end.
+    """A sentence for a worker that ended without a request.
 
     Args:
         code: the exit code; behind a launcher it is the launcher's.

@@ -49,12 +49,28 @@ class ExchangeFolder:
             self._lock.close()
             self._lock = None
         end = time.monotonic() + patience
-        while self.path.exists():
-            shutil.rmtree(self.path, ignore_errors=True)
-            if not self.path.exists() or time.monotonic() > end:
-                break
+        while not remove_folder(self.path):
+            if time.monotonic() > end:
+                return False
             time.sleep(0.05)
-        return not self.path.exists()
+        return True
+
+
+def remove_folder(path: Path) -> bool:
+    """Remove an exchange folder as far as the system lets it; whether it is gone.
+
+    The file that is locked goes last: by it the next start finds what could not go now.
+    """
+    with suppress(OSError):
+        for one in list(path.iterdir()):
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one, ignore_errors=True)
+            elif one.name != _LOCK:
+                with suppress(OSError):
+                    one.unlink()
+        if all(one.name == _LOCK for one in path.iterdir()):
+            shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
 
 
 def _locked(path: Path) -> IO[bytes] | None:
@@ -93,8 +109,7 @@ def remove_leftovers(older: float = _YOUNG) -> int:
         file = None if young else _locked(lock)
         if file is not None:
             file.close()
-            shutil.rmtree(lock.parent, ignore_errors=True)
-            count += not lock.parent.exists()
+            count += remove_folder(lock.parent)
     return count
 
 

@@ -26,7 +26,7 @@ _SMALL_FILE = 30e6
 def devices() -> list[dict[str, object]]:
     """The devices of this machine, the best first: ``name``, ``label`` for people, ``free`` and ``total`` in bytes.
 
-    Where 8-bit integers are possible, the CPU is there twice: "cpu:int8" asks for them.
+    Where 8-bit integers are possible, the CPU is there twice: "cpu:int8" requests them.
     """
     found: list[dict[str, object]] = []
     if torch.cuda.is_available():

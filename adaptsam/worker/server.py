@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from adaptsam.errors import AdaptSAMError, Cancelled, OutputError
 from adaptsam.worker import wire_format as wire
+from adaptsam.worker.exchange import remove_folder
 
 if TYPE_CHECKING:
     from adaptsam.worker.worker_session import Session
@@ -41,7 +41,7 @@ class Server:
         self._cancelled: set[int] = set()
 
     def run(self) -> None:
-        """Run until the other end closes the pipe, or nobody has asked for an hour."""
+        """Run until the other end closes the pipe, or nobody has requested an hour."""
         threading.Thread(target=self._listen, daemon=True).start()
         from adaptsam.worker.worker_session import Session  # imports torch, which takes seconds
 
@@ -116,7 +116,7 @@ class Server:
 
     def _leave(self) -> None:
         """End the process; images of a patient must not lie about."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_folder(self._folder)
         os._exit(0)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adaptsam.alignsam import Settings, Shown, Target
+from adaptsam.alignsam import AlignSamSettings, Shown, Target
 from adaptsam.alignsam.agent_folders import own_agent
 from adaptsam.errors import InputError
 from adaptsam.image.terminology import own_code
@@ -41,7 +41,7 @@ class TrainingRequests:
         """
         from adaptsam.autoprompting.agent_training import AgentTraining  # needs torchrl, which using agents does not
 
-        settings = asked_settings(request, Settings(branch=request.get("branch", "implicit")))
+        settings = asked_settings(request, AlignSamSettings(branch=request.get("branch", "implicit")))
         output = own_agent(request["name"])
         if output.exists() and not request.get("overwrite"):
             raise InputError(f"There is an agent {request['name']} already; choose another name, or say to replace it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
 from adaptsam.propagation.slice_correction import correct_slice, follow_slice
 from adaptsam.propagation.volume_propagation import PropagationSettings, Propagator
 from adaptsam.sam import EmbeddingStore, SamModel, lasting_store, load_sam
-from adaptsam.sam.checkpoint import bundled_checkpoint
+from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint
 from adaptsam.sam.weights_catalogue import catalogue
 from adaptsam.slicewise.target_visit import TargetVisit
 from adaptsam.worker import memory
@@ -71,7 +72,7 @@ class Session:
         self._jobs |= {"track": self._videos.track, "train": TrainingRequests(self).train}
 
     def answer(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Do what is asked; ``check`` raises Cancelled where it was cancelled."""
+        """Do the request; ``check`` raises Cancelled where it was cancelled."""
         job = self._jobs.get(request["do"])
         if job is None:
             raise InputError(f"This worker (AdaptSAM {__version__}) does not know {request['do']!r}; update AdaptSAM.")
@@ -171,7 +172,7 @@ class Session:
         return run.visits[request["target"]]
 
     def volume(self, described: wire.Message) -> Volume:
-        """An image that the client described; its file is taken, so an image can be asked for once."""
+        """An image that the client described; its file is taken, so an image can be requested once."""
         array = wire.take_array(self._folder, described["array"])
         grid = described["geometry"]
         geometry = Geometry(
@@ -200,8 +201,9 @@ class Session:
 
 
 def _write_structures(request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-    """Write an RTSTRUCT; what that needs is imported when it is asked for, because runs do without."""
+    """Write an RTSTRUCT; what that needs is imported when it is requested, because runs do without."""
     try:
+        importlib.import_module("pydicom.pixels")  # there since pydicom 3
         from adaptsam.worker.structure_sets import write_structures
     except ImportError as error:
         raise InputError(
@@ -216,11 +218,11 @@ def _models() -> Iterable[dict[str, object]]:
     file = bundled_checkpoint()
     yield {
         "name": None,
-        "label": "Small model that comes with AdaptSAM",
+        "label": "Lite, the model that comes with AdaptSAM",
         "here": True,
         "needed": memory.needed_bytes(file),
-        "card": "A demonstration: 256 pixels, trained on synthetic CT of the thorax alone. It has seen no real image.",
-        "licence": "Apache-2.0",
+        "card": "Small and quick: trained on open CT, MR and endoscopy, and on synthetic images. No clinical model.",
+        "licence": "CC BY-SA 4.0",
     }
     for known in catalogue().values():
         here = known.path.is_file()
@@ -239,6 +241,8 @@ def _models() -> Iterable[dict[str, object]]:
 def _file(checkpoint: str | None) -> Path:
     if checkpoint is None:
         return bundled_checkpoint()
+    if checkpoint in BUNDLED and not Path(checkpoint).exists():
+        return bundled_checkpoint(checkpoint)
     known = catalogue().get(checkpoint)
     path = known.path if known is not None and not Path(checkpoint).exists() else Path(checkpoint)
     if not path.is_file():

@@ -10,7 +10,7 @@ from plain_sam import SameFeatures, box_of, guided_logits, reference_features, s
 
 from adaptsam.evaluation.methods import Outlined, Pair, Workbench, make_methods
 from adaptsam.evaluation.methods.persam_f import ScaleSettings, learn_scale
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.sam import EmbeddingStore
 
 SHAPES = [(48, 64), (70, 50), (64, 64), (33, 90)]
@@ -146,7 +146,7 @@ def test_p2sam_takes_the_domain_of_the_protocol_and_every_row_of_its_tables_runs
         assert method.pictures(natural, [make_pair()])[0].any() in (True, False)
         assert method._settings(natural).domain == "natural"
         assert method._settings(bench).domain == "medical"
-    assert make_methods(["p2sam-t4-n-3-no-retrieval"])[0].p2sam == Settings(positives=(1, 3), retrieval=False)
+    assert make_methods(["p2sam-t4-n-3-no-retrieval"])[0].p2sam == P2SamSettings(positives=(1, 3), retrieval=False)
 
 
 def test_direct_transfer_is_the_predictor_without_a_prompt(bench, make_pair):

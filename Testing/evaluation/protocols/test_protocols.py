@@ -407,6 +407,19 @@ def test_follow_ups_are_made_of_any_scan_with_contours(own_list, tiny, tmp_path)
     assert (figure.value, figure.cases) == (0, 2)
 
 
+def test_follow_ups_with_known_slices_are_scored_on_them_alone(own_list, tiny, tmp_path):
+    study = open_protocol(
+        "followups-slices", own_list, Options(copies=1, change="small", tumour="vanish", structures=("Lung-Left",))
+    )
+    [task] = study.cases[0].tasks()
+    given = {structure.name: structure.mask for structure in task.truth.structures}
+    slices = list(task.pair.known_slices["Lung-Left"])
+    assert slices == np.flatnonzero(given["Lung-Left"].any(axis=(1, 2))).tolist()
+    assert len(slices) > 5
+    assert [measure.title for measure in study.measures] == ["Dice"]
+    assert found_in(study, tiny, tmp_path, "copied").figure("copied", study.measures[0]).value > 0.5
+
+
 def test_phantom_cohorts_of_two_seeds_share_no_patient():
     names = [
         {case.name for case in open_protocol("phantom", None, Options(patients=50, seed=seed)).cases} for seed in (0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,32 @@ def test_every_frame_has_its_own_rescaling(make_frames: Callable[..., Path], pla
     assert image.dicom is not None
     for k, number in enumerate(image.dicom.frame_numbers):
         assert (image.array[k] == (before[k] + 1024) * number - 1024).all()
+
+
+def test_frames_of_another_unit_are_no_ct(make_frames: Callable[..., Path]) -> None:
+    def edit(dataset: FileDataset) -> None:
+        for groups in dataset.PerFrameFunctionalGroupsSequence:
+            groups.PixelValueTransformationSequence[0].RescaleType = "MGML"
+
+    with pytest.raises(InputError, match="are concentrations"):
+        read_volume(make_frames(edit=edit))
+
+
+@pytest.mark.parametrize("used", [12, 16])
+def test_while_frames_are_read_one_of_them_is_in_memory_beside_the_array(
+    make_series: Callable[..., Path], tmp_path: Path, used: int
+) -> None:
+    folder = make_series(shape=(40, 200, 200))
+    dataset = multi_frame([dcmread(path) for path in sorted(folder.iterdir())], EnhancedCTImageStorage)
+    dataset.BitsStored, dataset.HighBit = used, used - 1
+    dataset.save_as(tmp_path / "frames.dcm", enforce_file_format=True)
+    expected = read_volume(tmp_path / "frames.dcm").array  # libraries are imported, and what they keep is there
+    tracemalloc.start()
+    array = read_volume(tmp_path / "frames.dcm").array
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (array == expected).all()
+    assert peak < 1.5 * array.nbytes
 
 
 def structures_on(image: Volume) -> StructureSet:

@@ -118,7 +118,7 @@ def test_observations_that_contradict_each_other_are_named(image: Volume, contou
     assert said(read) == [("observations of 'GTV'", 2)]
 
 
-@pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", "TUBE", ""])
+@pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", ""])
 def test_what_encloses_nothing_is_left_out_and_named(
     image: Volume, contours, make_rtstruct: MakeFile, kind: str
 ) -> None:
@@ -131,6 +131,27 @@ def test_what_encloses_nothing_is_left_out_and_named(
     assert said(read) == [(f"{kind} contours of 'Heart'".lstrip(), 1)]
     with pytest.raises(InputError, match=r"no closed contour of 'Heart' \(left out: .*contours of 'Heart' \(1\)"):
         read_structures(path, image, "Heart")
+
+
+def test_a_type_that_is_none_is_not_repeated_because_it_may_be_any_text(
+    image: Volume, contours, make_rtstruct: MakeFile
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.ROIContourSequence[1].ContourSequence[0].ContourGeometricType = "MISTER DOE"
+
+    read = read_structures(make_rtstruct(contours, edit=edit), image)
+    assert said(read) == [("contours of 'Heart'", 1)]
+    assert "does not know their geometric type" in read.remarks[0].why
+    assert "DOE" not in read.remarks[0].sentence
+
+
+def test_structures_of_another_patient_id_on_their_own_series_are_named(
+    image: Volume, contours, make_rtstruct: MakeFile
+) -> None:
+    read = read_structures(make_rtstruct(contours, edit=lambda dataset: setattr(dataset, "PatientID", "other")), image)
+    assert read.structures[0].mask.sum() == 25
+    assert said(read) == [("files of structures", 1)]
+    assert "another patient ID" in read.remarks[0].why
 
 
 def test_an_roi_of_another_frame_of_reference_is_not_drawn_on_this_image(

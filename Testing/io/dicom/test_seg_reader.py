@@ -161,6 +161,29 @@ def test_a_seg_of_another_frame_of_reference_is_refused(written: Path, image: Vo
         read_structures(written, replace(image, dicom=replace(foreign, patient_id="somebody else")))
 
 
+def test_a_seg_that_is_refused_is_told_in_one_sentence(
+    written: Path, image: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [9, 9]
+
+    assert image.dicom is not None
+    other = replace(image, dicom=replace(image.dicom, series_uid="1.2.3"))
+    with pytest.raises(GeometryError, match="on another grid"):
+        read_structures(edited(written, edit), other)
+    assert not caplog.records
+
+
+def test_a_seg_that_contradicts_the_image_whose_series_it_names_is_named(written: Path, image: Volume) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.FrameOfReferenceUID, dataset.PatientID = "1.2.4", "somebody else"
+
+    read = read_structures(edited(written, edit), image)
+    assert read.structures[0].mask.any()
+    assert [one.what for one in read.remarks] == ["files of structures", "segments"]
+    assert "another frame of reference" in read.remarks[1].why
+
+
 def test_a_cropped_and_turned_seg_finds_its_voxels(written: Path, image: Volume, structures: StructureSet) -> None:
     """Frames of 8×9 pixels, numbered from the opposite corner, with rows and columns exchanged."""
     (j0, j1), (i0, i1) = (2, 10), (1, 10)
@@ -206,6 +229,18 @@ def test_a_seg_that_stores_labels_is_read(image: Volume, tmp_path: Path) -> None
     highdicom_seg(tmp_path / "ct", labels, "LABELMAP", segments=2).save_as(tmp_path / "labels.dcm")
     read = read_structures(tmp_path / "labels.dcm", image).structures
     assert [(structure.mask == (labels == number)).all() for number, structure in enumerate(read, 1)] == [True, True]
+
+
+def test_the_padding_of_a_seg_that_stores_labels_is_no_segment(image: Volume, tmp_path: Path) -> None:
+    labels = np.zeros(image.geometry.shape, np.uint8)
+    labels[1:3, 2:5, 2:6] = 1
+    dataset = highdicom_seg(tmp_path / "ct", labels, "LABELMAP")
+    stored = dataset.pixel_array
+    dataset.PixelData, dataset.PixelPaddingValue = np.where(stored, stored, 255).astype(np.uint8).tobytes(), 255
+    dataset.save_as(tmp_path / "labels.dcm")
+    read = read_structures(tmp_path / "labels.dcm", image)
+    assert (read.structures[0].mask == (labels == 1)).all()
+    assert not read.remarks
 
 
 def test_segments_that_share_a_label_are_called_by_their_descriptions(image: Volume, tmp_path: Path) -> None:

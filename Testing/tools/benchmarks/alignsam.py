@@ -27,10 +27,10 @@ from torch.nn import functional
 
 from adaptsam.alignsam import (
     Agent,
-    Case,
+    AgentImage,
+    AlignSamSettings,
     Environment,
     EnvironmentSettings,
-    Settings,
     TrainingImage,
     TrainingSettings,
     UseSettings,
@@ -43,13 +43,13 @@ from adaptsam.sam import VIT_B, EmbeddingStore, PromptSession, SamModel, build_s
 STEPS = 15
 
 
-def run(repeats: int = 5, threads: int | None = None, kind: str = "small") -> dict[str, Any]:
+def run(repeats: int = 5, threads: int | None = None, kind: str = "lite") -> dict[str, Any]:
     """Time the environment, a training and the use on one slice.
 
     Args:
         repeats: how often each is timed; medians are reported.
         threads: of PyTorch; None for as many as it takes by itself.
-        kind: "small", the bundled model, or "vit_b" with random weights.
+        kind: "lite", the bundled model, or "vit_b" with random weights.
 
     Returns:
         Rates, ratios, shares and mebibytes by name.
@@ -58,7 +58,7 @@ def run(repeats: int = 5, threads: int | None = None, kind: str = "small") -> di
     with ExitStack() as restore:
         restore.callback(torch.set_num_threads, before)
         torch.set_num_threads(threads or before)
-        model = load_sam(device="cpu") if kind == "small" else _random_vit_b()
+        model = load_sam(device="cpu") if kind == "lite" else _random_vit_b()
         figures: dict[str, Any] = {"kind": kind, "threads": torch.get_num_threads(), "repeats": repeats}
         for batch in (1, 8, 32):
             figures |= _step_figures(model, batch, repeats)
@@ -86,10 +86,10 @@ def _pictures(count: int, size: int = 512) -> list[TrainingImage]:
 def _step_figures(model: SamModel, batch: int, repeats: int) -> dict[str, float]:
     pictures = _pictures(min(batch, 4))
     embeddings = EmbeddingStore(model).get([one.image for one in pictures])
-    cases = [Case(embeddings[row % len(pictures)], pictures[row % len(pictures)].mask) for row in range(batch)]
+    cases = [AgentImage(embeddings[row % len(pictures)], pictures[row % len(pictures)].mask) for row in range(batch)]
     choices = np.random.default_rng(1).integers(0, 100, (STEPS, batch))
     # A copy of the features for each image: no image must profit from being there twice.
-    cases = [Case(type(c.embedding)(c.embedding.features.clone(), *_sizes(c)), c.truth) for c in cases]
+    cases = [AgentImage(type(c.embedding)(c.embedding.features.clone(), *_sizes(c)), c.truth) for c in cases]
 
     def ours() -> float:
         environment = Environment(model, cases, EnvironmentSettings())
@@ -115,11 +115,11 @@ def _step_figures(model: SamModel, batch: int, repeats: int) -> dict[str, float]
     }
 
 
-def _sizes(case: Case) -> tuple[tuple[int, int], tuple[int, int]]:
+def _sizes(case: AgentImage) -> tuple[tuple[int, int], tuple[int, int]]:
     return case.embedding.input_size, case.embedding.original_size
 
 
-def _plain_episode(model: SamModel, case: Case, actions: np.ndarray, seed: int) -> float:
+def _plain_episode(model: SamModel, case: AgentImage, actions: np.ndarray, seed: int) -> float:
     """What somebody would write first: one image, all points again at every step."""
     assert case.truth is not None
     predictor = SamPredictor(model.sam)
@@ -151,7 +151,7 @@ def _training_figures(model: SamModel) -> dict[str, float]:
     store = EmbeddingStore(model)
     pictures = _pictures(10)
     store.get([one.image for one in pictures])
-    settings = Settings(training=TrainingSettings(episodes=6))
+    settings = AlignSamSettings(training=TrainingSettings(episodes=6))
     spent: list[float] = []
     memory: list[float] = []
     with ExitStack() as patches:
@@ -196,7 +196,7 @@ def _timed(owner: type | str, name: str, spent: list[float]) -> Iterator[None]:
 
 def _use_figures(model: SamModel, repeats: int) -> dict[str, float]:
     """One slice from pixels to mask against its encoding and as many single decodings."""
-    agent = Agent(Settings(), model.embed_dim)
+    agent = Agent(AlignSamSettings(), model.embed_dim)
     [one] = _pictures(1)
     [embedding] = model.embed([one.image])
     session = PromptSession(model.sam, [embedding])
@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--kind", choices=("small", "vit_b"), default="small")
+    parser.add_argument("--kind", choices=("lite", "vit_b"), default="lite")
     print(json.dumps(run(**vars(parser.parse_args())), indent=2))
 
 

@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -27,7 +28,6 @@ from segment_anything.modeling import Sam
 from torch.utils.flop_counter import FlopCounterMode
 
 from adaptsam.sam import (
-    SMALL,
     VIT_B,
     VIT_H,
     VIT_L,
@@ -42,6 +42,20 @@ from adaptsam.sam import (
 from adaptsam.sam.int8_quantisation import in_int8, int8_possible
 from adaptsam.synthetic.thorax_phantom import phantom_patient
 
+#: A ViT that is encoded in a fraction of a second.
+SMALL = replace(
+    VIT_B,
+    image_size=256,
+    patch_size=8,
+    encoder_dim=192,
+    encoder_depth=6,
+    encoder_heads=6,
+    global_attention=(2, 5),
+    window_size=8,
+    embed_dim=128,
+    decoder_heads=4,
+    decoder_mlp_dim=512,
+)
 KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "small": SMALL}
 CLOCK: list[Callable[[], float]] = [time.perf_counter]
 
@@ -126,9 +140,9 @@ def random_sam(config: SamConfig, seed: int = 0) -> Sam:
     return sam
 
 
-def matmul_rate(size: int = 2048, repeats: int = 9) -> float:
-    """The best rate at which this machine multiplies float32 matrices, in FLOP/s."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def matmul_rate(size: int = 2048, repeats: int = 9, dtype: torch.dtype = torch.float32) -> float:
+    """The best rate at which this machine multiplies matrices, in FLOP/s."""
+    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
     return 2.0 * size**3 / min(_seconds(lambda: a @ b) for _ in range(repeats))
 
 
@@ -173,6 +187,7 @@ def _encoder_figures(sam: Sam, config: SamConfig, repeats: int) -> dict[str, Any
     if int8_possible():
         encoders["int8"] = in_int8(sam).image_encoder
     ways = {name: lambda encoder=encoder: encode(encoder, image) for name, encoder in encoders.items()}
+    ways["bfloat16"] = lambda: _in_bfloat16(sam, image)
     figures, best = _compare("encoder", "unmodified", repeats, lambda: sam.image_encoder(image), ways)
     rate = matmul_rate()
     flops, needed = encoder_flops(config), encoder_flops(config, pad_windows=False)
@@ -185,6 +200,11 @@ def _encoder_figures(sam: Sam, config: SamConfig, repeats: int) -> dict[str, Any
         "encoder ours, in linear layers [GFLOP]": needed["linear"] / 1e9,
         "matrix products, float32 [GFLOP/s]": rate / 1e9,
     }
+    halves = matmul_rate(dtype=torch.bfloat16)
+    _bounded(figures, "encoder", "unmodified", "bfloat16", needed["total"] / halves)
+    figures["matrix products, bfloat16 [GFLOP/s]"] = halves / 1e9
+    apart = 1 - torch.cosine_similarity(ways["bfloat16"](), reference, 1)
+    figures["encoder bfloat16: 1 - cosine with float32, worst place, random weights"] = float(apart.max())
     if "int8" in ways:
         whole = int8_rate()
         floor = needed["linear"] / whole + (needed["total"] - needed["linear"]) / rate
@@ -192,6 +212,11 @@ def _encoder_figures(sam: Sam, config: SamConfig, repeats: int) -> dict[str, Any
         figures["matrix products, int8 [GOP/s]"] = whole / 1e9
         figures["encoder int8: 1 - cosine with float32, random weights"] = 1 - _cosine(ways["int8"](), reference)
     return figures
+
+
+def _in_bfloat16(sam: Sam, image: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return encode(sam.image_encoder, image)
 
 
 def int8_agreement(patients: int) -> dict[str, Any]:

@@ -54,11 +54,11 @@ class DiscTasks:
         return image, mask
 
 
-def run(repeats: int = 3, kind: str = "small", images: int = 3) -> dict[str, Any]:
+def run(repeats: int = 3, kind: str = "lite", images: int = 3) -> dict[str, Any]:
     """Processor time of one method, of each of six, and of the six together, on one case of some images."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    model = load_sam(device="cpu") if kind == "small" else _random_vit_b()
+    model = load_sam(device="cpu") if kind == "lite" else _random_vit_b()
     case = StudyCase("discs", DiscTasks(0, images))
     worker = Worker(model, Setting(SIX))
     figures: dict[str, Any] = {"kind": kind, "images": images, "repeats": repeats}
@@ -130,7 +130,7 @@ def _random_vit_b() -> SamModel:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--kind", choices=["small", "vit_b"], default="small")
+    parser.add_argument("--kind", choices=["lite", "vit_b"], default="lite")
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--memory", type=int, metavar="CASES", help="peak memory of a study of so many cases instead")
     parser.add_argument("--workers", action="store_true", help="one and two Ray workers instead")

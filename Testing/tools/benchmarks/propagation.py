@@ -2,12 +2,12 @@
 
     python Testing/tools/benchmarks/propagation.py --repeats 3
 
-Twenty slices of a synthetic patient, n = 4 with retrieval. With the small model all is measured in full, and the masks
-are compared. A large encoder would take hours: of it some passes are timed and multiplied with how often it is asked,
-and in the propagation that is timed its features are replaced by others of the same shape. All else (prompts, decoder,
-retrieval, fusion) runs as it does, with the model's own decoder. The published pipeline encodes reference and target
-anew for every pair and structure, and decodes one prompt at a time; with a large model a pair is timed and multiplied.
-Registration is told apart.
+Twenty slices of a synthetic patient, n = 4 with retrieval. With the bundled model all is measured in full, and the
+masks are compared. A large encoder would take hours: of it some passes are timed and multiplied with how often it is
+asked, and in the propagation that is timed its features are replaced by others of the same shape. All else (prompts,
+decoder, retrieval, fusion) runs as it does, with the model's own decoder. The published pipeline encodes reference and
+target anew for every pair and structure, and decodes one prompt at a time; with a large model a pair is timed and
+multiplied. Registration is told apart.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from adaptsam.p2sam.prompt_selection import make_prompts
 from adaptsam.p2sam.retrieval import candidate_distances, retrieve
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.volume_propagation import PropagationSettings, papers_protocol, propagate
-from adaptsam.sam import SMALL, VIT_B, VIT_H, VIT_L, Embedding, EmbeddingStore, SamModel, build_sam, load_sam
+from adaptsam.sam import VIT_B, VIT_H, VIT_L, Embedding, EmbeddingStore, SamModel, build_sam, load_sam
 from adaptsam.slicewise.slice_images import SliceImages
 from adaptsam.synthetic.thorax_phantom import phantom_patient
 
-KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "small": SMALL}
+KINDS = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H}
 STRUCTURES = ("Heart", "Lung-Left", "Lung-Right")
 Clock = Callable[[], float]
 
@@ -105,7 +105,7 @@ def run(
 def make_scene(slices: int, side: int, followups: int) -> Scene:
     """Visits of a synthetic patient, cut to as many slices through the heart.
 
-    Contours stay where they cover a patch of the small model's grid, so that every way can learn from all of them.
+    Contours stay where they cover a patch of the bundled model's grid, so that every way can learn from all of them.
     """
     spacing = (400.0 / side, 400.0 / side, 80.0 / slices)
     visits = phantom_patient(100_000, 1 + followups, shape=(2 * slices, side, side), spacing=spacing)

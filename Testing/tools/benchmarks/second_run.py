@@ -36,13 +36,13 @@ SHAPE, SPACING = (20, 512, 512), (0.98, 0.98, 6.0)
 BESIDE = 5.0
 
 
-def run(repeats: int = 3, kind: str = "small", shape: tuple[int, int, int] = SHAPE) -> dict[str, Any]:
+def run(repeats: int = 3, kind: str = "lite", shape: tuple[int, int, int] = SHAPE) -> dict[str, Any]:
     """Seconds of later runs (medians), what they encoded, and the floor of their decoding."""
     width = tuple(SPACING[axis] * SHAPE[2 - axis] / shape[2 - axis] for axis in range(3))
     first, later = phantom_visits(7, 2, shape=shape, spacing=width)  # type: ignore[arg-type]
     lung, heart = (select_structures(first.structures, [name]) for name in ("Lung-Right", "Heart"))
-    model = load_sam(device="cpu") if kind == "small" else SamModel.from_sam(build_sam(VIT_B), VIT_B, device="cpu")
-    if kind != "small":
+    model = load_sam(device="cpu") if kind == "lite" else SamModel.from_sam(build_sam(VIT_B), VIT_B, device="cpu")
+    if kind != "lite":
         model.embed = lambda images, *rest: [_random_embedding(model, image) for image in images]  # type: ignore
     counted = _CountedDecoding(model)
     rate = _matmul_rate()
@@ -51,7 +51,7 @@ def run(repeats: int = 3, kind: str = "small", shape: tuple[int, int, int] = SHA
         begun = time.process_time()
         store, _ = _carried(first.volume, lung, later.volume, model, Path(folder))
         figures |= {"first run, encoded": store.encoded}
-        if kind == "small":
+        if kind == "lite":
             figures |= {"first run, CPU [s]": time.process_time() - begun}
         for what, structures in (("another structure", heart), ("a corrected prior", _corrected(lung))):
             seconds, busy = [], []
@@ -127,7 +127,7 @@ def _matmul_rate(size: int = 1024, repeats: int = 9) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--kind", choices=("small", "vit_b"), default="small")
+    parser.add_argument("--kind", choices=("lite", "vit_b"), default="lite")
     print(json.dumps(run(**vars(parser.parse_args())), indent=2))
 
 

@@ -42,9 +42,7 @@ def models(figures: dict[str, Any]) -> str:
     bundled = figures["bundled"]
     lines = ["| name | size | licence | when to use it |", "|---|---|---|---|"]
     use = f"{bundled['use']}: trained on {bundled['trained_on']}"
-    lines.append(f"| {bundled['name']} (default) | {bundled['size']} | {bundled['licence']} | {use} |")
-    for one in figures["also_bundled"]:
-        lines.append(f"| `{one['name']}` | {one['size']} | {one['licence']} | {one['use']} |")
+    lines.append(f"| `{bundled['name']}` | {bundled['size']} | {bundled['licence']} | {use} |")
     known = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     for name, facts in known.items():
         if not name.startswith("p2sam_"):

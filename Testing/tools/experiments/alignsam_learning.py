@@ -30,10 +30,10 @@ from PIL import Image
 from adaptsam.alignsam import (
     PAPER_USE,
     Agent,
+    AlignSamSettings,
     EnvironmentSettings,
     Package,
     Prompted,
-    Settings,
     Shown,
     Target,
     Trained,
@@ -138,7 +138,7 @@ def evaluate(
 def learn(args: argparse.Namespace, store: EmbeddingStore, seed: int) -> None:
     """One training, with an evaluation before it and after every episode that asks for one."""
     _, target, patch, _ = TASKS[args.task]
-    settings = Settings(
+    settings = AlignSamSettings(
         environment=EnvironmentSettings(patch=args.patch or patch, mask_taken=args.mask_taken),
         training=TrainingSettings(
             args.episodes, args.epochs, learning_rate=args.rate, learn_absence=args.absence, seed=seed

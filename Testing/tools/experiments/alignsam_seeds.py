@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from zipfile import ZipFile
 
 import numpy as np
 from alignsam_learning import FIRST_ABSENT, FIRST_UNSEEN, FIRST_WITHOUT, TASKS, absent, images, shown_of
+from real_cases import spread, unpacked
 
 from adaptsam.alignsam import (
+    AlignSamSettings,
     EnvironmentSettings,
-    Settings,
     Shown,
     TrainingImage,
     TrainingSettings,
@@ -46,7 +43,7 @@ CHESTS = {
 THIGH = "ctmr-sts-001/images/CT"
 
 
-def slices_of(volume: Volume, shown: Shown, size: int, rows: np.ndarray) -> list[np.ndarray]:
+def slices_of(volume: Volume, shown: Shown, size: int, rows: list[int]) -> list[np.ndarray]:
     slices = AgentSlices(volume, shown, size)
     return [slices.image(int(k)) for k in rows]
 
@@ -63,29 +60,14 @@ def real_slices(
             [mask] = [one.mask for one in read_structures(file, volume).structures if one.name == name]
         slices = AgentSlices(volume, shown_of(task), size)
         there = slices.images.orientation.apply(mask).any(axis=(1, 2))
-        with_it, without = (_spread(np.flatnonzero(flag), count) for flag in (there, ~there))
+        with_it, without = (spread(np.flatnonzero(flag), count) for flag in (there, ~there))
         shown = [TrainingImage(slices.image(int(k)), slices.mask(mask, int(k))) for k in with_it]
         found[case] = (shown, [slices.image(int(k)) for k in without])
     if (root / THIGH).exists():
         volume = read_volume(root / THIGH)
         depth = AgentSlices(volume, shown_of(task), size).images.geometry.shape[0]
-        found["ctmr-sts-001, CT"] = ([], slices_of(volume, shown_of(task), size, _spread(np.arange(depth), count)))
+        found["ctmr-sts-001, CT"] = ([], slices_of(volume, shown_of(task), size, spread(range(depth), count)))
     return found
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """The folder of a case, unpacked for a while where it lies in a zip file."""
-    if path.suffix != ".zip":
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        ZipFile(path).extractall(folder)
-        yield Path(folder)
-
-
-def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, count).round()).astype(int)] if len(rows) else rows
 
 
 def figures(store: EmbeddingStore, agent, least: float, shown: list[TrainingImage], without: list[np.ndarray]) -> dict:
@@ -135,7 +117,7 @@ def main() -> None:
         plan = TrainingSettings(
             args.episodes, args.epochs, learning_rate=args.rate, learn_absence=args.absence, seed=seed
         )
-        agent = train(store, learnt, Settings(game, plan), without=taught).agent
+        agent = train(store, learnt, AlignSamSettings(game, plan), without=taught).agent
         _, least = judge(store, agent, unseen[: args.unseen // 2], without[: args.unseen // 2])
         sets = {"phantoms": (unseen[args.unseen // 2 :], without[args.unseen // 2 :]), **real}
         row = {name: figures(store, agent, least, *pair) for name, pair in sets.items()}

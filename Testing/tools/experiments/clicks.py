@@ -7,7 +7,7 @@
     python Testing/tools/experiments/clicks.py --image ct/images --mask ct/rtstruct.dcm --view 3
 
 Slices are spread evenly over each structure. Beside the model stand the ellipse that fills the box and region growing;
-see :mod:`adaptsam.pretrain.simulated_clicks`. With ``--view`` the model sees a square of that many times the longer
+see :mod:`adaptsam.metrics.simulated_clicks`. With ``--view`` the model sees a square of that many times the longer
 side of the structure, as propagation shows it a small one.
 """
 
@@ -26,7 +26,7 @@ from adaptsam.image.cropping import square_view
 from adaptsam.image.orientation import canonical_orientation
 from adaptsam.image.windowing import choose_window
 from adaptsam.io import read_structures, read_volume
-from adaptsam.pretrain.simulated_clicks import box_around, boxed, clicked, ellipse, grown
+from adaptsam.metrics.simulated_clicks import box_around, boxed, clicked, ellipse, grown
 from adaptsam.sam import SamModel, load_sam
 
 _FEWEST_PIXELS = 20

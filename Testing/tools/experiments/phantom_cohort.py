@@ -26,16 +26,16 @@ from training_folders import SHIFTED
 from adaptsam.image import Volume, select_structures
 from adaptsam.image.windowing import choose_window
 from adaptsam.metrics.volume_metrics import compare, slice_dice
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.propagation.baselines import carry_rigidly
 from adaptsam.propagation.volume_propagation import Propagation, PropagationSettings, papers_protocol, propagate
 from adaptsam.sam import DecodeRequest, EmbeddingStore, SamModel, load_sam
 from adaptsam.synthetic.thorax_phantom import CONTRASTS, PhantomSettings, PhantomVisit, phantom_patient
 
 METHODS = {
-    "P2SAM, n = 4, retrieval": Settings(),
-    "n = 4, no retrieval": Settings(positives=(4, 4), retrieval=False),
-    "n = 1 (PerSAM)": Settings(positives=(1, 1)),
+    "P2SAM, n = 4, retrieval": P2SamSettings(),
+    "n = 4, no retrieval": P2SamSettings(positives=(4, 4), retrieval=False),
+    "n = 1 (PerSAM)": P2SamSettings(positives=(1, 1)),
 }
 FIRST_SEED = 100_000
 
@@ -95,7 +95,7 @@ def figures(seed: int, model: SamModel, structure: str = "GTV-1") -> dict[str, f
     return found
 
 
-def _protocols(slices: list[int], p2sam: Settings) -> Iterator[tuple[str, PropagationSettings]]:
+def _protocols(slices: list[int], p2sam: P2SamSettings) -> Iterator[tuple[str, PropagationSettings]]:
     yield "papers'", replace(papers_protocol(slices), p2sam=p2sam)
     yield "ours", PropagationSettings(p2sam=p2sam, register="rigid", fusion="off")
 

@@ -25,20 +25,18 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from real_cases import CHEST_WINDOW, LUNG1, TUMOURS, Scan, msd_slice, opened, spread, two_points, windowed
 
 from adaptsam.alignsam import (
+    AlignSamSettings,
     EnvironmentSettings,
     Package,
-    Settings,
     Shown,
     Target,
     TrainingImage,
@@ -63,21 +61,11 @@ from adaptsam.sam import DecodeRequest, EmbeddingStore, load_sam
 Mask = NDArray[np.bool_]
 Pictures = list[TrainingImage]
 
-CHEST = Shown(window=(-910.0, 590.0), view="full", modality="CT")
+CHEST = Shown(window=CHEST_WINDOW, view="full", modality="CT")
 ABDOMEN = Shown(window=(-160.0, 240.0), view="full", modality="CT")
 #: Bodies and organs where an agent for the chest, or for frames, must accept nothing.
 ELSEWHERE = {"thigh, CT": "ctmr-sts-001/images/CT", "thigh, MR": "ctmr-sts-001/images/MR_T1"}
 HIPPOCAMPI, ULTRASOUND = "mr-hippocampus-msd/images", "us-busi/images"
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A volume of the test: image and contours below the data folder (a zip file may hold both), structures' names."""
-
-    name: str
-    image: str
-    contours: str
-    structures: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +108,7 @@ def msd_tumours(data: Path, count: int) -> tuple[Pictures, Pictures, list[NDArra
     """Every fourth patient is held back; slices without a tumour of those patients set the limit."""
     learnt, held, without = [], [], []
     for number, subject in enumerate(sorted((data / "ct-lungtumour-msd").glob("Subject_*"))):
-        pairs = [msd_slice(path) for path in sorted((subject / "images").glob("*.png"))]
+        pairs = [TrainingImage(*msd_slice(path)) for path in sorted((subject / "images").glob("*.png"))]
         shown = [pair for pair in pairs if pair.mask.sum() >= 30]
         (held if number % 4 == 3 else learnt).append(shown)
         if number % 4 == 3:
@@ -132,7 +120,7 @@ def msd_lungs(data: Path, count: int) -> tuple[Pictures, Pictures, list[NDArray[
     """The same slices, with the lungs as the threshold outlines them: no agent is expected to beat its teacher."""
     learnt, held = [], []
     for number, subject in enumerate(sorted((data / "ct-lungtumour-msd").glob("Subject_*"))):
-        pairs = [msd_slice(path) for path in spread(sorted((subject / "images").glob("*.png")), 8)]
+        pairs = [TrainingImage(*msd_slice(path)) for path in spread(sorted((subject / "images").glob("*.png")), 8)]
         lungs = [TrainingImage(one.image, thresholded(one.image)) for one in pairs]
         (held if number % 4 == 3 else learnt).append([one for one in lungs if one.mask.mean() > 0.01])
     return evenly(learnt, count), evenly(held, count), []
@@ -146,7 +134,7 @@ def segthor_hearts(data: Path, count: int) -> tuple[Pictures, Pictures, list[NDA
         for path in sorted((patient / "images").glob("*.png")):
             gray = np.array(Image.open(path).convert("L")).T.astype(np.float32)
             heart = np.array(Image.open(patient / "labels" / path.name)).T == 2
-            pixels = windowed(two_points(gray), CHEST.window)
+            pixels = windowed(two_points(gray), CHEST_WINDOW)
             (shown if heart.any() else empty).append(TrainingImage(pixels, heart))
         groups.append(shown)
         without = [one.image for one in empty]
@@ -205,19 +193,6 @@ def gdd(data: Path) -> Pictures:
     return [frame(path, beside(path, folder / "masks")) for path in sorted((folder / "images").iterdir())]
 
 
-LUNG1 = {
-    "LUNG1-001": ("ct-lung1-001/images", "ct-lung1-001/labels/rtstruct.dcm"),
-    "LUNG1-003": ("ct-lung1-003/LUNG1-003.zip", "ct-lung1-003/LUNG1-003.zip"),
-}
-TUMOURS = (
-    Scan("LUNG1-001", *LUNG1["LUNG1-001"], ("GTV-1",)),
-    Scan("LUNG1-003", *LUNG1["LUNG1-003"], ("GTV-1", "GTV-2", "GTV-3")),
-    *(
-        Scan(f"NSCLC {number}", f"ct-nsclc-phantom-pat2-4/pat_{number}", f"ct-nsclc-phantom-pat2-4/pat_{number}", ())
-        for number in (2, 3, 4)
-    ),
-    Scan("4D-Lung 113", *2 * ("ct-4dlung-113/4D-Lung_113_HM10395_p4_40pct.zip",), ("Tumor_c40",)),
-)
 LUNGS = (
     Scan("LUNG1-001", *LUNG1["LUNG1-001"], ("Lung-Left", "Lung-Right")),
     Scan("LUNG1-003", *LUNG1["LUNG1-003"], ("Lung L", "Lung R")),
@@ -276,64 +251,16 @@ def beside(path: Path, folder: Path) -> Path:
     return next(folder.glob(f"{path.stem}.*"))
 
 
-def msd_slice(path: Path) -> TrainingImage:
-    """A slice that lies as other scans do, in the window of the chest."""
-    gray = np.array(Image.open(path).convert("L")).T.astype(np.float32)
-    mask = np.array(Image.open(path.parents[1] / "masks" / path.name).convert("L")).T > 0
-    return TrainingImage(windowed(two_points(gray), CHEST.window), mask)
-
-
-def two_points(gray: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Hounsfield units of 8-bit gray values of an unknown scale: the darkest are air, and the peak above is tissue."""
-    counts = np.bincount(gray.astype(np.uint8).ravel(), minlength=256).astype(float)
-    air, tissue = float(np.percentile(gray, 1)), float(40 + np.argmax(np.convolve(counts, np.ones(5), "same")[40:]))
-    return (gray - air) / max(tissue - air, 1.0) * 1040 - 1000
-
-
-def windowed(hounsfield: NDArray[np.float32], window: object) -> NDArray[np.uint8]:
-    low, high = window  # type: ignore[misc]
-    return np.rint(255 * np.clip((hounsfield - low) / (high - low), 0, 1)).astype(np.uint8)
-
-
 def thresholded(pixels: NDArray[np.uint8]) -> Mask:
     """The lungs of a slice in the window of the chest."""
-    low, high = CHEST.window
-    hounsfield = low + pixels.astype(np.float32) / 255 * (high - low)  # type: ignore[operator]
+    low, high = CHEST_WINDOW
+    hounsfield = low + pixels.astype(np.float32) / 255 * (high - low)
     lungs: Mask = lungs_by_threshold(_plane(hounsfield))[0]
     return lungs
 
 
 def _plane(values: NDArray[np.float32]) -> Volume:
     return Volume(values[None], Geometry((1, *values.shape), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
-
-
-@contextmanager
-def opened(data: Path, scan: Scan) -> Iterator[tuple[Volume, Mask]]:
-    """The volume and the union of its structures (of all that are there, if none is named)."""
-    with unpacked(data / scan.image) as image, unpacked(data / scan.contours) as contours:
-        volume = read_volume(image)
-        structures = read_structures(contours, volume).structures
-        masks = [one.mask for one in structures if one.name in scan.structures or not scan.structures]
-        if not masks:
-            raise SystemExit(f"{scan.name} has none of {scan.structures}, only {[one.name for one in structures]}.")
-        yield volume, np.any(masks, axis=0)
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    if path.suffix != ".zip":
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        ZipFile(path).extractall(folder)
-        yield Path(folder)
-
-
-def spread(items: Sequence, count: int) -> list:
-    """At most so many of them, evenly spread."""
-    if len(items) <= count:
-        return list(items)
-    return [items[int(row)] for row in np.linspace(0, len(items) - 1, count).round()]
 
 
 def evenly(groups: Sequence[Sequence], count: int) -> list:
@@ -461,7 +388,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
         TrainingSettings(1, 1) if args.small else TrainingSettings(args.episodes, args.epochs, learning_rate=args.rate)
     )
     game = EnvironmentSettings(patch=task.patch, steps=2 if args.small else args.steps, reward=args.reward)
-    settings = Settings(game, replace(plan, seed=seed), branch=branch)  # type: ignore[arg-type]
+    settings = AlignSamSettings(game, replace(plan, seed=seed), branch=branch)  # type: ignore[arg-type]
     agent = train(store, learnt, settings, attention=attention).agent
     scores, least = judge(store, agent, held, without, attention)
     pictures = [one.image for one in learnt]

@@ -1,11 +1,13 @@
 """The table of clicks and boxes on real scans that no bundled model was trained on.
 
     python Testing/tools/experiments/real_scan_scores.py --checkpoint old.safetensors --checkpoint new.safetensors
+    python Testing/tools/experiments/real_scan_scores.py --goals --json scores.json
 
 Reads the sets of ``../shared/data`` that are for evaluation alone. Each structure of each case is asked for on up to
 ``--slices`` of its slices: with the box of the truth, and with one to five clicks where the mask is wrong.
 Beside every model stand the ellipse that fills the box, and region growing from the first click with the best of six
-tolerances. Prints a table in Markdown; ``--json FILE`` keeps every slice.
+tolerances. Prints a table in Markdown; ``--json FILE`` keeps every slice. With ``--goals`` the model sees both whole
+slices and squares of three times the structure's longer side, and the goals of :mod:`scan_goals` stand beside.
 """
 
 from __future__ import annotations
@@ -15,21 +17,23 @@ import json
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
+from scan_goals import MAGNIFIED, WHOLE, goal_table
 
 from adaptsam.image import StructureSet, Volume
 from adaptsam.image.cropping import square_view
 from adaptsam.image.orientation import canonical_orientation
 from adaptsam.image.windowing import choose_window
 from adaptsam.io import read_structures, read_volume
-from adaptsam.pretrain.simulated_clicks import box_around, boxed, clicked, ellipse, grown
+from adaptsam.metrics.simulated_clicks import box_around, boxed, clicked, ellipse, grown
 from adaptsam.sam import SamModel, load_sam
 
 _FEWEST_PIXELS = 20
@@ -51,18 +55,33 @@ _ACDC = {1: "right ventricle", 2: "myocardium", 3: "left ventricle"}
 Slice = tuple[str, str, NDArray[np.uint8], NDArray[np.bool_], NDArray[np.generic]]
 
 
-def all_slices(data: Path, count: int) -> Iterator[Slice]:
-    yield from volume_slices(data / "ct-lung1-001/images", _only(data / "ct-lung1-001/labels"), "LUNG1-001", count)
-    yield from zipped_slices(data / "ct-lung1-003/LUNG1-003.zip", "LUNG1-003", count)
-    yield from abdomen(data / "abdct-totalseg", count)
-    yield from segthor(data / "ct-segthor", count)
+def all_slices(data: Path, count: int, only: str) -> Iterator[Slice]:
+    """The slices of every case whose name begins with ``only``."""
+    lung1, sarcoma = data / "ct-lung1-001", data / "ctmr-sts-001"
+    sources: dict[str, Callable[[], Iterator[Slice]]] = {
+        "LUNG1-001": lambda: volume_slices(lung1 / "images", _only(lung1 / "labels"), "LUNG1-001", count),
+        "LUNG1-003": lambda: zipped_slices(data / "ct-lung1-003/LUNG1-003.zip", "LUNG1-003", count),
+        "abdomen": lambda: abdomen(data / "abdct-totalseg", count),
+        "SegTHOR": lambda: segthor(data / "ct-segthor", count),
+        "pat": lambda: small_tumours(data / "ct-nsclc-phantom-pat2-4", count),
+        "STS-001": lambda: sarcomas(sarcoma, count),
+        "ACDC": lambda: acdc(data / "mr-acdc-ed-es", count),
+        "CVC": lambda: colonoscopy(data / "endo-cvc-clinicdb", max(1, count // 2)),
+    }
+    for name, source in sources.items():
+        if name.startswith(only):
+            yield from source()
+
+
+def small_tumours(folder: Path, count: int) -> Iterator[Slice]:
     for patient in ("pat_2", "pat_3", "pat_4"):
-        yield from mixed_slices(data / "ct-nsclc-phantom-pat2-4" / patient, patient, count)
+        yield from mixed_slices(folder / patient, patient, count)
+
+
+def sarcomas(folder: Path, count: int) -> Iterator[Slice]:
     for kind in ("CT", "MR_T1"):
-        labels = next(p for p in (data / "ctmr-sts-001/labels").rglob("*.dcm") if kind in str(p))
-        yield from volume_slices(data / "ctmr-sts-001/images" / kind, labels, f"STS-001 {kind}", count)
-    yield from acdc(data / "mr-acdc-ed-es", count)
-    yield from colonoscopy(data / "endo-cvc-clinicdb", max(1, count // 2))
+        labels = next(p for p in (folder / "labels").rglob("*.dcm") if kind in str(p))
+        yield from volume_slices(folder / "images" / kind, labels, f"STS-001 {kind}", count)
 
 
 def _only(folder: Path) -> Path:
@@ -171,16 +190,23 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, action="append", help="repeat it; default: the bundled model")
     parser.add_argument("--slices", type=int, default=6)
     parser.add_argument("--view", type=float, metavar="TIMES", help="side of what the model sees; default: all")
+    parser.add_argument("--only", default="", metavar="CASE", help="cases whose names begin so, such as CVC or LUNG1")
+    parser.add_argument("--goals", action="store_true", help="both views, beside the goals")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     models = {path.stem if path else "bundled": load_sam(path, "cpu") for path in args.checkpoint or [None]}
+    views = {f", {WHOLE}:": None, f", {MAGNIFIED}:": 3.0} if args.goals else {"": args.view}
     rows: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
-    for case, structure, image, truth, gray in all_slices(args.data, args.slices):
+    for case, structure, image, truth, gray in all_slices(args.data, args.slices, args.only):
         row = {"ellipse": ellipse(truth), "growing": grown(gray, truth)}
-        for name, model in models.items():
-            row |= {f"{name} {key}": value for key, value in scores(model, image, truth, args.view).items()}
+        for (name, model), (view, times) in product(models.items(), views.items()):
+            row |= {f"{name}{view} {key}": value for key, value in scores(model, image, truth, times).items()}
         rows[case.split(" ")[0] if case.startswith(("SegTHOR", "ACDC", "CVC")) else case, structure].append(row)
-    print_table(rows)
+    if args.goals:
+        for name in models:
+            print(*goal_table(rows, name), sep="\n", end="\n\n")
+    else:
+        print_table(rows)
     if args.json:
         args.json.write_text(json.dumps([[*key, some] for key, some in rows.items()]), encoding="utf-8")
 

@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 from adaptsam.io import read_frames, read_mask_picture, read_masks_like
 from adaptsam.io.video.frames import Frames
 from adaptsam.metrics.volume_metrics import slice_dice
-from adaptsam.p2sam import Settings
+from adaptsam.p2sam import P2SamSettings
 from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
 from adaptsam.sam import load_sam
 from adaptsam.slicewise.frame_report import FrameResult
@@ -36,7 +36,7 @@ RUNS = {
 
 
 def follow(
-    video: Frames, truths: Sequence[np.ndarray], p2sam: Settings, checkpoint: Path | None
+    video: Frames, truths: Sequence[np.ndarray], p2sam: P2SamSettings, checkpoint: Path | None
 ) -> tuple[list[FrameResult], list[dict[str, object]]]:
     """The default's results and a record for every frame but the outlined first one."""
     model = load_sam(checkpoint, "cpu")
@@ -94,7 +94,7 @@ def main() -> None:
     files = {path.stem: path for path in sorted(args.masks.iterdir())}
     [name] = list(read_mask_picture(files[video.names[0]]))[:1]
     truths = [read_masks_like(files[frame], [name])[name] for frame in video.names]
-    p2sam = Settings(domain="natural", negatives=None) if args.natural else Settings()
+    p2sam = P2SamSettings(domain="natural", negatives=None) if args.natural else P2SamSettings()
     results, records = follow(video, truths, p2sam, args.checkpoint)
     args.output.write_text("".join(json.dumps(record) + "\n" for record in records))
     if args.picture:

@@ -2,17 +2,16 @@
 
     python Testing/tools/slicer/collect_sentences.py
 
-Writes PersonalizedSAM/AdaptSAMLib/sentences.py: every sentence of the modules that the worker imports, with ``{names}`` where
-the code puts values. A test holds the table to the code.
+Writes PersonalizedSAM/AdaptSAMLib/sentences.py: every sentence of the modules that the worker imports, also late, with
+``{names}`` where the code puts values. A test holds the table to the code.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import string
-import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TABLE = ROOT / "PersonalizedSAM" / "AdaptSAMLib" / "sentences.py"
 BEGIN, END = "    return [\n", "    ]\n"
 
-#: Where the worker begins, and what it imports when it is asked to.
+#: Where the worker begins, and the client that speaks for one that has gone.
 ROOTS = (
     "adaptsam.worker.worker_session",
     "adaptsam.worker.server",
@@ -29,22 +28,71 @@ ROOTS = (
     "adaptsam.autoprompting.agent_training",
 )
 
+#: Keys of messages whose short texts a window shows.
+SHOWN = ("label", "card")
+
 #: What is said to programmers and at a terminal alone.
 SILENT = ("adaptsam.commands", "adaptsam.cli", "adaptsam.synthetic")
 
 
 def files() -> list[Path]:
-    """The files of the package that the worker imports."""
-    for name in ROOTS:
-        importlib.import_module(name)
-    names = [one for one in sys.modules if one.startswith("adaptsam.") and not one.startswith(SILENT)]
-    found = {getattr(sys.modules[one], "__file__", None) for one in names}
-    return sorted(Path(one) for one in found if one)
+    """The files of the package that the worker imports, at once or later, whatever this process has imported."""
+    found: dict[str, Path] = {}
+    waiting = list(ROOTS)
+    while waiting:
+        name = waiting.pop()
+        path = None if name in found or name.startswith(SILENT) else source(name)
+        if path is not None:
+            found[name] = path
+            waiting.extend((*imported(name, path), name.rpartition(".")[0]))
+    return sorted(found.values())
+
+
+def source(name: str) -> Path | None:
+    """The file of a module of the package, or None for what is none."""
+    if name.partition(".")[0] != "adaptsam":
+        return None
+    base = ROOT.joinpath(*name.split("."))
+    return next((one for one in (base / "__init__.py", base.with_suffix(".py")) if one.is_file()), None)
+
+
+def imported(name: str, path: Path) -> Iterator[str]:
+    """The modules, and what may be modules, that a module's imports name, also those within functions."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (base, *(f"{base}.{one.name}" for one in node.names))
 
 
 def collected() -> list[str]:
     """Every sentence, once, in order."""
-    return sorted({text for path in files() for text in sentences_of(path.read_text(encoding="utf-8"))})
+    codes = [path.read_text(encoding="utf-8") for path in files()]
+    found = {text for code in codes for text in (*sentences_of(code), *labels_of(code))}
+    return sorted(found | purposes())
+
+
+def purposes() -> set[str]:
+    """What the catalogue of weights says that each is for."""
+    catalogue = tomllib.loads((ROOT / "adaptsam" / "sam" / "weights.toml").read_text(encoding="utf-8"))
+    return {one["purpose"] for one in catalogue.values()}
+
+
+def labels_of(code: str) -> Iterator[str]:
+    """Short texts that a window shows: of models, devices and samples."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            yield from (
+                template(value)
+                for key, value in pairs
+                if isinstance(key, ast.Constant) and key.value in SHOWN and is_text(value)
+            )
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SampleImage" and is_text(node.args[0]):
+            yield template(node.args[0])
 
 
 def sentences_of(code: str) -> Iterator[str]:
@@ -110,5 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

@@ -68,7 +68,7 @@ def agents(repeats: int) -> None:
     """AutoPromptSAM and `adaptsam` in turns."""
     from blob_agent import make_agent
 
-    from adaptsam.alignsam import Agent, Settings, save_agent
+    from adaptsam.alignsam import Agent, AlignSamSettings, save_agent
     from adaptsam.sam import load_sam
 
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def agents(repeats: int) -> None:
         paths = [str(Path(folder) / f"{n}.agent.safetensors") for n in range(2)]
         for number, path in enumerate(paths):
             small = make_agent(model, f"blob{number}", seed=number)
-            save_agent(path, replace(small, agent=Agent(Settings(), model.embed_dim, seed=number).eval()))
+            save_agent(path, replace(small, agent=Agent(AlignSamSettings(), model.embed_dim, seed=number).eval()))
         os.environ["ADAPTSAM_AGENTS"] = folder
         command = [sys.executable, "-c", DIRECT_AGENTS, *sys.path[:2], "-", *paths]
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parent
-MODULES = [FOLDER.parents[1] / name for name in ("PersonalizedSAM", "AutoPromptSAM")]
-KEPT = FOLDER / "slicer_names.json"
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = [ROOT / name for name in ("PersonalizedSAM", "AutoPromptSAM")]
+KEPT = ROOT / "Testing" / "slicer_bench" / "slicer_names.json"
 
 #: Files of Slicer's, the class in them or None, and where their signatures are kept.
 PYTHON = {
@@ -50,6 +50,11 @@ def methods_used(paths: Iterable[Path]) -> set[str]:
     calls = [node.func for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     others = [call for call in calls if not (isinstance(call.value, ast.Name) and call.value.id in OTHERS)]
     return {call.attr for call in others if re.match("[A-Z][a-z]", call.attr)} - own
+
+
+def utilities_used(paths: Iterable[Path]) -> set[str]:
+    """Names of functions of ``slicer.util`` that are called or passed on."""
+    return {name for path in paths for name in re.findall(r"slicer\.util\.(\w+)", path.read_text(encoding="utf-8"))}
 
 
 def git(repository: str, *arguments: str) -> str:
@@ -100,6 +105,7 @@ def main() -> None:
     repository, *versions = sys.argv[1:]
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     newest = versions[-1]
+    kept["slicer.util"] = dict.fromkeys(utilities_used(files()))
     for owner, (path, cls) in PYTHON.items():
         known = signatures(git(repository, "show", f"{newest}:{path}"), cls)
         kept[owner] = {name: known[name] for name in kept[owner]}

@@ -109,7 +109,7 @@ class Driver:
             if time.monotonic() > deadline:
                 raise TimeoutError(self.panel.ui.statusLabel.text)
             self.application.processEvents()
-            time.sleep(0.001)
+            bench.idle(0.001)
 
     def picture(self, what: str) -> None:
         for _ in range(5):

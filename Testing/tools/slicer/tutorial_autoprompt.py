@@ -200,7 +200,8 @@ def train(driver: AgentDriver, args: argparse.Namespace) -> None:
     own = elsewhere(FORGET, "lung")
     panel.initializeParameterNode()
     driver.unfold("inputs", "train")
-    driver.window.resize(520, 1250)
+    ui.tabWidget.currentIndex = 1
+    driver.window.resize(540, 1250)
     names = [ui.trainSegmentComboBox.itemText(n) for n in range(ui.trainSegmentComboBox.count)]
     ui.trainSegmentComboBox.currentIndex = names.index(args.learn)
     ui.trainNameLineEdit.text = "lung"

@@ -91,7 +91,7 @@ class TextAttention:
 
         Args:
             images: uint8 (n, H, W, 3), RGB, of any size.
-            prompts: what to look for. Several are told apart from each other: include what else is in the images.
+            prompts: what to look for. Several are distinguished from each other: include what else is in the images.
 
         Returns:
             float32 (n, prompts, rows, columns) on the grid of patches, on the model's device.

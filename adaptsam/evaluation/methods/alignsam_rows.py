@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptsam.alignsam import Agent, Package, Settings, Target, load_agent, prompt, save_agent
+from adaptsam.alignsam import Agent, AlignSamSettings, Package, Target, load_agent, prompt, save_agent
 from adaptsam.alignsam.attention_maps import Attention
 from adaptsam.errors import InputError
 from adaptsam.evaluation.methods.evaluated_method import NotApplicable, Pair, Workbench, fingerprint, in_batches
@@ -26,9 +26,13 @@ class AlignSam(PictureMethod):
     trained = True
 
     def __init__(
-        self, name: str, title: str, alignsam: Settings | None = None, guide: tuple[str, str | None] = ("", None)
+        self,
+        name: str,
+        title: str,
+        alignsam: AlignSamSettings | None = None,
+        guide: tuple[str, str | None] = ("", None),
     ) -> None:
-        self.name, self.title, self.alignsam, self._guide = name, title, alignsam or Settings(), guide
+        self.name, self.title, self.alignsam, self._guide = name, title, alignsam or AlignSamSettings(), guide
         self._agent: Agent | None = None
 
     @property

@@ -121,7 +121,7 @@ class Workbench:
     """Workbench of one evaluation: model, store and registrations shared by its methods.
 
     Args:
-        store: encodes every image once, whichever method asks for it, and what later cases share as long as it is kept.
+        store: encodes every image once, whichever method requests it, and what later cases share as long as it is kept.
         domain: of P²SAM's prompts, where a method does not choose itself.
         training: images with masks that methods with training may learn from; none of them is tested.
         folder: where trained models are kept between runs; None where none is trained.

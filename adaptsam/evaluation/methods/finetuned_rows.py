@@ -51,7 +51,7 @@ class Schedule:
 
 
 class FineTunedOnPrior(PictureMethod):
-    """ "Fine-tune" of P²SAM's tables: the model is trained on the patient's prior alone, and then asked nothing.
+    """ "Fine-tune" of P²SAM's tables: the model is trained on the patient's prior alone, and then given no prompt.
 
     The papers do not say for how long; ten epochs are ours. Rounds are those of direct transfer: one, without a prompt.
     """
@@ -102,7 +102,7 @@ class FineTunedOnPrior(PictureMethod):
 
 
 class TrainedModel(PictureMethod):
-    """SAMed or Medical SAM Adapter: trained once on the protocol's training images, and then asked nothing.
+    """SAMed or Medical SAM Adapter: trained once on the protocol's training images, and then given no prompt.
 
     The trained tensors are kept in the evaluation's folder, so that they are not trained again.
 

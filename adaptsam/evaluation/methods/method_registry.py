@@ -42,7 +42,7 @@ class Extras:
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
     seggpt: Path | None = None
     epochs: int | None = None
-    alignsam: alignsam.Settings = field(default_factory=alignsam.Settings)
+    alignsam: alignsam.AlignSamSettings = field(default_factory=alignsam.AlignSamSettings)
     text: str = ""
     clip: str | None = None
 

@@ -10,7 +10,7 @@ import numpy as np
 from adaptsam.evaluation.methods.evaluated_method import BATCH, Found, Pair, VolumePair, Workbench, in_batches
 from adaptsam.evaluation.methods.persam_patches import PATCHES, Coverage, row
 from adaptsam.evaluation.methods.slice_by_slice import PictureMethod
-from adaptsam.p2sam import Job, Settings, segment
+from adaptsam.p2sam import Job, P2SamSettings, segment
 from adaptsam.p2sam.part_features import Patches, foreground_patches
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.volume_propagation import PropagationSettings
@@ -20,7 +20,7 @@ from adaptsam.slicewise import PriorVisit, carry
 
 #: PerSAM (Zhang et al., 2023) is P²SAM's natural domain with one part: the mean feature, the highest and the lowest
 #: point of its similarity map, target-guided attention, target-semantic prompting, and the same two refinements.
-PUBLISHED_PERSAM = Settings(domain="natural", positives=(1, 1), retrieval=False)
+PUBLISHED_PERSAM = P2SamSettings(domain="natural", positives=(1, 1), retrieval=False)
 
 
 class P2Sam(PictureMethod):
@@ -34,9 +34,9 @@ class P2Sam(PictureMethod):
 
     patches: Patches = staticmethod(foreground_patches)
 
-    def __init__(self, name: str, title: str, p2sam: Settings | None = None, *, fixed: bool = False) -> None:
+    def __init__(self, name: str, title: str, p2sam: P2SamSettings | None = None, *, fixed: bool = False) -> None:
         self.name, self.title = name, title
-        self.p2sam, self._fixed = p2sam or Settings(), fixed
+        self.p2sam, self._fixed = p2sam or P2SamSettings(), fixed
 
     @property
     def settings(self) -> object:
@@ -55,7 +55,7 @@ class P2Sam(PictureMethod):
             masks += [done[n].mask if n in done else np.zeros(p.image.shape[:2], bool) for n, p in enumerate(batch)]
         return masks
 
-    def _settings(self, bench: Workbench) -> Settings:
+    def _settings(self, bench: Workbench) -> P2SamSettings:
         if self._fixed or bench.domain == self.p2sam.domain:
             return self.p2sam
         negatives = None if bench.domain == "natural" else self.p2sam.negatives

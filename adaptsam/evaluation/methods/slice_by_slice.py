@@ -1,4 +1,4 @@
-"""A method for pictures, asked for a volume: slice by slice, each with the prior's slice that speaks for it.
+"""A method for pictures on a volume: slice by slice, each with the prior's slice that speaks for it.
 
 Where the slices that hold the structure are known (the papers' protocol), they are paired by their offset from the
 middle of the stack. Otherwise they are the slices that the rigidly registered contour reaches, each paired with the

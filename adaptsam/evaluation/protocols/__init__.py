@@ -23,6 +23,7 @@ from adaptsam.evaluation.protocols.natural_images import (
 from adaptsam.evaluation.protocols.protocol_options import Options
 from adaptsam.evaluation.protocols.whole_scans import (
     open_followups,
+    open_followups_slices,
     open_four_d_lung,
     open_four_d_lung_volumes,
     open_own,
@@ -32,6 +33,7 @@ from adaptsam.evaluation.protocols.whole_scans import (
 PROTOCOLS: dict[str, Callable[[Path | None, Options], Study]] = {
     "phantom": open_phantom,
     "followups": open_followups,
+    "followups-slices": open_followups_slices,
     "own": open_own,
     "frames": open_frames,
     "4d-lung": open_four_d_lung,

@@ -39,6 +39,11 @@ _VOLUMETRIC = (
     "methods for single pictures are asked on the slices that the rigidly registered contour reaches, each with the "
     "prior's slice at that place. Distances to an empty mask do not exist and are left out of their means."
 )
+_KNOWN = (
+    "Methods are given the slices of the follow-up that hold the structure, paired by their offset from the middle of "
+    "the stack, as the published protocol of 4D-Lung does. Dice of each such slice, then the mean over slices, "
+    "follow-ups and scans. The published table is of true follow-ups."
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,10 @@ def open_phantom(data: Path | None, options: Options) -> Study:
 
 @dataclass(frozen=True)
 class FollowUpTasks:
-    """Digital follow-ups of a real scan, each made anew from its seed: of one patient, and so one case."""
+    """Digital follow-ups of a real scan, each made anew from its seed: of one patient, and so one case.
+
+    Where the slices are ``known``, methods learn which hold a structure, and each slice is scored, as in the papers.
+    """
 
     image: Path
     mask: Path
@@ -88,6 +96,7 @@ class FollowUpTasks:
     change: str
     tumour: str
     seeds: range
+    known: bool = False
 
     def __call__(self) -> Iterator[VolumeTask]:
         prior = read_volume(self.image)
@@ -96,7 +105,14 @@ class FollowUpTasks:
         settings = settings_for(self.change, self.tumour)
         for seed in self.seeds:
             later = digital_followup(prior, structures, self.target, seed=seed, settings=settings)
-            yield VolumeTask(VolumePair(f"follow-up-{seed}", prior, chosen, later.volume), later.structures)
+            pair = VolumePair(f"follow-up-{seed}", prior, chosen, later.volume)
+            if self.known:
+                slices = {
+                    one.name: held_slices(chosen, replace(later.structures, structures=(one,)))
+                    for one in later.structures.structures
+                }
+                pair = replace(pair, window="papers", known_slices=slices)
+            yield VolumeTask(pair, later.structures, scored_by_slice=self.known)
 
 
 def open_followups(data: Path | None, options: Options) -> Study:
@@ -104,7 +120,16 @@ def open_followups(data: Path | None, options: Options) -> Study:
 
     ``data`` is a JSON file as :func:`open_own` takes, of which the priors are used, with "target_structure".
     """
-    entries = _entries(_given(data, "followups"))
+    return _followups(_given(data, "followups"), options, known=False)
+
+
+def open_followups_slices(data: Path | None, options: Options) -> Study:
+    """Digital follow-ups as the papers ask for 4D-Lung: methods know which slices hold the structure."""
+    return _followups(_given(data, "followups-slices"), options, known=True)
+
+
+def _followups(data: Path, options: Options, known: bool) -> Study:
+    entries = _entries(data)
     seeds = range(options.seed, options.seed + options.copies)
     cases = []
     for entry in entries:
@@ -116,6 +141,7 @@ def open_followups(data: Path | None, options: Options) -> Study:
             options.change,
             options.tumour,
             seeds,
+            known,
         )
         name = f"{entry.name}-{options.change}-{options.tumour}"
         said = (entry.target_structure, tasks.structures, options.copies)
@@ -123,12 +149,13 @@ def open_followups(data: Path | None, options: Options) -> Study:
         cases.append(StudyCase(name, tasks, version=version))
     kept, doubles = unique(cases)
     return Study(
-        "followups",
-        "Digital follow-ups",
+        "followups-slices" if known else "followups",
+        "Digital follow-ups, slices known" if known else "Digital follow-ups",
         kept[: options.limit],
-        VOLUMES,
+        (SLICE_DICE,) if known else VOLUMES,
         f"Later visits made from real scans, whose true contours are known ({options.change} change, tumours that "
-        f"{options.tumour}), {options.copies} of each scan. {_VOLUMETRIC}",
+        f"{options.tumour}), {options.copies} of each scan. {_KNOWN if known else _VOLUMETRIC}",
+        published=("p2sam-1",) if known else (),
         skipped=doubles,
         unit="scan",
     )

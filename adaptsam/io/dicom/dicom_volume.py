@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from adaptsam.image.volume import Geometry, Volume
 from adaptsam.io.dicom.cone_beam import is_cone_beam_header
 from adaptsam.io.dicom.dicom_file import quiet_pydicom, read_dicom
 from adaptsam.io.dicom.multiframe import frame_headers, holds_frames
-from adaptsam.io.dicom.odd_slices import different, image_slices, missing_rescale
-from adaptsam.io.dicom.pixel_data import padding, rescaled, stored_frames
+from adaptsam.io.dicom.odd_slices import check_one_image, different, image_slices, missing_rescale
+from adaptsam.io.dicom.pixel_data import padding, rescaled, some_frames, stored_frames
 from adaptsam.io.dicom.series_parts import find_parts
 from adaptsam.io.dicom.series_reader import dicom_source, series_geometry
 
@@ -46,12 +47,13 @@ def read_series_files(files: Sequence[Path]) -> Volume:
     """
     found = [one for path in files for one in _slices(path)]
     kept, remarks = image_slices([one.header for one in found])
+    _check_copies(found, kept)
     slices = [found[n] for n in kept]
     headers = [one.header for one in slices]
     _check_parts(headers, slices[0].of_many)
     geometry, order = _grid(headers, different(remarks))
     ordered = [slices[n] for n in order]
-    remarks += missing_rescale(headers)
+    remarks += [*check_one_image(headers), *missing_rescale(headers)]
     inverted = _is_inverted(headers)
     array, about = _pixels(ordered, geometry, inverted)
     first = ordered[0].header
@@ -69,6 +71,25 @@ def _slices(path: Path) -> list[_Slice]:
     if int(dataset.get("NumberOfFrames", 1) or 1) != 1:
         raise InputError(f"{path.name} holds several frames without their places; export it as slices, or to NRRD.")
     return [_Slice(_plain(dataset), path, 0, False)]
+
+
+def _check_copies(found: Sequence[_Slice], kept: Sequence[int]) -> None:
+    """Raise :class:`InputError` if a slice that repeats the UID and place of another one shows something else."""
+    by_object = {_object(found[n]): found[n] for n in kept}
+    for n in sorted(set(range(len(found))) - set(kept)):
+        one, other = found[n], by_object.get(_object(found[n]))
+        if other is None or one.of_many:
+            continue
+        first, second = (stored_frames(read_dicom(which.path, pixels=True), which.path) for which in (one, other))
+        if not np.array_equal(first, second):
+            raise InputError(
+                f"{other.path.name} and {one.path.name} are one slice by their SOP Instance UID and show different "
+                "pixels; leave the right one in the folder."
+            )
+
+
+def _object(one: _Slice) -> tuple[object, str]:
+    return one.header.get("SOPInstanceUID") or one.path, str(one.header.get("ImagePositionPatient"))
 
 
 def _plain(dataset: Dataset) -> Dataset:
@@ -177,10 +198,10 @@ def _pixels(slices: Sequence[_Slice], geometry: Geometry, inverted: bool) -> tup
 
 
 def _stored(slices: Sequence[_Slice]) -> Iterator[tuple[_Slice, np.ndarray]]:
-    """Each slice with its stored values; of the files, one at a time is in memory."""
-    path, frames = None, np.empty(0)
-    for one in slices:
-        if one.path != path:
-            path, frames = one.path, np.empty(0)
-            frames = stored_frames(read_dicom(one.path, pixels=True), one.path)
-        yield one, frames[one.frame]
+    """Each slice with its stored values; of the files and their frames, one at a time is in memory."""
+    for path, run in groupby(slices, key=lambda one: one.path):
+        ones = list(run)
+        if ones[0].of_many:
+            yield from zip(ones, some_frames(ones[0].header, path, [one.frame for one in ones]), strict=True)
+        else:
+            yield ones[0], stored_frames(read_dicom(path, pixels=True), path)[0]

@@ -35,7 +35,7 @@ _GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
-    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     # What tells several images in one object apart.
     "FrameContentSequence": ("TemporalPositionIndex",),
     "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase",),

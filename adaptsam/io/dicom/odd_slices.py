@@ -17,6 +17,17 @@ _DIFFERENT = {
     "size": "The slices of the series differ in matrix or pixel size; choose a series of one kind.",
     "axes": "The slices of the series differ in orientation (a scout?); choose a series of one kind.",
 }
+# What all slices of one image share.
+_SHARED = {"PatientID": "patients", "FrameOfReferenceUID": "frames of reference"}
+# What else the values of a CT may be (PS3.3, C.11.1.1.2), dual-energy maps above all.
+_NO_HOUNSFIELD = {
+    "OD": "optical densities",
+    "PCT": "percentages",
+    "ED": "electron densities",
+    "EDW": "electron densities",
+    "Z_EFF": "effective atomic numbers",
+    "MGML": "concentrations",
+}
 #: So many slices of the image must be there for each that is left out.
 _MANY = 3
 
@@ -109,6 +120,37 @@ def _difference(one: tuple, other: tuple) -> str | None:
     if one[0] != other[0] or not np.allclose(one[1], other[1], atol=1e-4):
         return "size"
     return None if np.allclose(one[2], other[2], rtol=0, atol=2 * JITTER) else "axes"
+
+
+def check_one_image(headers: Sequence[Dataset]) -> list[Remark]:
+    """A word where every slice has a frame of reference of its own, or a CT Hounsfield units of a kind of their own.
+
+    Raises:
+        InputError: the slices are of several patients or frames of reference, or values of a CT that are no Hounsfield
+            units.
+    """
+    remarks = []
+    for keyword, what in _SHARED.items():
+        told = {str(header.get(keyword)) for header in headers if header.get(keyword) not in (None, "")}
+        if 1 < len(told) == len(headers) and keyword == "FrameOfReferenceUID":
+            why = "each has a frame of reference of its own, as a poor anonymiser leaves it; they were taken as one"
+            remarks.append(Remark("slices", len(headers), why, left_out=False))
+        elif len(told) > 1:
+            raise InputError(f"The slices of the series are of several {what}; keep those of one in a folder.")
+    return remarks + _units(headers)
+
+
+def _units(headers: Sequence[Dataset]) -> list[Remark]:
+    if headers[0].get("Modality") != "CT":
+        return []
+    units = {str(header.get("RescaleType") or "").strip().upper() for header in headers} & {*_NO_HOUNSFIELD, "HU_MOD"}
+    for unit in sorted(units & _NO_HOUNSFIELD.keys()):
+        raise InputError(
+            f"The values of the CT are {_NO_HOUNSFIELD[unit]} (RescaleType {unit}) and no Hounsfield units; choose the "
+            "series that has them."
+        )
+    why = "they are modified Hounsfield units (RescaleType HU_MOD), and were taken as Hounsfield units"
+    return [Remark("slices", len(headers), why, left_out=False)] if units else []
 
 
 def missing_rescale(headers: Sequence[Dataset]) -> list[Remark]:

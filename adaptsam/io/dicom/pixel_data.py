@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels import apply_modality_lut, get_decoder
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
@@ -23,7 +24,7 @@ from pydicom.uid import (
 )
 
 from adaptsam.errors import InputError
-from adaptsam.io.dicom.dicom_file import quiet_pydicom
+from adaptsam.io.dicom.dicom_file import quiet_pydicom, read_dicom
 from adaptsam.io.native_stderr import quiet_libraries
 
 # Bytes of pixels that are believed of a file; a larger one must take a hundredth of its pixels' at least.
@@ -31,9 +32,45 @@ _BELIEVED, _MOST_FOR_A_BYTE = 256 * 2**20, 100
 _MOST_RESCALED = 1e6
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
 _RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+# Process 14; the name in pydicom is another transfer syntax's before version 3.
+_JPEG_LOSSLESS = UID("1.2.840.10008.1.2.4.57")
+# For pydicom's decoders.
+_AS_STORED: dict[str, Any] = {"correct_unused_bits": False}
 # What GDCM decodes, and pydicom with what we install beside it does not in every case.
-_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
+_GDCM = (JPEGBaseline8Bit, JPEGExtended12Bit, _JPEG_LOSSLESS, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
 _FORMAT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+
+
+def some_frames(header: Dataset, path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """The stored values (J, I) of some frames of a multi-frame file, in this order; one at a time is in memory.
+
+    What pydicom cannot read frame by frame is read whole.
+
+    Args:
+        header: of the file, read without its pixels.
+        path: the file.
+        numbers: of the frames, from 0.
+
+    Raises:
+        InputError: as :func:`stored_frames` does.
+    """
+    from pydicom.pixels import iter_pixels
+
+    done = 0
+    try:
+        size = [int(header[keyword].value) for keyword in _NEEDED[:3]]
+        if _is_gray(header) and _is_believed(int(header.NumberOfFrames) * prod(size) // 8, path.stat().st_size):
+            with quiet_pydicom(), quiet_libraries():
+                for frame in iter_pixels(path, indices=numbers, raw=True, **_AS_STORED):
+                    yield _used_bits(frame, header)
+                    done += 1
+    except GeneratorExit:
+        return
+    except Exception:  # pydicom's readers raise whatever the broken bytes lead them to; read whole, damage is told
+        pass
+    if done < len(numbers):
+        frames = stored_frames(read_dicom(path, pixels=True), path)
+        yield from (frames[number] for number in numbers[done:])
 
 
 def stored_frames(dataset: FileDataset, path: Path) -> np.ndarray:
@@ -49,8 +86,7 @@ def stored_frames(dataset: FileDataset, path: Path) -> np.ndarray:
     lacking = [keyword for keyword in _NEEDED if keyword not in dataset]
     if lacking:
         raise InputError(f"{path.name} is damaged or truncated: it lacks {', '.join(lacking)}; copy it again.")
-    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2") or "MONOCHROME2").strip()
-    if int(dataset.get("SamplesPerPixel", 1)) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if not _is_gray(dataset):
         raise InputError(f"{path.name} is a colour image; choose a CT or MR series.")
     try:
         count = int(dataset.get("NumberOfFrames", 1) or 1)
@@ -68,10 +104,19 @@ def stored_frames(dataset: FileDataset, path: Path) -> np.ndarray:
         raise InputError(f"{path.name} is damaged: its pixels cannot be read; copy it again.") from None
 
 
+def _is_gray(dataset: Dataset) -> bool:
+    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2") or "MONOCHROME2").strip()
+    return int(dataset.get("SamplesPerPixel", 1)) == 1 and photometric in ("MONOCHROME1", "MONOCHROME2")
+
+
+def _is_believed(claimed: int, stored: int) -> bool:
+    """Whether so many bytes of pixels may be in so many bytes of a file; memory is set aside for what is claimed."""
+    return 0 < claimed <= max(_BELIEVED, _MOST_FOR_A_BYTE * stored)
+
+
 def _check_size(dataset: FileDataset, path: Path, claimed: int) -> None:
-    """Memory is set aside for what a file claims, so the claim must be one that its pixel data can keep."""
     stored = len(dataset.PixelData)
-    if claimed <= 0 or claimed > max(_BELIEVED, _MOST_FOR_A_BYTE * stored):
+    if not _is_believed(claimed, stored):
         raise InputError(
             f"{path.name} is damaged: it claims {claimed / 1e6:.0f} MB of pixels and holds {stored / 1e6:.3g}; copy it "
             "again."
@@ -86,6 +131,8 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
     """
     try:
         if "ModalityLUTSequence" in header and "RescaleSlope" not in header:
+            from pydicom.pixels import apply_modality_lut  # pydicom 3, which runs in Slicer 5.10 do without
+
             return np.asarray(apply_modality_lut(stored, header))
         slope, intercept = (_number(header, key, default) for key, default in _RESCALE)
         if not (0 < abs(slope) <= _MOST_RESCALED and abs(intercept) <= _MOST_RESCALED):  # NaN is neither
@@ -138,14 +185,18 @@ def _unpack(dataset: FileDataset, path: Path, count: int) -> np.ndarray:
 
 def _decode(dataset: FileDataset) -> np.ndarray | None:
     """The stored values, or None where pydicom or its plug-ins cannot give them."""
+    from pydicom.pixels import get_decoder
+
     try:
         with quiet_pydicom(), quiet_libraries():
-            return dataset.pixel_array
+            # The bits that are not a pixel's are taken off by :func:`_used_bits`: pydicom knows the upper ones alone.
+            decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+            return decoder.as_array(dataset, raw=True, **_AS_STORED)[0]
     except Exception:
         return None
 
 
-def _used_bits(stored: np.ndarray, dataset: FileDataset) -> np.ndarray:
+def _used_bits(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """The values without the bits that are not theirs, where old files keep overlays; the sign is kept."""
     allocated, used = int(dataset.BitsAllocated), int(dataset.BitsStored)
     above = allocated - 1 - int(dataset.get("HighBit", used - 1))
@@ -156,6 +207,8 @@ def _used_bits(stored: np.ndarray, dataset: FileDataset) -> np.ndarray:
 
 def _decode_with_gdcm(dataset: FileDataset, path: Path, count: int) -> np.ndarray:
     """SimpleITK brings GDCM's decoders, for JPEG lossless for instance; it gets a frame and nothing of the patient."""
+    from pydicom.encaps import generate_frames
+
     try:
         frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
         with quiet_libraries(), tempfile.TemporaryDirectory(prefix="adaptsam-") as folder:
@@ -200,6 +253,8 @@ def _undecodable(syntax: UID, path: Path) -> str:
 def _has_decoder(syntax: UID) -> bool:
     if syntax in _GDCM:
         return True
+    from pydicom.pixels import get_decoder
+
     try:
         return get_decoder(syntax).is_available
     except NotImplementedError:

@@ -171,7 +171,8 @@ def _closed_contours(name: str, items: Sequence[Dataset]) -> tuple[tuple[Contour
         kind = str(item.get("ContourGeometricType", "") or "").strip().upper()
         if kind not in (CLOSED, XOR):
             why = _WHY.get(kind, "AdaptSAM does not know their geometric type")
-            left[f"{kind + ' ' if kind else ''}contours of {name!r}", why] += 1
+            # A type that is none may be any text, a patient's name too.
+            left[f"{kind + ' ' if kind and kind in _WHY else ''}contours of {name!r}", why] += 1
             continue
         points = _numbers(item).reshape(-1, 3)
         offset = np.array([float(value) for value in item.get("ContourOffsetVector") or (0, 0, 0)]).reshape(3)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.errors import GeometryError, InputError
-from adaptsam.image.patient_identity import same_person
+from adaptsam.image.patient_identity import identity_remarks, same_person
 from adaptsam.image.remarks import Remark
 from adaptsam.image.structure_names import name_remarks, numbered_names
 from adaptsam.image.volume import DicomSource, Structure, StructureSet, Volume
@@ -38,10 +38,10 @@ def roi_names(path: Path) -> tuple[str, ...]:
 def read_rois_of(path: Path, places: Collection[int] | None = None) -> tuple[FileDataset, list[Roi]]:
     """The data set of an RTSTRUCT, and its ROIs of these places, all by default, in the order of the file.
 
-    ROIs that share a name are numbered, "GTV" and "GTV (2)", whichever of them are asked for.
+    ROIs that share a name are numbered, "GTV" and "GTV (2)", whichever of them are requested.
 
     Raises:
-        InputError: the file is no RTSTRUCT or damaged, or a number stands for several ROIs that are asked for.
+        InputError: the file is no RTSTRUCT or damaged, or a number stands for several ROIs that are requested.
     """
     dataset = read_dicom(path)
     if dataset.get("Modality") != "RTSTRUCT":
@@ -67,7 +67,7 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
         places: of the ROIs wanted, in the order of the file from 0; all by default.
 
     Raises:
-        InputError: the file is no RTSTRUCT, is damaged, or holds no closed contour; an ROI asked for is left out.
+        InputError: the file is no RTSTRUCT, is damaged, or holds no closed contour; an ROI requested is left out.
         GeometryError: the contours do not lie on the slices of ``reference``, or belong to another patient.
     """
     dataset, rois = read_rois_of(path, places)
@@ -84,7 +84,7 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
     for roi in asked:
         if roi not in kept:
             raise GeometryError(f"{roi.name!r} of {path.name} cannot be read on this image: {about_frames[0].why}.")
-    remarks += about_frames
+    remarks += [*about_frames, *identity_remarks(source, reference.dicom)]
     structures = []
     for roi in kept:
         remarks += roi.remarks
@@ -92,6 +92,8 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
             structure, about = _structure(roi, reference, strict=strict)
             structures.append(structure)
             remarks += about
+    if reference.dicom is not None and reference.dicom.series_uid not in _references(dataset)[1]:
+        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
     return StructureSet(tuple(structures), reference.geometry, source, tuple(remarks))
 
 
@@ -145,13 +147,11 @@ def _in_frame(
 ) -> tuple[list[Roi], bool, list[Remark]]:
     """The ROIs that lie on the image, whether position alone has to tell so, and those that belong to another frame.
 
-    ``frames`` are those of all ROIs of the file, also of those that nobody asked for.
+    ``frames`` are those of all ROIs of the file, also of those that nobody requested.
     """
     image = reference.dicom
     own = image.frame_of_reference_uid if image is not None else ""
-    known, series = _references(dataset)
-    if image is not None and image.series_uid not in series:
-        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
+    known, _ = _references(dataset)
     if own and own in known:
         others = [roi for roi in rois if roi.frame not in ("", own)]
         names = ", ".join(repr(roi.name) for roi in others)

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 
 from adaptsam.errors import GeometryError, InputError
-from adaptsam.image.patient_identity import same_person
+from adaptsam.image.patient_identity import identity_remarks, same_person
 from adaptsam.image.remarks import Remark
 from adaptsam.image.structure_names import told_apart
 from adaptsam.image.terminology import CODE_KEYS
@@ -67,7 +67,7 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
             segments = {
                 int(segment.SegmentNumber): _empty_structure(segment, reference.geometry)
                 for segment in dataset.SegmentSequence
-                if (dataset.SegmentationType != "LABELMAP" or segment.SegmentNumber != 0)  # the background
+                if int(segment.SegmentNumber) not in _background(dataset)
                 and (numbers is None or int(segment.SegmentNumber) in numbers)
             }
             source = _source(dataset)
@@ -82,11 +82,24 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
             voxels = _voxels(mask, grid, reference.geometry, path)
             segments[number].mask[tuple(voxels.T)] = True
     structures = told_apart(tuple(segments.values()))
-    remarks = [*_remarks(dataset, masks), *gap_remarks(structures)]
-    if named and reference.dicom is not None and reference.dicom.series_uid not in named:
-        why = "the file names another series than the image, and their position was trusted"
-        remarks.append(Remark("segments", len(structures), why, left_out=False))
+    remarks = [*_remarks(dataset, masks), *gap_remarks(structures), *identity_remarks(source, reference.dicom)]
+    remarks += _frame_remarks(source, named, reference)
     return StructureSet(structures, reference.geometry, source, tuple(remarks))
+
+
+def _frame_remarks(source: DicomSource, named: Sequence[str], reference: Volume) -> list[Remark]:
+    """A word where the file names another series or frame of reference than the image's."""
+    image = reference.dicom
+    if image is None or not named:
+        return []
+    if image.series_uid not in named:
+        _log.warning("The DICOM SEG names another series than the image; its segments are matched by position.")
+        why = "the file names another series than the image, and their position was trusted"
+    elif source.frame_of_reference_uid not in ("", image.frame_of_reference_uid):
+        why = "the file names the image's series and another frame of reference, and their position was trusted"
+    else:
+        return []
+    return [Remark("segments", 1, why, left_out=False)]
 
 
 def _check_numbers(dataset: FileDataset, numbers: Collection[int] | None, path: Path) -> None:
@@ -104,7 +117,7 @@ def _check_numbers(dataset: FileDataset, numbers: Collection[int] | None, path: 
 def _remarks(dataset: FileDataset, masks: Sequence[tuple[int, Geometry, np.ndarray]]) -> list[Remark]:
     """Remarks on frames that belong to no segment, and on fractions."""
     remarks = []
-    known = {int(segment.SegmentNumber) for segment in dataset.SegmentSequence} | {0}
+    known = {int(segment.SegmentNumber) for segment in dataset.SegmentSequence} | {0} | _background(dataset)
     lost = Counter(number for number, _, mask in masks if number not in known and mask.any())
     for number, count in lost.items():
         remarks.append(Remark(f"frames of segment number {number}", count, "no segment has this number"))
@@ -129,6 +142,14 @@ def _frames(dataset: FileDataset) -> Iterator[tuple[int, Geometry, np.ndarray]]:
         identification = _group(groups, shared, "SegmentIdentificationSequence")
         mask = values > 0 if kind == "BINARY" else 2 * values.astype(int) >= int(dataset.MaximumFractionalValue)
         yield int(identification.ReferencedSegmentNumber), grid, mask
+
+
+def _background(dataset: Dataset) -> set[int]:
+    """Values of a labelmap that are no segment."""
+    if dataset.SegmentationType != "LABELMAP":
+        return set()
+    padding = dataset.get("PixelPaddingValue")
+    return {0} if padding in (None, "") else {0, int(padding)}
 
 
 def _group(groups: Dataset, shared: Dataset, name: str) -> Dataset:
@@ -209,5 +230,3 @@ def _check_origin(source: DicomSource, named: list[str], reference: Volume, path
         raise GeometryError(
             f"{path.name} was made on another series with another frame of reference; choose that series as the image."
         )
-    if named:
-        _log.warning("The DICOM SEG names another series than the image; its segments are matched by position.")

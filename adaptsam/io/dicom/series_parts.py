@@ -34,7 +34,7 @@ TELLING = (
 
 @dataclass(frozen=True)
 class Parts:
-    """The images of one series: by what they are told apart, what is said of each, and the places of its slices."""
+    """The images of one series: by what they are distinguished, what is said of each, and the places of its slices."""
 
     told_by: str
     labels: tuple[str, ...]

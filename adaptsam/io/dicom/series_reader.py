@@ -232,7 +232,7 @@ def _choose(listed: Sequence[SeriesInfo], series: str | int | None, folder: Path
 
 
 def _one_image(info: SeriesInfo, folder: Path, part: str = "") -> SeriesInfo:
-    """A series of one image, or the part of it that is asked for."""
+    """A series of one image, or the part of it that is requested."""
     if not part and not info.parts:
         return info
     if part.isdecimal() and 1 <= int(part) <= len(info.parts):

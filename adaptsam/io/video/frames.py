@@ -72,7 +72,7 @@ class PictureFolder(Frames):
 
     Args:
         folder: its pictures; files of other kinds and hidden ones are left alone.
-        progress: told "reading"; may cancel.
+        progress: receives "reading"; may cancel.
 
     Raises:
         InputError: no picture, one that cannot be read, or pictures of different sizes.
@@ -189,6 +189,8 @@ def opened_picture(path: Path) -> Image.Image:
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":  # telephones' JPEGs have a preview beside the picture
                 raise InputError(f"{path.name} holds {pages} pages; save each as a picture of its own.")
+            if image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile) for tile in image.tile):
+                raise InputError(f"{path.name} has more than 8 bits a channel; save it with 8 bits (0 to 255).")
             image.load()
             _set_upright(image)
             return image
@@ -228,7 +230,7 @@ def check_frame(frame: np.ndarray, size: tuple[int, int] | None, number: int) ->
 
 
 def checked_frames(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Check frames one at a time, as they are asked for: uint8 (H, W, 3), from gray (H, W) too.
+    """Check frames one at a time, as they are requested: uint8 (H, W, 3), from gray (H, W) too.
 
     Raises:
         InputError: while iterating, a frame of another type, number of channels or size than the first.

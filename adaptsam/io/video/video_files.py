@@ -42,7 +42,7 @@ class VideoFile(Frames):
 
     Args:
         path: the file.
-        progress: told "reading"; may cancel.
+        progress: receives "reading"; may cancel.
 
     Raises:
         InputError: no video, frames that cannot be decoded, a file that ends too early, or frames of different sizes.

@@ -69,7 +69,7 @@ def digital_followup(
         change: "small", "medium" or "large"; see :func:`settings_for`.
         seed: the same seed gives the same voxels.
         settings: in place of ``change``.
-        progress: told "changing the target" and "scanning the follow-up"; cancels by raising Cancelled.
+        progress: receives "changing the target" and "scanning the follow-up"; cancels by raising Cancelled.
 
     Raises:
         InputError: the image is no CT, the target is not there or empty, has no room to grow, or is too small.

@@ -106,7 +106,7 @@ def write_endoscopy(
         frames: how many.
         settings: what it shows.
         kind: "mp4", "mov", "mkv" or "avi", which lose a little, or "png" for ``frames/frame-000000.png``, ….
-        progress: told "drawing the video".
+        progress: receives "drawing the video".
 
     Returns:
         What is known: a description, the fps, and for each frame how many pixels show the polyp.

@@ -107,7 +107,7 @@ def phantom_visits(
 ) -> Iterator[PhantomVisit]:
     """Draw one visit at a time, so that no more than one is in memory; see :func:`phantom_patient`.
 
-    ``progress`` is told the number of scans that are drawn.
+    ``progress`` receives the number of scans that are drawn.
     """
     if seed < 0:
         raise InputError(f"The seed of a patient is 0 or more, not {seed}.")

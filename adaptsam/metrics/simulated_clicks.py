@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from adaptsam.metrics.volume_metrics import dice
 from adaptsam.sam import DecodeRequest, Embedding, SamModel
 
 CLICKS = (1, 3, 5)
@@ -29,11 +30,6 @@ def click(wrong: Mask) -> tuple[int, int]:
     depth = ndimage.distance_transform_edt(np.pad(regions == largest, 1))[1:-1, 1:-1]
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(column), int(row)
-
-
-def overlap(a: Mask, b: Mask) -> float:
-    """Dice of two masks; 0 for two empty ones."""
-    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
 
 
 def clicked(model: SamModel, embedding: Embedding, truth: Mask, counts: Sequence[int] = CLICKS) -> dict[int, float]:
@@ -53,7 +49,7 @@ def clicked(model: SamModel, embedding: Embedding, truth: Mask, counts: Sequence
         logits = decoded.logits[0]
         found = (model.upscale(logits[None], embedding)[0] > 0).cpu().numpy()
         if number in counts:
-            scores[number] = overlap(found, truth)
+            scores[number] = dice(found, truth)
     return scores
 
 
@@ -66,7 +62,7 @@ def box_around(truth: Mask) -> NDArray[np.int64]:
 def boxed(model: SamModel, embedding: Embedding, truth: Mask) -> float:
     """Dice of the mask for the truth's own box."""
     [decoded] = model.decode([DecodeRequest(embedding, box=box_around(truth))])
-    return overlap((model.upscale(decoded.logits[:1], embedding)[0] > 0).cpu().numpy(), truth)
+    return dice((model.upscale(decoded.logits[:1], embedding)[0] > 0).cpu().numpy(), truth)
 
 
 def ellipse(truth: Mask) -> float:
@@ -75,7 +71,7 @@ def ellipse(truth: Mask) -> float:
     y, x = np.ogrid[: truth.shape[0], : truth.shape[1]]
     across = (x - (left + right) / 2) / ((right - left + 1) / 2)
     along = (y - (top + bottom) / 2) / ((bottom - top + 1) / 2)
-    return overlap(across**2 + along**2 <= 1, truth)
+    return dice(across**2 + along**2 <= 1, truth)
 
 
 def grown(image: NDArray[np.generic], truth: Mask) -> float:
@@ -84,5 +80,5 @@ def grown(image: NDArray[np.generic], truth: Mask) -> float:
     best = 0.0
     for tolerance in TOLERANCES:
         regions, _ = ndimage.label(np.abs(image.astype(float) - float(image[y, x])) <= tolerance)
-        best = max(best, overlap(regions == regions[y, x], truth))
+        best = max(best, dice(regions == regions[y, x], truth))
     return best

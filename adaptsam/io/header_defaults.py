@@ -1,0 +1,72 @@
+"""Defaults for what NRRD and MetaImage headers leave out of where the image lies, and refusal of other units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaptsam.errors import InputError
+from adaptsam.image.remarks import Remark
+
+_LONGEST_HEADER = 8 * 2**20
+_MILLIMETRES = ("mm", "millimeter", "millimetre", "millimeters", "millimetres", "?", "")
+_PLACED_IN = {"nrrd": ("spaceorigin", "axismins"), "meta": ("Offset", "Position", "Origin")}
+_SPACED_IN = {"nrrd": ("spacedirections", "spacings"), "meta": ("ElementSpacing", "ElementSize")}
+
+
+def place_remarks(path: Path) -> tuple[Remark, ...]:
+    """Remarks on what an NRRD or MetaImage header, which was checked, does not tell: it is taken as ITK takes it.
+
+    Raises:
+        InputError: lengths in other units, or stored values that stand for others (MetaImage's intensity function).
+    """
+    nrrd = path.name.lower().endswith((".nrrd", ".nhdr"))
+    fields = _fields(path, ":" if nrrd else "=")
+    kind = "nrrd" if nrrd else "meta"
+    unit = _other_unit([fields.get(name, "") for name in ("spaceunits", "units", "DistanceUnits")])
+    if unit:
+        raise InputError(f"{path.name} gives its lengths in {unit!r}; save it in millimetres.")
+    if _scaled(fields):
+        raise InputError(f"{path.name} stores other values than it means (its intensity function); save it again.")
+    lacking = [
+        what
+        for what, names in (("origin", _PLACED_IN[kind]), ("spacing", _SPACED_IN[kind]))
+        if not any(name in fields for name in names)
+    ]
+    if nrrd and "spacedirections" in fields and "space" not in fields:
+        lacking.append("anatomical directions")
+    if not lacking:
+        return ()
+    why = f"it tells no {' and no '.join(lacking)}; 0, 1 mm and left-posterior-superior stand in for them"
+    return (Remark("headers", 1, why, left_out=False),)
+
+
+def _fields(path: Path, divider: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        for line in file.read(_LONGEST_HEADER).decode("latin1").split("\n"):
+            key, found, value = line.rstrip("\r").partition(divider)
+            if not line.strip() and divider == ":":
+                break
+            if not found or line.startswith("#") or value.startswith("="):
+                continue
+            fields[key.strip().replace(" ", "").lower() if divider == ":" else key.strip()] = value.strip()
+            if key.strip() == "ElementDataFile":
+                break
+    return fields
+
+
+def _other_unit(values: list[str]) -> str:
+    """The first unit of length that is not the millimetre; "" where there is none."""
+    for value in values:
+        for unit in value.split('"')[1::2] if '"' in value else value.split():
+            if unit.strip().lower() not in _MILLIMETRES:
+                return unit.strip()
+    return ""
+
+
+def _scaled(fields: dict[str, str]) -> bool:
+    names = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
+    try:
+        return [float(fields.get(name) or plain) for name, plain in zip(names, (1, 0), strict=True)] != [1.0, 0.0]
+    except ValueError:
+        return True
