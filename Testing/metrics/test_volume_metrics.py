@@ -116,6 +116,14 @@ def test_masks_at_the_very_border_of_the_image_have_a_surface_there():
     assert compare(half, whole, GRID).hausdorff_95 == pytest.approx(20.0)
 
 
+def test_whole_and_broken_millimetres_mix_in_a_spacing():
+    mask = np.zeros((6, 8, 8), bool)
+    mask[2:4, 2:6, 2:6] = True
+    agreement = compare(mask, mask, Geometry(mask.shape, (3.6, 3.6, 6), (0.0, 0.0, 0.0)))
+    assert agreement.hausdorff_95 == 0
+    assert agreement.surface_dice == 1
+
+
 def test_two_empty_masks_agree_and_have_no_distance():
     empty = np.zeros(SHAPE, bool)
     agreement = compare(empty, empty, GRID)

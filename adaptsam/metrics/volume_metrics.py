@@ -185,7 +185,7 @@ def _surfaces(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, toler
     ours, theirs = (
         torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].float() for array in (mask, reference)
     )
-    options: dict[str, Any] = {"include_background": True, "spacing": grid.spacing[::-1]}
+    options: dict[str, Any] = {"include_background": True, "spacing": [float(side) for side in grid.spacing[::-1]]}
     with warnings.catch_warnings():
         # MONAI 1.6 warns of a deprecated argument that it passes to itself.
         warnings.simplefilter("ignore", FutureWarning)
