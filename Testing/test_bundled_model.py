@@ -6,9 +6,10 @@ import pytest
 from adaptsam.image import select_structures
 from adaptsam.metrics.simulated_clicks import boxed
 from adaptsam.metrics.volume_metrics import compare
+from adaptsam.propagation.baselines import carry_rigidly
 from adaptsam.propagation.volume_propagation import Propagation, propagate
 from adaptsam.sam import load_sam
-from adaptsam.synthetic.thorax_phantom import phantom_patient
+from adaptsam.synthetic.thorax_phantom import CONTRASTS, PhantomSettings, phantom_patient
 
 GRID = {"shape": (40, 192, 192), "spacing": (2.2, 2.2, 5.0)}
 SEEDS = (100_002, 100_004)
@@ -48,6 +49,27 @@ def test_a_vanished_tumour_gives_an_empty_contour_and_a_warning(seed: int) -> No
     assert result.reports[0].status == "gone"
     assert not result.structures.structures[0].mask.any()
     assert any("GTV-1" in warning for warning in result.warnings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "before", "after"), [(11, "none", "arterial"), (21, "none", "arterial")])
+def test_a_heart_with_a_contrast_agent_is_at_least_as_good_as_moved_rigidly(seed: int, before: str, after: str) -> None:
+    grid = {"shape": (30, 112, 112), "spacing": (3.6, 3.6, 6.0)}
+    first, second = (
+        phantom_patient(seed, 2, settings=PhantomSettings(contrast=CONTRASTS[name]), **grid)[number]
+        for number, name in enumerate((before, after))
+    )
+    prior = select_structures(first.structures, ["Heart"])
+    [truth] = select_structures(second.structures, ["Heart"]).structures
+    [rigid] = carry_rigidly(first.volume, prior, second.volume).structures
+    [result] = propagate(first.volume, prior, [second.volume], model=load_sam(device="cpu"))
+    found, moved = (
+        compare(mask, truth.mask, second.volume.geometry).dice
+        for mask in (result.structures.structures[0].mask, rigid.mask)
+    )
+    assert found >= moved
+    held = [one.confidence for one in result.reports[0].slices if one.held]
+    assert np.mean(held) < 0.9
 
 
 @pytest.mark.parametrize("name", [None, "lite"])

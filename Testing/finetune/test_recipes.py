@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from adaptsam.finetune.recipe_datasets import dataset_parts
 from adaptsam.finetune.recipe_folders import recipe_files, recipe_names, recipes_folder
 from adaptsam.finetune.recipes import read_recipe, recipe_settings, run_recipe
 from adaptsam.finetune.training_state import TrainingFiles
-from adaptsam.sam import load_sam, save_checkpoint
+from adaptsam.sam import VIT_T, build_sam, load_sam, save_checkpoint
+from adaptsam.sam.tiny_vit import TinyVitConfig
 
 FINE_TUNING = ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
 HALVES = [0.6, 0.2, 0.2]
@@ -404,7 +407,6 @@ def test_a_recipe_that_is_not_there_is_told_with_its_likeness() -> None:
 def test_a_model_without_vit_is_trained_whole_or_its_decoder_and_its_batch_norms_keep_their_statistics() -> None:
     from adaptsam.finetune.interactive_training import TrainableSam
     from adaptsam.finetune.tuning import METHODS, Tuning
-    from adaptsam.sam import VIT_T, build_sam
 
     sam = build_sam(VIT_T)
     for method in METHODS:
@@ -419,6 +421,35 @@ def test_a_model_without_vit_is_trained_whole_or_its_decoder_and_its_batch_norms
     assert norms
     assert not any(norm.training for norm in norms)
     assert model.training
+
+
+@pytest.mark.parametrize("method", ["full", "decoder"])
+def test_a_training_of_a_small_mobile_sam_ends_with_models_that_can_be_used(
+    inputs: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    stages = TinyVitConfig(dims=(16, 24, 32, 40), depths=(1, 2, 2, 1), heads=(2, 2, 4, 5), windows=(7, 3, 5, 3))
+    config = replace(VIT_T, image_size=64, tiny_vit=stages, embed_dim=32, decoder_mlp_dim=48, mask_channels=8)
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "mobile.safetensors", build_sam(config), config, dtype=torch.float32)
+    checkpoint = str(tmp_path / "mobile.safetensors")
+    folder = train(inputs, tmp_path / "out", "kvasir_full", checkpoint=checkpoint, tuning=method, epochs=1).folder
+    before, after = (load_sam(path, "cpu").sam.state_dict() for path in (checkpoint, folder / "last.safetensors"))
+    changed = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
+    assert changed == ({"mask_decoder", "prompt_encoder"} | ({"image_encoder"} if method == "full" else set()))
+    assert load_sam(folder / "best.safetensors", "cpu").config == config
+
+
+def test_mlflow_s_folder_gets_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow 3 refuses a folder of files: "MLflow no longer supports the filesystem tracking backend"."""
+    from adaptsam.finetune import training_log
+
+    asked = []
+    monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
+    monkeypatch.setattr("monai.handlers.MLFlowHandler", lambda **given: asked.append(given["tracking_uri"]))
+    training_log.mlflow_handlers(str(tmp_path / "runs"))
+    training_log.mlflow_handlers("http://somewhere:5000")
+    assert asked == [f"sqlite:///{(tmp_path / 'runs').as_posix()}/mlflow.db", "http://somewhere:5000"]
+    assert (tmp_path / "runs").is_dir()
 
 
 def test_the_command_shows_and_trains(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from adaptsam.errors import Cancelled
+from adaptsam.errors import Cancelled, InputError
 from adaptsam.image.volume import Geometry, Volume
+from adaptsam.propagation.baselines import deform_mask
 from adaptsam.registration.deformable import DeformableSettings, register_deformably
 from adaptsam.registration.rigid import Rigid
 
@@ -97,3 +98,43 @@ def test_it_is_deterministic_and_can_be_cancelled(make_thorax: Callable) -> None
     with pytest.raises(Cancelled):
         register_deformably(prior, target, Rigid(), QUICK, tick=tick)
     assert len(calls) == 3
+
+
+def with_agent(volume: Volume, heart: np.ndarray) -> Volume:
+    """The volume with bright blood in the middle of the heart, and a little more in the muscle around it."""
+    chambers = ndimage.distance_transform_edt(heart, sampling=volume.geometry.spacing[::-1]) > 10
+    return replace(volume, array=(volume.array + 45.0 * heart + 215.0 * chambers).astype(np.float32))
+
+
+def test_a_contrast_agent_does_not_lead_the_contour_astray(make_thorax: Callable) -> None:
+    case = make_thorax()
+    heart = case.mask("heart")
+    prior = replace(case.volume, array=(case.volume.array - 80.0 * heart).astype(np.float32))
+    target = deformed(with_agent(prior, heart))
+    truth = deformed(replace(prior, array=heart.astype(np.float32))).array > 0.5
+    dices = {}
+    for metric in ("auto", "intensity"):
+        how = replace(QUICK, metric=metric, iterations=(60, 30))
+        found = register_deformably(prior, target, Rigid(quality=0.9), how)
+        moved = deform_mask(heart, prior.geometry, target.geometry, found)
+        dices[metric] = 2 * np.count_nonzero(moved & truth) / (np.count_nonzero(moved) + np.count_nonzero(truth))
+    assert dices["auto"] > 0.95
+    assert dices["auto"] > dices["intensity"] + 0.03
+
+
+def test_local_correlation_finds_a_deformation_of_an_image_with_other_intensities(make_thorax: Callable) -> None:
+    case = make_thorax()
+    other = replace(deformed(case.volume), modality="MR")
+    darker = replace(other, array=(0.4 * other.array + 900).astype(np.float32))
+    prior = replace(case.volume, modality="MR")
+    found = register_deformably(prior, darker, Rigid(quality=0.9), replace(QUICK, metric="correlation"))
+    border = case.mask("tumour") & ~ndimage.binary_erosion(case.mask("tumour"))
+    world = case.volume.geometry.world(np.argwhere(border)[:, ::-1])
+    there = world - bulge(world)
+    before = np.linalg.norm(bulge(there), axis=1).mean()
+    assert np.linalg.norm(found.to_prior(there) - (there + bulge(there)), axis=1).mean() < 0.7 * before
+
+
+def test_a_metric_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="compares auto, intensity, correlation, not 'ssd'"):
+        DeformableSettings(metric="ssd")

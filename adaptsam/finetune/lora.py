@@ -108,7 +108,7 @@ def add_lora(
 
 def has_lora(sam: Sam) -> bool:
     """Whether the model has adapters that are not merged."""
-    return any(isinstance(block.attn.qkv, SplitQkv) for block in sam.image_encoder.blocks)
+    return any(isinstance(block.attn.qkv, SplitQkv) for block in getattr(sam.image_encoder, "blocks", ()))
 
 
 def merge_lora(sam: Sam) -> None:

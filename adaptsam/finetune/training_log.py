@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 import psutil
 import torch
@@ -98,6 +99,8 @@ def peak_memory() -> float:
 def mlflow_handlers(tracking: str | None) -> list[object]:
     """MONAI's handler for MLflow, where a tracking folder or address is given.
 
+    A folder gets a database, ``mlflow.db``: MLflow keeps no runs in files since its version 3.
+
     Raises:
         NotInstalledError: mlflow is missing.
     """
@@ -111,6 +114,10 @@ def mlflow_handlers(tracking: str | None) -> list[object]:
         raise NotInstalledError("Tracking by MLflow needs mlflow; run: pip install mlflow.") from None
     from monai.handlers import MLFlowHandler
 
+    if "://" not in tracking:
+        folder = Path(tracking).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        tracking = f"sqlite:///{folder.as_posix()}/mlflow.db"
     return [MLFlowHandler(tracking_uri=tracking, tag_name="loss", output_transform=lambda output: output["loss"])]
 
 

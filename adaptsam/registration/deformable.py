@@ -1,5 +1,9 @@
 """Deformable registration of a target to its prior, after the rigid step: diffeomorphic Demons on coarse volumes.
 
+Demons compare intensities, and a contrast agent that one visit lacks leads them astray. Where it does, local
+correlation registers first; then Demons see soft tissue and all that is brighter as one, so that lung and air around
+it still move as they should.
+
 The forces and smoothing are those of Vercauteren et al. (NeuroImage 2009), as ITK has them; here are the resolutions,
 what lies outside of the prior's field of view, and when the result is believed. It undoes breathing and posture. It
 does not know that tissue came or went: where a tumour shrank, it pulls the tissue around it inwards.
@@ -17,12 +21,20 @@ from scipy import ndimage
 from adaptsam.errors import InputError
 from adaptsam.image.body import CoarseVolume
 from adaptsam.image.displacement_field import DisplacementField
-from adaptsam.image.intensity import is_ct
+from adaptsam.image.intensity import is_cone_beam, is_ct
 from adaptsam.image.volume import Geometry, Volume
-from adaptsam.registration.rigid import Rigid, as_image, prepared, run_watched
+from adaptsam.registration.contrast_agent import agent_differs
+from adaptsam.registration.local_correlation import Pair, follow_correlation
+from adaptsam.registration.rigid import PREPARED_HU, Rigid, as_image, prepared, run_watched
 
 #: Fewer voxels than this along an axis cannot carry a gradient that means something.
 FEWEST_VOXELS = 6
+
+#: "auto" compares local correlation where a contrast agent came or went, and intensities elsewhere.
+METRICS = ("auto", "intensity", "correlation")
+
+#: Hounsfield units from which on all tissue is one to Demons where a contrast agent came or went.
+ONE_TISSUE_HU = -200.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class DeformableSettings:
 
     ``smoothing`` keeps the displacement elastic, ``update_smoothing`` every step of it fluid-like: the sigmas of
     Gaussians, as multiples of each resolution's pitch. ``largest_step`` is in voxels. ``margin_mm`` of what surrounds
-    the target's body is looked at too.
+    the target's body is looked at too. ``metric`` is what is compared, one of :data:`METRICS`.
     """
 
     pitch_mm: float = 3.0
@@ -41,8 +53,11 @@ class DeformableSettings:
     update_smoothing: float = 1.0
     largest_step: float = 2.0
     margin_mm: float = 15.0
+    metric: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise InputError(f"Deformable registration compares {', '.join(METRICS)}, not {self.metric!r}.")
         if not self.pitch_mm > 0:
             raise InputError(f"The pitch of a registration must be above 0 mm, but is {self.pitch_mm!r}.")
         pairs = (self.shrink, self.iterations)
@@ -117,12 +132,79 @@ def register_deformably(
     moved, seen = _on_grid(prepared(prior, options.pitch_mm, modality), fixed.geometry, rigid)
     # Where the prior shows nothing, the target stands in for it: no difference, no force.
     moving = np.where(seen, moved, fixed.array).astype(np.float32)
-    if not is_ct(target, modality or prior.modality):
+    where = seen & fixed.body
+    ct = is_ct(target, modality or prior.modality)
+    known = ct and not (is_cone_beam(prior) or is_cone_beam(target))
+    if options.metric == "correlation" or (options.metric == "auto" and known and _agent(fixed.array, moving, where)):
+        return _through_agent(rigid, fixed, moving, where, options, tick, known)
+    if not ct:
         moving = sitk.GetArrayFromImage(
             sitk.HistogramMatching(as_image(moving, fixed.geometry), as_image(fixed.array, fixed.geometry), 128, 15)
         )
     field_ = _demons(as_image(fixed.array, fixed.geometry), as_image(moving, fixed.geometry), options, tick)
-    return _believed(rigid, fixed, moving, seen & fixed.body, sitk.GetArrayFromImage(field_).astype(np.float32))
+    return _believed(rigid, fixed, moving, where, _array(field_))
+
+
+def _agent(fixed: np.ndarray, moving: np.ndarray, where: np.ndarray) -> bool:
+    low, high = PREPARED_HU
+    return agent_differs(low + fixed * (high - low), low + moving * (high - low), where)
+
+
+def _through_agent(
+    rigid: Rigid,
+    fixed: CoarseVolume,
+    moving: np.ndarray,
+    where: np.ndarray,
+    options: DeformableSettings,
+    tick: Callable[[], None],
+    hounsfield: bool,
+) -> Deformation:
+    """Deformation by local correlation; of CT in Hounsfield units, Demons on what no agent changes refine it."""
+    first = _by_correlation(fixed, moving, options, tick)
+    found = _believed(rigid, fixed, moving, where, first)
+    if not hounsfield:
+        return found
+    low, high = PREPARED_HU
+    one = (ONE_TISSUE_HU - low) / (high - low)
+    plain = replace(fixed, array=np.minimum(fixed.array, one))
+    field = DisplacementField(first, fixed.geometry)
+    k, j, i = np.indices(fixed.geometry.shape, dtype=np.float32)
+    world = fixed.geometry.world(np.stack([i, j, k], axis=-1))
+    there = fixed.geometry.index(world + first)[..., ::-1]
+    moved = np.minimum(ndimage.map_coordinates(moving, np.moveaxis(there, -1, 0), order=1, mode="nearest"), one)
+    finer = replace(options, shrink=options.shrink[-2:], iterations=options.iterations[-2:])
+    images = [as_image(array.astype(np.float32), fixed.geometry) for array in (plain.array, moved)]
+    second = _array(_demons(images[0], images[1], finer, tick))
+    both = (second + field.at(world + second)).astype(np.float32)
+    refined = _believed(rigid, plain, np.minimum(moving, one), where, both)
+    return found if refined.warning else refined  # it may fold tissue where the first does not
+
+
+def _by_correlation(
+    fixed: CoarseVolume, moving: np.ndarray, options: DeformableSettings, tick: Callable[[], None]
+) -> np.ndarray:
+    """The displacement (K, J, I, 3) in LPS mm on the fixed image's grid that local correlation finds."""
+    images = [as_image(array, fixed.geometry) for array in (fixed.array, moving)]
+    turn = np.reshape(fixed.geometry.direction, (3, 3))
+    found: sitk.Image | None = None
+    for shrink, iterations in zip(options.shrink, options.iterations, strict=True):
+        coarse = [_shrunk(image, shrink) for image in images]
+        a, b = (sitk.GetArrayFromImage(image) for image in coarse)
+        spacing = coarse[0].GetSpacing()
+        start = np.zeros((3, *a.shape), np.float32)
+        if found is not None:
+            along = _array(_resampled(found, coarse[0])) @ turn / spacing
+            start = np.moveaxis(along[..., ::-1], -1, 0)
+        field = follow_correlation(Pair(a, b, spacing[::-1]), start, iterations, tick)
+        world = (np.moveaxis(field, 0, -1)[..., ::-1] * spacing) @ turn.T
+        found = sitk.GetImageFromArray(world.astype(np.float64), isVector=True)
+        found.CopyInformation(coarse[0])
+    assert found is not None
+    return _array(_resampled(found, images[0]))
+
+
+def _array(field: sitk.Image) -> np.ndarray:
+    return np.asarray(sitk.GetArrayFromImage(field), np.float32)
 
 
 def _cropped(volume: CoarseVolume, margin_mm: float) -> CoarseVolume:

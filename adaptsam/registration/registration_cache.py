@@ -39,7 +39,7 @@ class RegistrationChoice(Protocol):
 
 
 #: Counts up when the same images and settings give another result than before.
-METHOD = 4
+METHOD = 5
 
 
 def registered(

@@ -21,6 +21,9 @@ from adaptsam.image.body import CoarseVolume, coarsen
 from adaptsam.image.intensity import intensity_range, is_cone_beam, is_ct, same_kind
 from adaptsam.image.volume import Geometry, Volume
 
+#: The Hounsfield units that registration looks at.
+PREPARED_HU = (-1000.0, 600.0)
+
 
 @dataclass(frozen=True)
 class RegistrationSettings:
@@ -140,7 +143,7 @@ def prepared(volume: Volume, pitch_mm: float, modality: str) -> CoarseVolume:
     """The coarse volume in a robust range 0 to 1, so that metal, padding and couch weigh little."""
     coarse = coarsen(volume, pitch_mm, modality)
     reliable = is_ct(volume, modality) and not is_cone_beam(volume)
-    low, high = (-1000.0, 600.0) if reliable else intensity_range(volume.array)
+    low, high = PREPARED_HU if reliable else intensity_range(volume.array)
     array = np.clip((coarse.array - low) / (high - low), 0.0, 1.0).astype(np.float32)
     return replace(coarse, array=array)
 

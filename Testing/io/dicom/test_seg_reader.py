@@ -161,6 +161,19 @@ def test_a_seg_of_another_frame_of_reference_is_refused(written: Path, image: Vo
         read_structures(written, replace(image, dicom=replace(foreign, patient_id="somebody else")))
 
 
+def test_a_seg_that_is_refused_is_told_in_one_sentence(
+    written: Path, image: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [9, 9]
+
+    assert image.dicom is not None
+    other = replace(image, dicom=replace(image.dicom, series_uid="1.2.3"))
+    with pytest.raises(GeometryError, match="on another grid"):
+        read_structures(edited(written, edit), other)
+    assert not caplog.records
+
+
 def test_a_seg_that_contradicts_the_image_whose_series_it_names_is_named(written: Path, image: Volume) -> None:
     def edit(dataset: FileDataset) -> None:
         dataset.FrameOfReferenceUID, dataset.PatientID = "1.2.4", "somebody else"

@@ -92,6 +92,8 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
             structure, about = _structure(roi, reference, strict=strict)
             structures.append(structure)
             remarks += about
+    if reference.dicom is not None and reference.dicom.series_uid not in _references(dataset)[1]:
+        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
     return StructureSet(tuple(structures), reference.geometry, source, tuple(remarks))
 
 
@@ -149,9 +151,7 @@ def _in_frame(
     """
     image = reference.dicom
     own = image.frame_of_reference_uid if image is not None else ""
-    known, series = _references(dataset)
-    if image is not None and image.series_uid not in series:
-        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
+    known, _ = _references(dataset)
     if own and own in known:
         others = [roi for roi in rois if roi.frame not in ("", own)]
         names = ", ".join(repr(roi.name) for roi in others)

@@ -93,6 +93,7 @@ def _frame_remarks(source: DicomSource, named: Sequence[str], reference: Volume)
     if image is None or not named:
         return []
     if image.series_uid not in named:
+        _log.warning("The DICOM SEG names another series than the image; its segments are matched by position.")
         why = "the file names another series than the image, and their position was trusted"
     elif source.frame_of_reference_uid not in ("", image.frame_of_reference_uid):
         why = "the file names the image's series and another frame of reference, and their position was trusted"
@@ -229,5 +230,3 @@ def _check_origin(source: DicomSource, named: list[str], reference: Volume, path
         raise GeometryError(
             f"{path.name} was made on another series with another frame of reference; choose that series as the image."
         )
-    if named:
-        _log.warning("The DICOM SEG names another series than the image; its segments are matched by position.")
