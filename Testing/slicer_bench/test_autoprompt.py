@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ QUICK = {"acceptance": "off", "cleanup": False}
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two agents of random weights for the bundled model, one for MR, and one for another SAM."""
+    """Agents of random weights for the bundled model, one for MR, one that takes words, and one for another SAM."""
     folder, model = tmp_path_factory.mktemp("agents"), load_sam(device="cpu")
     save_agent(folder / "blob.agent.safetensors", make_agent(model))
     save_agent(folder / "lump.agent.safetensors", make_agent(model, "lump", seed=1))
     save_agent(folder / "brain.agent.safetensors", make_agent(model, "brain", modality="MR", window="percentiles"))
+    spoken = replace(make_agent(model, "spoken", branch="explicit"), text="the heart")
+    save_agent(folder / "spoken.agent.safetensors", spoken)
     save_agent(folder / "stranger.agent.safetensors", make_agent(tiny_model(), "stranger"))
     return folder
 
@@ -346,14 +349,12 @@ def test_items_of_a_sequence_come_out_as_a_sequence_and_are_changed_one_by_one(
     assert np.array_equal(shown[1], replay.mask())
 
 
-def test_an_agent_of_the_explicit_branch_takes_other_words(logic: Any, volume: Any, until: Callable[..., None]) -> None:
-    known = {one["name"]: one for one in logic.agents()}
-    explicit = [one for one in known.values() if one["text"]]
-    if not explicit:
-        pytest.skip("no agent of the explicit branch comes with AdaptSAM")
-    own = logic.segment(volume, explicit[:1], settings=QUICK)
-    same = logic.segment(volume, explicit[:1], settings=QUICK, text=explicit[0]["text"])
-    other = logic.segment(volume, explicit[:1], settings=QUICK, text="a lung tumour")
+def test_an_agent_of_the_explicit_branch_takes_other_words(
+    logic: Any, volume: Any, files: Callable[..., list[str]]
+) -> None:
+    own = logic.segment(volume, files("spoken"), settings=QUICK, clip="phantom_clip")
+    same = logic.segment(volume, files("spoken"), settings=QUICK, clip="phantom_clip", text="the heart")
+    other = logic.segment(volume, files("spoken"), settings=QUICK, clip="phantom_clip", text="a lung tumour")
     [key] = own.names
     points = [run.played[volume.GetID(), key][3]["points"] for run in (own, same, other)]
     assert points[0] == points[1]
