@@ -73,6 +73,7 @@ def table(_: Callable[[str], str]) -> list:
         _("Apple GPU"),
         _("CPU"),
         _("CPU in 8 bits, faster"),
+        _("Deformable registration compares {join}, not {metric}."),
         _("Deformable registration needs as many iterations as resolutions, not {iterations} for the shrink factors {shrink}."),
         _("Every slice shows {name}; give an image that reaches beyond it, so that the limit has two sides."),
         _("For research use only, not approved by a clinician."),
