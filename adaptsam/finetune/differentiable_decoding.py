@@ -36,7 +36,20 @@ def decode_prompts(
     dense = embed_mask_inputs(sam.prompt_encoder, previous)
     if detach_no_mask and all(mask is None for mask in previous):
         dense = dense.detach()
-    return _decoded(sam, features, sparse, real, dense, multimask)
+    logits, iou = _decoded(sam, features, sparse, real, dense, multimask)
+    return logits + _idle_heads(sam, multimask), iou
+
+
+def _idle_heads(sam: Sam, multimask: bool) -> Tensor | float:
+    """Zero, with a gradient of zero for the heads whose masks are not wanted: SAM computes all four, and drops some.
+
+    Weight decay and momentum so reach them as they do in SAM.
+    """
+    heads = sam.mask_decoder.output_hypernetworks_mlps
+    idle = [p for head in (heads[:1] if multimask else heads[1:]) for p in head.parameters() if p.requires_grad]
+    if not idle or not torch.is_grad_enabled():
+        return 0.0
+    return 0.0 * torch.stack([parameter.sum() for parameter in idle]).sum()
 
 
 def decode_batch(

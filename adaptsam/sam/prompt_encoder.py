@@ -128,10 +128,26 @@ def embed_kinds(
     """
     # SAM shifts points and boxes by half a pixel, to the centre of their pixel.
     position = encoder.pe_layer.forward_with_coords(coordinates + 0.5, encoder.input_image_size)
-    learned = [encoder.not_a_point_embed, *encoder.point_embeddings]
-    table = torch.cat([torch.zeros_like(learned[0].weight), *(embedding.weight for embedding in learned)])
+    learned = _learned(encoder, kinds)
+    table = torch.cat([torch.zeros_like(learned[0]), *learned])
     embeddings = position * (kinds >= _BACKGROUND).unsqueeze(-1) + table[kinds - PADDING]
     return embeddings, kinds != PADDING
+
+
+def _learned(encoder: PromptEncoder, kinds: torch.Tensor) -> list[torch.Tensor]:
+    """Embeddings of "not a point", points and corners of boxes.
+
+    As in SAM, points or boxes that no prompt has get no gradient, rather than one of zero: an optimiser with weight
+    decay or momentum leaves them alone then.
+    """
+    points = [encoder.not_a_point_embed.weight, *(one.weight for one in encoder.point_embeddings[:2])]
+    boxes = [one.weight for one in encoder.point_embeddings[2:]]
+    if torch.is_grad_enabled():
+        if not ((kinds != PADDING) & (kinds < BOX_START)).any():
+            points = [one.detach() for one in points]
+        if not (kinds >= BOX_START).any():
+            boxes = [one.detach() for one in boxes]
+    return [*points, *boxes]
 
 
 def embed_mask_inputs(
