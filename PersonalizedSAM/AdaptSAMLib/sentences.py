@@ -377,7 +377,7 @@ def table(_: Callable[[str], str]) -> list:
         _("{name} has an agent format that is not known; get the file again."),
         _("{name} has another matrix than its header says; copy it again."),
         _("{name} has contours on {len} planes where the image has no slice (at {shown}); choose the series that they were drawn on, or other structures with --structure."),
-        _("{name} has label values above 255; save them with 8 bits."),
+        _("{name} has label values that are not between 0 and {largest_label}."),
         _("{name} has labels outside the image; choose the image that it was drawn on."),
         _("{name} has more than 8 bits a channel; save it with 8 bits (0 to 255)."),
         _("{name} has more than 8 bits per pixel; save it with 8 bits (0 to 255)."),

@@ -55,6 +55,23 @@ def test_label_values_and_palette_indices_are_structures(tmp_path: Path) -> None
         assert np.array_equal(mask_picture(masks), labels)
 
 
+def test_labels_of_sixteen_bits_are_kept_and_written(tmp_path: Path) -> None:
+    labels = (300 * disc(20, 20) + 40_000 * disc(60, 30)).astype(np.uint16)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    masks = read_mask_picture(tmp_path / "labels.png")
+    assert list(masks) == ["label-300", "label-40000"]
+    Image.fromarray(mask_picture(masks)).save(tmp_path / "again.png")
+    assert np.array_equal(np.array(Image.open(tmp_path / "again.png")), labels)
+    Image.fromarray(np.where(disc(20, 20), 65_535, 0).astype(np.uint16)).save(tmp_path / "white.png")
+    assert np.array_equal(read_mask_picture(tmp_path / "white.png")["structure"], disc(20, 20))
+
+
+def test_a_gray_picture_of_sixteen_bits_is_no_mask(tmp_path: Path) -> None:
+    Image.fromarray((3 * np.arange(64 * 80)).astype(np.uint16).reshape(64, 80)).save(tmp_path / "ct.png")
+    with pytest.raises(InputError, match=r"ct\.png has 5119 gray values, so it is a picture and no mask"):
+        read_mask_picture(tmp_path / "ct.png")
+
+
 def test_soft_edges_are_cut_in_the_middle(tmp_path: Path) -> None:
     hard = Image.fromarray(np.where(disc(40, 30, 18), 255, 0).astype(np.uint8))
     hard.filter(ImageFilter.GaussianBlur(0.8)).save(tmp_path / "soft.png")

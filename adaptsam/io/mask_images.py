@@ -20,6 +20,7 @@ UNNAMED = "structure"
 _MOST_LABELS = 8
 #: Soft edges: so much of the mask lies within so many gray values of black or white.
 _CLEAR_SHARE, _CLEAR_VALUES = 0.9, 20
+_LARGEST_LABEL = 2**16 - 1
 
 
 class FrameMasks(dict[str, np.ndarray]):
@@ -81,7 +82,7 @@ def _inside(values: np.ndarray, path: Path) -> np.ndarray:
     if count <= _MOST_LABELS:
         return values > 0
     clear = (values <= _CLEAR_VALUES) | (values >= 255 - _CLEAR_VALUES)
-    if clear.mean() < _CLEAR_SHARE:
+    if values.dtype != np.uint8 or clear.mean() < _CLEAR_SHARE:
         raise InputError(
             f"{path.name} has {count} gray values, so it is a picture and no mask; "
             "save the mask as PNG, 0 outside and 255 inside."
@@ -94,10 +95,12 @@ def _values_above_0(values: np.ndarray) -> list[int]:
 
 
 def read_gray(path: Path) -> np.ndarray:
-    """A picture's gray values or palette indices, uint8 (H, W), turned as a frame with its EXIF data would be.
+    """A picture's gray values or palette indices (H, W), turned as a frame with its EXIF data would be.
+
+    They are uint8, or uint16 where a picture of 16 bits has values above 255.
 
     Raises:
-        InputError: it cannot be read, is in colour, or has more than 8 bits.
+        InputError: it cannot be read, is in colour, or has values beyond 16 bits.
     """
     with opened_picture(path) as image:
         if image.mode in ("P", "L", "1"):
@@ -107,9 +110,9 @@ def read_gray(path: Path) -> np.ndarray:
             return values
         if image.mode.startswith("I"):
             values = np.array(image)
-            if values.min() >= 0 and values.max() <= 255:
-                return values.astype(np.uint8)
-            raise InputError(f"{path.name} has label values above 255; save them with 8 bits.")
+            if values.min() < 0 or values.max() > _LARGEST_LABEL:
+                raise InputError(f"{path.name} has label values that are not between 0 and {_LARGEST_LABEL}.")
+            return values.astype(np.uint8 if values.max() <= 255 else np.uint16)
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         channels = np.array(Image.alpha_composite(black, image.convert("RGBA")))[..., :3]
     red, green, blue = np.moveaxis(channels, 2, 0)
@@ -132,15 +135,16 @@ def _check_palette(indices: np.ndarray, palette: Sequence[int], path: Path) -> N
 
 
 def mask_picture(masks: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Masks bool (H, W) as one picture, uint8 (H, W).
+    """Masks bool (H, W) as one picture, uint8 (H, W), or uint16 with label values above 255.
 
     One structure is 0 and 255. Of several, each has its label value (``label-7`` keeps 7); where two overlap, the
     smaller one is seen.
     """
     if len(masks) == 1:
         return np.where(next(iter(masks.values())), 255, 0).astype(np.uint8)
-    values = dict(zip(masks, label_values(list(masks)), strict=True))
-    picture = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    values = dict(zip(masks, label_values(list(masks), _LARGEST_LABEL), strict=True))
+    kind = np.uint8 if max(values.values()) <= 255 else np.uint16
+    picture = np.zeros(next(iter(masks.values())).shape, kind)
     for name in sorted(masks, key=lambda name: -int(masks[name].sum())):
         picture[masks[name]] = values[name]
     return picture
