@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,10 +15,6 @@ from adaptsam.synthetic.endoscopy.endoscopy_video import EndoscopySettings
 from adaptsam.synthetic.thorax_phantom import PhantomSettings, Scanner
 
 pytest_plugins = ["scan_fixtures", "thorax_fixtures"]
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Processes with as many threads as there are cores, all of them waiting by spinning, slow each other down tenfold.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
