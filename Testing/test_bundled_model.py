@@ -52,12 +52,11 @@ def test_a_vanished_tumour_gives_an_empty_contour_and_a_warning(seed: int) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "before", "after"), [(11, "none", "arterial"), (21, "none", "arterial")])
-def test_a_heart_with_a_contrast_agent_is_at_least_as_good_as_moved_rigidly(seed: int, before: str, after: str) -> None:
+def test_a_heart_with_a_contrast_agent_is_at_least_as_good_as_moved_rigidly() -> None:
     grid = {"shape": (30, 112, 112), "spacing": (3.6, 3.6, 6.0)}
     first, second = (
-        phantom_patient(seed, 2, settings=PhantomSettings(contrast=CONTRASTS[name]), **grid)[number]
-        for number, name in enumerate((before, after))
+        phantom_patient(11, 2, settings=PhantomSettings(contrast=CONTRASTS[name]), **grid)[number]
+        for number, name in enumerate(("none", "arterial"))
     )
     prior = select_structures(first.structures, ["Heart"])
     [truth] = select_structures(second.structures, ["Heart"]).structures
