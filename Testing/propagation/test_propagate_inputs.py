@@ -83,7 +83,7 @@ def test_what_readers_left_out_reaches_result_summary_report_and_message(model: 
     [summary] = results.summary["targets"]  # type: ignore[misc]
     expected = {"of": "prior contours", "what": ring.what, "count": 8, "why": ring.why, "left_out": True}
     assert summary["remarks"][0] == expected
-    assert "OPEN_PLANAR contours of &#x27;Ring&#x27; (8)" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "OPEN_PLANAR contours of &#39;Ring&#39; (8)" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert result_of(result)["remarks"][0] == expected
     assert f"Prior contours: {said}" in result_of(result)["warnings"]
 
