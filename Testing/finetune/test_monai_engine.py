@@ -54,7 +54,7 @@ def test_a_monai_trainer_lowers_the_loss_and_steps_once_a_round(tiny: Sam) -> No
     names = {id(parameter): name for name, parameter in tiny.named_parameters()}
     steps = {names[id(one)]: int(state["step"]) for one, state in trainer.optimizer.state.items() if "step" in state}
     prompts = [steps.pop(name) for name in list(steps) if "point_embed" in name]
-    # The encoder learns in round 0 only, what reads an earlier mask in the others, points and boxes where there are some.
+    # The encoder learns in round 0 only, what reads a mask in the others, points and boxes where there are any.
     assert set(steps.values()) == {8, 8 * (ROUNDS - 1), 8 * ROUNDS}
     assert 0 < min(prompts) < max(prompts) < 8 * ROUNDS
 
