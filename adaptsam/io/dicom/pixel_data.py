@@ -131,7 +131,7 @@ def rescaled(stored: np.ndarray, header: Dataset) -> np.ndarray:
     """
     try:
         if "ModalityLUTSequence" in header and "RescaleSlope" not in header:
-            from pydicom.pixels import apply_modality_lut  # pydicom 3, which runs in Slicer 5.10 do without
+            from pydicom.pixels import apply_modality_lut  # pydicom 3 alone; the worker in Slicer 5.10 never comes here
 
             return np.asarray(apply_modality_lut(stored, header))
         slope, intercept = (_number(header, key, default) for key, default in _RESCALE)
