@@ -20,6 +20,7 @@ from PIL import Image
 
 from adaptsam.image.orientation import canonical_orientation
 from adaptsam.io import read_structures, read_volume
+from adaptsam.pretrain.lung_labels import lung_labels
 from adaptsam.pretrain.regions import kept_regions
 
 Item = tuple[NDArray[np.uint8], NDArray[np.uint8], str, str, int]
@@ -51,7 +52,8 @@ def lung_tumours(data: Path) -> Iterator[Item]:
         for path in sorted((subject / "images").glob("*.png")):
             gray = np.array(Image.open(path).convert("L")).T
             mask = np.array(Image.open(subject / "masks" / path.name).convert("L")).T > 0
-            yield gray, mask[None].astype(np.uint8), "msd-lung", subject.name, int(path.stem)
+            labels = _with_lungs([mask.astype(np.uint8)] if mask.any() else [], gray)
+            yield gray, labels, "msd-lung", subject.name, int(path.stem)
 
 
 def four_d_lung(data: Path) -> Iterator[Item]:
@@ -70,7 +72,7 @@ def four_d_lung(data: Path) -> Iterator[Item]:
         gray = (255 * ((array - low) / (high - low)).clip(0, 1)).round().astype(np.uint8)
         for k, plane in enumerate(gray):
             labels = [mask[k].astype(np.uint8) for mask in masks if mask[k].any()]
-            yield plane, _stacked(labels, plane), "4d-lung", f"window {low:.0f}", k
+            yield plane, _with_lungs(labels, plane), "4d-lung", f"window {low:.0f}", k
 
 
 def hippocampus(data: Path) -> Iterator[Item]:
@@ -170,6 +172,11 @@ def _fitting(image: Image.Image) -> NDArray[np.uint8]:
 
 def _stacked(labels: list[NDArray[np.uint8]], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack(labels) if labels else np.zeros((0, *image.shape[:2]), np.uint8)
+
+
+def _with_lungs(labels: list[NDArray[np.uint8]], gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    lungs = lung_labels(gray)
+    return _stacked([*labels, lungs] if lungs.any() else labels, gray)
 
 
 def _number(stem: str) -> int:
