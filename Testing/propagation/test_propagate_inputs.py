@@ -94,9 +94,9 @@ def test_in_a_ct_of_unknown_units_nothing_can_be_called_gone(model: SamModel) ->
     propagator = Propagator(
         prior, as_structures({"GTV": MASK}, prior), store=EmbeddingStore(model), settings=EVERYTHING
     )
-    assert propagator.carry(target)[1].comparable
+    assert propagator.carry(target)[1].target.comparable
     result, visit = propagator.carry(bare)
-    assert not visit.comparable
+    assert not visit.target.comparable
     assert any("nothing in it is below 0" in text for text in result.warnings)
 
 

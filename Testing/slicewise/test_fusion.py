@@ -156,10 +156,12 @@ def test_tissue_that_came_anew_speaks_for_the_mask_it_drew(make_thorax: Callable
     x, y, z = np.moveaxis(later.volume.geometry.world(np.stack([i, j, k], axis=-1)), -1, 0)
     grown = ((x + 75) / 26) ** 2 + ((y - 10) / 26) ** 2 + ((z - 10) / 25) ** 2 <= 1
     later.volume.array[grown] = 280 + np.random.default_rng(5).normal(0, 8, int(grown.sum()))
-    visit = TargetVisit(PriorVisit(by_gray, prior.volume, prior.structures, FUSED), later.volume)
-    plan = replace(visit.prior.plans[0], weights=Weights(method=0.1, appearance=0.0))
+    visit = TargetVisit.of(PriorVisit(by_gray, prior.volume, prior.structures, FUSED), later.volume)
+    plan = replace(visit.target.prior.plans[0], weights=Weights(method=0.1, appearance=0.0))
     middle = int(np.flatnonzero(grown.any(axis=(1, 2))).mean())
-    fused = visit.fused(plan, middle, visit.locate(plan).on_slice(middle), np.full(grown.shape[1:], -1.0))
+    fused = visit.evidence.fused(
+        plan, middle, visit.target.locate(plan).on_slice(middle), np.full(grown.shape[1:], -1.0)
+    )
     new = grown[middle] & ~prior.mask("tumour")[middle]
     assert (fused.odds > 0)[new].mean() > 0.5
     assert fused.support > FusionSettings().enough_support

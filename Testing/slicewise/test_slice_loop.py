@@ -58,8 +58,8 @@ def test_a_ct_of_eight_bits_was_windowed_and_is_no_witness_that_a_structure_is_g
     later = make_thorax((8, 4, 0), seed=1, tumour=False).volume
     shades = np.clip((later.array + 1000) / 8, 0, 255).astype(np.uint8)
     carried = _carry(by_gray, make_thorax(), replace(later, array=shades))
-    assert carried.visit.registration.method == "rigid"
-    assert coarsen(carried.visit.images.volume).body.mean() < 0.8
+    assert carried.visit.target.registration.method == "rigid"
+    assert coarsen(carried.visit.target.images.volume).body.mean() < 0.8
     assert carried.reports[0].status == "carried"
 
 

@@ -54,9 +54,9 @@ def test_an_organ_with_contrast_agent_keeps_its_registered_contour(
         PriorVisit(by_gray, prior.volume, prior.structures, SETTINGS),
         replace(later.volume, array=bright.astype(np.float32)),
     )
-    [tumour, heart] = carried.visit.prior.plans
-    assert carried.visit.look_changed(heart)
-    assert not carried.visit.look_changed(tumour)
+    [tumour, heart] = carried.visit.target.prior.plans
+    assert carried.visit.evidence.look_changed(heart)
+    assert not carried.visit.evidence.look_changed(tumour)
     assert dice(carried.masks[1], later.mask("heart")) > 0.9
 
 

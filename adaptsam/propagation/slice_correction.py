@@ -88,16 +88,16 @@ def correct_slice(
     if not len(points) or len(points) != len(labels):
         raise InputError(f"Slice {index} needs at least one prompt of {structure}; add a positive one.")
     by_hand = np.ones(len(points), bool) if clicked is None else np.asarray(clicked, bool).ravel()
-    turned = visit.images.orientation.canonical_points(points, visit.images.stored.shape)
+    turned = visit.target.images.orientation.canonical_points(points, visit.target.images.stored.shape)
     job, view, here = _job(visit, plan, k)
     shown = (turned - view.origin) / view.step
     result = _method(visit).segment_points(job, shown, labels)
     logits = _restored(result, view, visit)
     odds = logits
-    if here is not None and visit.settings.fusion != "off":
-        odds = visit.fused(plan, k, here, logits).odds
-    gray = visit.window(plan).rgb(visit.images.volume.array[k])[..., 0].astype(np.float32)
-    odds = with_clicks(odds, gray, turned[by_hand], labels[by_hand], visit.images.pixel, settings)
+    if here is not None and visit.target.settings.fusion != "off":
+        odds = visit.evidence.fused(plan, k, here, logits).odds
+    gray = visit.views.window(plan).rgb(visit.target.images.volume.array[k])[..., 0].astype(np.float32)
+    odds = with_clicks(odds, gray, turned[by_hand], labels[by_hand], visit.target.images.pixel, settings)
     return _corrected(visit, k, odds, points, labels)
 
 
@@ -128,7 +128,7 @@ def follow_slice(
     if not drawn.any():
         raise InputError(f"{structure} is empty on slice {index}; draw it there, or go to a slice that holds it.")
     _, view, _ = _job(visit, plan, drawn_k)
-    image, shown = visit.image(plan, drawn_k, view), view.mask(drawn)
+    image, shown = visit.views.image(plan, drawn_k, view), view.mask(drawn)
     if not _method(visit).usable(image, shown):
         raise InputError(f"{structure} on slice {index} is smaller than a patch of this model; draw a larger slice.")
     return list(_follow(visit, plan, drawn_k, drawn, (image, shown, view), indices, settings))
@@ -168,71 +168,71 @@ def _follow(
 ) -> Iterable[CorrectedSlice]:
     """One job for each slice, with the drawn slice as its prior and its contour as the registered one."""
     image, shown, view = prior
-    solid = signed_distance(drawn, visit.images.pixel[::-1])
+    solid = signed_distance(drawn, visit.target.images.pixel[::-1])
     slices = [_canonical_slice(visit, index) for index in indices]
-    region = view.mask(solid <= visit.margin_mm) if visit.settings.location_prior else None
-    jobs = [SliceJob(plan.structure.name, image, shown, visit.image(plan, k, view), region) for k in slices]
+    region = view.mask(solid <= visit.target.margin_mm) if visit.target.settings.location_prior else None
+    jobs = [SliceJob(plan.structure.name, image, shown, visit.views.image(plan, k, view), region) for k in slices]
     for k, result in zip(slices, _method(visit).segment(jobs) if jobs else [], strict=True):
         odds = _restored(result, view, visit)
-        if visit.settings.fusion != "off":
-            away = abs(k - drawn_k) * visit.images.geometry.spacing[2]
+        if visit.target.settings.fusion != "off":
+            away = abs(k - drawn_k) * visit.target.images.geometry.spacing[2]
             evidence = Evidence(solid, method_odds(odds), np.zeros_like(odds))
-            error = max(visit.error_mm, settings.drift * away)
-            odds = fuse(evidence, replace(plan.weights, appearance=0.0), error, visit.settings.fusing.change)
+            error = max(visit.target.error_mm, settings.drift * away)
+            odds = fuse(evidence, replace(plan.weights, appearance=0.0), error, visit.target.settings.fusing.change)
         points = np.zeros((0, 2)) if result is None else view.to_slice(result.points)
         labels = np.zeros(0, int) if result is None else result.labels
-        stored = visit.images.orientation.stored_points(points, visit.images.stored.shape)
+        stored = visit.target.images.orientation.stored_points(points, visit.target.images.stored.shape)
         yield _corrected(visit, k, odds, stored, labels)
 
 
 def _job(visit: TargetVisit, plan: StructurePlan, k: int) -> tuple[SliceJob, View, SliceLocation | None]:
     """The slice as the loop showed it, so that its embedding is there."""
-    here = visit.locate(plan).on_slice(k) if visit.searches else None
-    given = visit.given_slices(plan.structure.name)
-    prior_k = visit.pair(plan, k, here, given)
-    view = visit.view(plan, k, prior_k)
-    prior = visit.prior
-    image = visit.image(plan, k, view)
+    here = visit.target.locate(plan).on_slice(k) if visit.target.searches else None
+    given = visit.target.given_slices(plan.structure.name)
+    prior_k = visit.target.pair(plan, k, here, given)
+    view = visit.views.view(plan, k, prior_k)
+    prior = visit.target.prior
+    image = visit.views.image(plan, k, view)
     return SliceJob(plan.structure.name, prior.image(plan, prior_k), prior.mask(plan, prior_k), image), view, here
 
 
 def _restored(result: SliceResult | None, view: View, visit: TargetVisit) -> np.ndarray:
     if result is None:
-        return np.full(visit.images.in_plane, UNSEEN, np.float32)
-    return view.restore(result.logits, visit.images.in_plane)
+        return np.full(visit.target.images.in_plane, UNSEEN, np.float32)
+    return view.restore(result.logits, visit.target.images.in_plane)
 
 
 def _corrected(visit: TargetVisit, k: int, odds: np.ndarray, points: np.ndarray, labels: np.ndarray) -> CorrectedSlice:
-    axis, index = visit.images.stored_slice(k)
+    axis, index = visit.target.images.stored_slice(k)
     mask = odds > 0
     return CorrectedSlice(axis, index, _stored(visit, mask), points, labels, expected_dice(odds, mask))
 
 
 def _stored(visit: TargetVisit, mask: np.ndarray) -> np.ndarray:
     """A canonical slice (H, W) as a slice of the stored array."""
-    orientation = visit.images.orientation
+    orientation = visit.target.images.orientation
     return np.asarray(orientation.undo(mask[None])).take(0, axis=orientation.order[0])
 
 
 def _turned(visit: TargetVisit, mask: np.ndarray) -> np.ndarray:
     """The inverse of :func:`_stored`."""
-    orientation = visit.images.orientation
+    orientation = visit.target.images.orientation
     turned = np.asarray(orientation.apply(np.expand_dims(mask, orientation.order[0])))[0]
-    if turned.shape != visit.images.in_plane:
+    if turned.shape != visit.target.images.in_plane:
         raise InputError(f"The drawn slice has {mask.shape} pixels, which is not the shape of a slice of the target.")
     return turned
 
 
 def _canonical_slice(visit: TargetVisit, index: int) -> int:
-    axis, _ = visit.images.stored_slice(0)
-    depth = visit.images.stored.shape[axis]
+    axis, _ = visit.target.images.stored_slice(0)
+    depth = visit.target.images.stored.shape[axis]
     if not 0 <= index < depth:
         raise InputError(f"There is no slice {index}; the target's slices are numbered 0 to {depth - 1}.")
-    return visit.images.orientation.stored_slice(index, visit.images.stored.shape)
+    return visit.target.images.orientation.stored_slice(index, visit.target.images.stored.shape)
 
 
 def _plan(visit: TargetVisit, structure: str) -> StructurePlan:
-    for plan in visit.prior.plans:
+    for plan in visit.target.prior.plans:
         if plan.structure.name == structure:
             if not plan.usable:
                 raise InputError(f"{structure} is too small for this model; nothing can be corrected with it.")
@@ -241,7 +241,7 @@ def _plan(visit: TargetVisit, structure: str) -> StructurePlan:
 
 
 def _method(visit: TargetVisit) -> P2SamSlices:
-    method = visit.prior.method
+    method = visit.target.prior.method
     if not isinstance(method, P2SamSlices):
         raise InputError("Only what P²SAM carried can be corrected with points.")
     return method

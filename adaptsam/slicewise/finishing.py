@@ -12,9 +12,9 @@ from adaptsam.slicewise.cleanup import bounding_box, bridge, clean
 from adaptsam.slicewise.confidence import accepted_confidence, continuity, jump_factor, rejected_confidence
 from adaptsam.slicewise.lost_parts import lost_parts
 from adaptsam.slicewise.prior_visit import StructurePlan
+from adaptsam.slicewise.registered_target import RegisteredTarget
 from adaptsam.slicewise.slice_report import SliceReport, StructureReport
 from adaptsam.slicewise.structure_location import Location
-from adaptsam.slicewise.target_visit import TargetVisit
 
 #: Shares of a structure in the target's field of view below which it is "partly outside", and, if nothing of it was
 #: found, "outside" rather than "gone".
@@ -43,55 +43,61 @@ class Outcome:
 
 
 def finish(
-    visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
+    target: RegisteredTarget,
+    plan: StructurePlan,
+    mask: np.ndarray,
+    outcomes: dict[int, Outcome],
+    location: Location | None,
 ) -> tuple[StructureReport, list[str]]:
     """Judge the whole structure, clean ``mask`` (canonical, in place), and report; with warnings for the user."""
-    carried = _carry(visit, mask, outcomes, location)
+    carried = _carry(target, mask, outcomes, location)
     missing = np.zeros(len(mask), int)
     bridged: list[int] = []
     told: list[str] = []
-    if not carried and not _enough(visit, outcomes, location):
+    if not carried and not _enough(target, outcomes, location):
         mask[:] = False
-    if not carried and visit.settings.cleanup and mask.any():
-        if visit.settings.cleaning.bridge:
+    if not carried and target.settings.cleanup and mask.any():
+        if target.settings.cleaning.bridge:
             rejected = [k for k, outcome in outcomes.items() if not outcome.accepted]
-            bridged = bridge(mask, sorted(rejected), visit.images.geometry.spacing[1::-1])
-        near, inside = _overlap(visit, location, visit.margin_mm / 2), _overlap(visit, location, 0.0)
-        removed = clean(mask, plan.shape, visit.settings.cleaning, near, inside)
-        _note_removed(visit, plan.structure.name, mask, removed, missing, told)
-    if not carried and _elsewhere(visit, mask, location):
+            bridged = bridge(mask, sorted(rejected), target.images.geometry.spacing[1::-1])
+        near, inside = _overlap(target, location, target.margin_mm / 2), _overlap(target, location, 0.0)
+        removed = clean(mask, plan.shape, target.settings.cleaning, near, inside)
+        _note_removed(target, plan.structure.name, mask, removed, missing, told)
+    if not carried and _elsewhere(target, mask, location):
         mask[:] = False
         bridged = []
     if mask.any() and location is not None:
-        _note_lost(visit, plan, location, mask, missing, told)
+        _note_lost(target, plan, location, mask, missing, told)
     slices = [
-        _slice_report(visit, plan, mask, k, outcomes[k], k in bridged, k in carried, int(missing[k]))
+        _slice_report(target, plan, mask, k, outcomes[k], k in bridged, k in carried, int(missing[k]))
         for k in sorted(outcomes)
     ]
-    found = _status(visit, plan, mask, outcomes, location, bool(carried))
+    found = _status(target, plan, mask, outcomes, location, bool(carried))
     report = StructureReport(
         name=plan.structure.name,
         status=found,
-        volume_cm3=int(np.count_nonzero(mask)) * visit.images.geometry.voxel_volume / 1000,
+        volume_cm3=int(np.count_nonzero(mask)) * target.images.geometry.voxel_volume / 1000,
         prior_volume_cm3=plan.contour.volume_mm3 / 1000,
-        centroid_shift_mm=_centroid_shift(visit, plan, mask),
+        centroid_shift_mm=_centroid_shift(target, plan, mask),
         slices=tuple(sorted(slices, key=lambda one: one.index)),
         view=plan.view,
-        slice_axis=visit.images.orientation.order[0],
-        margin_mm=visit.margin_mm if location is not None and visit.settings.location_prior else float("nan"),
+        slice_axis=target.images.orientation.order[0],
+        margin_mm=target.margin_mm if location is not None and target.settings.location_prior else float("nan"),
     )
     return report, [*_warnings(report, bridged), *told]
 
 
-def _carry(visit: TargetVisit, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None) -> list[int]:
+def _carry(
+    target: RegisteredTarget, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
+) -> list[int]:
     """Put the registered contour where prior and target cannot be compared and nothing was found; the slices.
 
     Of another modality all slices are carried; where registration failed, those that were not accepted.
     """
-    settings = visit.settings
-    if visit.comparable or location is None or settings.acceptance == "off" or settings.target_slices is not None:
+    settings = target.settings
+    if target.comparable or location is None or settings.acceptance == "off" or settings.target_slices is not None:
         return []
-    whole = not visit.alike or not _enough(visit, outcomes, location) or _elsewhere(visit, mask, location)
+    whole = not target.alike or not _enough(target, outcomes, location) or _elsewhere(target, mask, location)
     carried = []
     for k, outcome in outcomes.items():
         if not whole and outcome.accepted:
@@ -105,22 +111,22 @@ def _carry(visit: TargetVisit, mask: np.ndarray, outcomes: dict[int, Outcome], l
 
 
 def _note_removed(
-    visit: TargetVisit, name: str, mask: np.ndarray, removed: np.ndarray, missing: np.ndarray, told: list[str]
+    target: RegisteredTarget, name: str, mask: np.ndarray, removed: np.ndarray, missing: np.ndarray, told: list[str]
 ) -> None:
     """Add what clean-up took away to ``missing``, pixels by slice, and to what is ``told``, if it is worth it."""
     share = removed.sum() / max(1, removed.sum() + np.count_nonzero(mask))
-    if share <= visit.settings.cleaning.told_share:
+    if share <= target.settings.cleaning.told_share:
         return
     missing += removed
-    volume = removed.sum() * visit.images.geometry.voxel_volume / 1000
+    volume = removed.sum() * target.images.geometry.voxel_volume / 1000
     told.append(
         f"{name}: clean-up removed {volume:.1f} cm³ ({100 * share:.0f} % of what was found) on "
-        f"{_slices(visit, np.flatnonzero(removed))}, apart from the rest and from the registered contour; look there."
+        f"{_slices(target, np.flatnonzero(removed))}, apart from the rest and from the registered contour; look there."
     )
 
 
 def _note_lost(
-    visit: TargetVisit,
+    target: RegisteredTarget,
     plan: StructurePlan,
     location: Location,
     mask: np.ndarray,
@@ -128,41 +134,41 @@ def _note_lost(
     told: list[str],
 ) -> None:
     """The same for parts of the prior of which nothing was found."""
-    rule = visit.settings.cleaning
-    size = visit.prior.images.geometry.voxel_volume / visit.images.geometry.voxel_volume
+    rule = target.settings.cleaning
+    size = target.prior.images.geometry.voxel_volume / target.images.geometry.voxel_volume
     for part in lost_parts(plan.contour, location, mask, size, rule.told_share, rule.covered_share):
         for k, pixels in part.pixels.items():
             missing[k] += pixels
         told.append(
             f"{plan.structure.name}: of a part that was {100 * part.share:.0f} % of it, nothing was found; it is "
-            f"expected on {_slices(visit, np.array(sorted(part.pixels)))}; look there."
+            f"expected on {_slices(target, np.array(sorted(part.pixels)))}; look there."
         )
 
 
-def _slices(visit: TargetVisit, canonical: np.ndarray) -> str:
-    shape = visit.images.stored.shape
-    stored = sorted(visit.images.orientation.stored_slice(int(k), shape) for k in (canonical[0], canonical[-1]))
+def _slices(target: RegisteredTarget, canonical: np.ndarray) -> str:
+    shape = target.images.stored.shape
+    stored = sorted(target.images.orientation.stored_slice(int(k), shape) for k in (canonical[0], canonical[-1]))
     return f"slice {stored[0]}" if stored[0] == stored[1] else f"slices {stored[0]} to {stored[1]}"
 
 
-def _enough(visit: TargetVisit, outcomes: dict[int, Outcome], location: Location | None) -> bool:
+def _enough(target: RegisteredTarget, outcomes: dict[int, Outcome], location: Location | None) -> bool:
     """Whether so many slices were accepted that the structure is there at all, and not a lone look-alike."""
     accepted = sum(outcome.accepted for outcome in outcomes.values())
-    if location is None or visit.settings.acceptance == "off" or visit.settings.target_slices is not None:
+    if location is None or target.settings.acceptance == "off" or target.settings.target_slices is not None:
         return accepted > 0
     drawn = sum(outcome.area for outcome in outcomes.values())
     kept = sum(outcome.area for outcome in outcomes.values() if outcome.accepted)
-    if visit.settings.fusion != "off" and kept < visit.settings.fusing.accepted_share * drawn:
+    if target.settings.fusion != "off" and kept < target.settings.fusing.accepted_share * drawn:
         return False
-    low, high = max(0, location.expected[0]), min(visit.images.geometry.shape[0] - 1, location.expected[1])
-    return accepted >= max(1, int(np.ceil(visit.settings.calibration.minimum_share * (high - low + 1))))
+    low, high = max(0, location.expected[0]), min(target.images.geometry.shape[0] - 1, location.expected[1])
+    return accepted >= max(1, int(np.ceil(target.settings.calibration.minimum_share * (high - low + 1))))
 
 
-def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) -> bool:
+def _elsewhere(target: RegisteredTarget, mask: np.ndarray, location: Location | None) -> bool:
     """Whether what was found lies beside the expected place: tissue that was there before, not the structure."""
-    rule = visit.settings.calibration
-    overlap = _overlap(visit, location, rule.near_mm)
-    if overlap is None or visit.settings.acceptance == "off" or visit.settings.target_slices is not None:
+    rule = target.settings.calibration
+    overlap = _overlap(target, location, rule.near_mm)
+    if overlap is None or target.settings.acceptance == "off" or target.settings.target_slices is not None:
         return False
     box = bounding_box(mask)
     if box is None or location is None:
@@ -174,15 +180,15 @@ def _elsewhere(visit: TargetVisit, mask: np.ndarray, location: Location | None) 
     return bool(near < rule.near_share * np.count_nonzero(mask))
 
 
-def _overlap(visit: TargetVisit, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
+def _overlap(target: RegisteredTarget, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
     """Share of some voxels (n, 3), k, j, i, that lies within ``limit`` mm of the registered contour."""
-    if location is None or not visit.settings.location_prior:
+    if location is None or not target.settings.location_prior:
         return None
     return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())
 
 
 def _status(
-    visit: TargetVisit,
+    target: RegisteredTarget,
     plan: StructurePlan,
     mask: np.ndarray,
     outcomes: dict[int, Outcome],
@@ -198,11 +204,11 @@ def _status(
         return status.FOUND if inside >= WHOLE_ABOVE else status.PARTLY_OUTSIDE
     if inside < TELLING_ABOVE or not outcomes:
         return status.OUTSIDE
-    return status.GONE if visit.comparable else status.NOT_FOUND
+    return status.GONE if target.comparable else status.NOT_FOUND
 
 
 def _slice_report(
-    visit: TargetVisit,
+    target: RegisteredTarget,
     plan: StructurePlan,
     mask: np.ndarray,
     k: int,
@@ -211,18 +217,18 @@ def _slice_report(
     carried: bool,
     missing: int,
 ) -> SliceReport:
-    settings, limit = visit.settings.confidence, plan.threshold.limit
+    settings, limit = target.settings.confidence, plan.threshold.limit
     there = bool(mask[k].any())
-    value = _held(visit, plan, mask, k, outcome) if there else _empty(visit, plan, mask, k, outcome)
+    value = _held(target, plan, mask, k, outcome) if there else _empty(target, plan, mask, k, outcome)
     if interpolated and there:
         value = min(value, settings.bridged_limit)
-    if there and not visit.comparable:
+    if there and not target.comparable:
         value = min(value, settings.carried_limit)
     if missing:  # the Dice if all that is missing belongs to the structure
         area = int(mask[k].sum())
         value = min(value, 2 * area / (2 * area + missing))
-    orientation, shape = visit.images.orientation, visit.images.stored.shape
-    prior = visit.prior.images
+    orientation, shape = target.images.orientation, target.images.stored.shape
+    prior = target.prior.images
     return SliceReport(
         index=orientation.stored_slice(k, shape),
         prior_index=prior.orientation.stored_slice(outcome.prior_k, prior.stored.shape),
@@ -240,9 +246,9 @@ def _slice_report(
     )
 
 
-def _held(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
+def _held(target: RegisteredTarget, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
     """The confidence of a slice that holds the structure."""
-    settings, limit = visit.settings.confidence, plan.threshold.limit
+    settings, limit = target.settings.confidence, plan.threshold.limit
     neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
     found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
     if settings.kind != "expected" or not np.isfinite(outcome.expected_dice):
@@ -255,9 +261,9 @@ def _held(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, out
     return value
 
 
-def _empty(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
+def _empty(target: RegisteredTarget, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
     """The confidence that a slice is rightly empty; between two that hold the structure it is low."""
-    settings, limit = visit.settings.confidence, plan.threshold.limit
+    settings, limit = target.settings.confidence, plan.threshold.limit
     promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
     if promised and outcome.area == 0:
         value = outcome.expected_dice
@@ -269,17 +275,17 @@ def _empty(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray, k: int, ou
     return min(value, settings.bridged_limit) if outcome.reached and enclosed else value
 
 
-def _centroid_shift(visit: TargetVisit, plan: StructurePlan, mask: np.ndarray) -> float:
+def _centroid_shift(target: RegisteredTarget, plan: StructurePlan, mask: np.ndarray) -> float:
     """Millimetres between the result's centre of mass and the registered prior's; NaN without a result."""
     box = bounding_box(mask)
-    if box is None or not visit.searches:
+    if box is None or not target.searches:
         return float("nan")
     total = np.zeros(3)
     for k in range(box[0].start, box[0].stop):
         rows, columns = np.nonzero(mask[k])
         total += [columns.sum(), rows.sum(), k * len(rows)]
-    centre = visit.images.geometry.world(total / np.count_nonzero(mask))
-    return float(np.linalg.norm(centre - visit.registration.to_target(plan.contour.centroid)))
+    centre = target.images.geometry.world(total / np.count_nonzero(mask))
+    return float(np.linalg.norm(centre - target.registration.to_target(plan.contour.centroid)))
 
 
 def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:

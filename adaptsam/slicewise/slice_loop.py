@@ -109,14 +109,15 @@ def carry(
     """
     steps = Repeating(progress)
     steps("register", 0, 1)
-    visit = TargetVisit(prior, target, steps.again, registration, kept)
+    visit = TargetVisit.of(prior, target, steps.again, registration, kept)
     steps("register", 1, 1)
     tracks = [_start(visit, plan, target) for plan in ticked(prior.plans, steps.again)]
     _segment(visit, tracks, steps, watch)
     finished = [
-        finish(visit, track.plan, track.turned, track.outcomes, track.location) for track in ticked(tracks, steps.again)
+        finish(visit.target, track.plan, track.turned, track.outcomes, track.location)
+        for track in ticked(tracks, steps.again)
     ]
-    warnings = [f"Registration: {visit.registration.warning}."] if visit.registration.warning else []
+    warnings = [f"Registration: {visit.target.registration.warning}."] if visit.target.registration.warning else []
     warnings += [text for _, texts in finished for text in texts]
     reports = tuple(report for report, _ in finished)
     return Carried(tuple(track.mask for track in tracks), reports, tuple(warnings), visit)
@@ -124,25 +125,25 @@ def carry(
 
 def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
     """An empty result for one structure, and the slices to begin with."""
-    settings = visit.settings
+    settings = visit.target.settings
     mask = np.zeros(target.geometry.shape, bool)
-    given = visit.given_slices(plan.structure.name)
-    location = visit.locate(plan) if visit.searches else None
-    depth, pitch = visit.images.geometry.shape[0], visit.images.geometry.spacing[2]
+    given = visit.target.given_slices(plan.structure.name)
+    location = visit.target.locate(plan) if visit.target.searches else None
+    depth, pitch = visit.target.images.geometry.shape[0], visit.target.images.geometry.spacing[2]
     if not plan.usable or (given is None and location is not None and location.inside < OUTSIDE_BELOW):
         search = Search([])
     elif given is not None or location is None:
         search = Search(given or [])
     else:
         blunt = plan.contour.blunt_ends(settings.blunt_end_share)
-        search = Search.around(location.expected, depth, pitch, blunt, visit.margin_mm, settings)
-    return Track(plan, mask, visit.images.orientation.apply(mask), given, location, search)
+        search = Search.around(location.expected, depth, pitch, blunt, visit.target.margin_mm, settings)
+    return Track(plan, mask, visit.target.images.orientation.apply(mask), given, location, search)
 
 
 def _segment(visit: TargetVisit, tracks: list[Track], steps: Repeating, watch: Watch) -> None:
     """First the slices where structures are expected, bottom to top; then outward, all structures in step."""
     waiting = sorted({k for track in tracks for k in track.search.first})
-    size = 1 if visit.settings.hint == "neighbour" else visit.settings.batch_slices
+    size = 1 if visit.target.settings.hint == "neighbour" else visit.target.settings.batch_slices
     done = 0
     steps("segment", 0, len(waiting))
     while waiting:
@@ -151,7 +152,7 @@ def _segment(visit: TargetVisit, tracks: list[Track], steps: Repeating, watch: W
             _segment_batch(visit, wanted, steps.again)
             for track, k in wanted:
                 if track.turned[k].any():
-                    axis, index = visit.images.stored_slice(k)
+                    axis, index = visit.target.images.stored_slice(k)
                     watch(track.plan.structure.name, axis, index, track.mask.take(index, axis=axis))
         done += len(waiting)
         waiting = sorted({k for track in tracks for k in track.search.next_slices()})
@@ -166,7 +167,7 @@ def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]], tick: Ti
         else:
             asked.append(one)
     jobs = [job for one in asked for job in one.jobs]
-    told = iter(visit.prior.method.segment(jobs) if jobs else [])
+    told = iter(visit.target.prior.method.segment(jobs) if jobs else [])
     for one in ticked(asked, tick):
         result = _together([next(told) for _ in one.jobs])
         if result is None:
@@ -179,34 +180,34 @@ def _ask(visit: TargetVisit, track: Track, k: int) -> _Asked | None:
     """The job for one slice; None where the structure cannot lie on it because its region is out of view."""
     plan = track.plan
     here = track.location.on_slice(k) if track.location is not None else None
-    prior_k = visit.pair(plan, k, here, track.given)
-    view = visit.view(plan, k, prior_k)
+    prior_k = visit.target.pair(plan, k, here, track.given)
+    view = visit.views.view(plan, k, prior_k)
     region = None
-    if here is not None and visit.settings.location_prior:
-        region = view.mask(here.distance <= visit.margin_mm)
+    if here is not None and visit.target.settings.location_prior:
+        region = view.mask(here.distance <= visit.target.margin_mm)
         if not region.any():
             return None
-    image = visit.image(plan, k, view)
-    prior = visit.prior
+    image = visit.views.image(plan, k, view)
+    prior = visit.target.prior
     hint = _hint(visit, track, k, view, here)
     jobs = tuple(
         SliceJob(plan.structure.name, prior.image(plan, one), prior.mask(plan, one), image, region, hint)
-        for one in neighbours(prior_k, plan.usable, visit.settings.prior_slices)
+        for one in neighbours(prior_k, plan.usable, visit.target.settings.prior_slices)
     )
     return _Asked(track, k, prior_k, view, here, jobs)
 
 
 def _hint(visit: TargetVisit, track: Track, k: int, view: View, here: SliceLocation | None) -> np.ndarray | None:
     """Logits (h, w) of a mask to begin with: a mm from its border is 1, up to :data:`SUREST_HINT`."""
-    wanted = visit.settings.hint
+    wanted = visit.target.settings.hint
     if wanted == "contour" and here is not None:
-        distance = np.full(visit.images.in_plane, FAR)
+        distance = np.full(visit.target.images.in_plane, FAR)
         distance[here.box] = here.solid
     elif wanted == "neighbour":
         there = [n for n in (k - 1, k + 1) if 0 <= n < len(track.turned) and track.turned[n].any()]
         if not there:
             return None
-        distance = signed_distance(track.turned[there[0]], visit.images.pixel[::-1])
+        distance = signed_distance(track.turned[there[0]], visit.target.images.pixel[::-1])
     else:
         return None
     return view.values(np.clip(-distance, -SUREST_HINT, SUREST_HINT).astype(np.float32), -SUREST_HINT)
@@ -223,17 +224,17 @@ def _together(results: Sequence[SliceResult | None]) -> SliceResult | None:
 
 def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     """Judge a result, and put its mask on the slice if it is accepted."""
-    settings, track = visit.settings, one.track
-    logits = one.view.restore(result.logits, visit.images.in_plane)
+    settings, track = visit.target.settings, one.track
+    logits = one.view.restore(result.logits, visit.target.images.in_plane)
     touches, expected, empty, distance, supported = False, float("nan"), float("nan"), float(result.distance), False
     if one.here is not None and settings.fusion != "off":
-        fused = visit.fused(track.plan, one.k, one.here, logits)
+        fused = visit.evidence.fused(track.plan, one.k, one.here, logits)
         # A structure that looks different as a whole and kept its contour is there: features cannot tell.
-        supported = fused.support >= settings.fusing.enough_support or visit.look_changed(track.plan)
+        supported = fused.support >= settings.fusing.enough_support or visit.evidence.look_changed(track.plan)
         logits = fused.odds
         expected, empty = fused.expected_dice, fused.empty_dice
     if one.here is not None and settings.location_prior:
-        logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.margin_mm)
+        logits -= settings.softness * np.maximum(0.0, one.here.distance - visit.target.margin_mm)
         touches = _touches(logits > 0, one.here.distance, visit)
     mask = logits > 0
     if one.here is not None and settings.fusion != "off":
@@ -263,14 +264,14 @@ def _distance_under(visit: TargetVisit, one: _Asked, mask: np.ndarray, otherwise
     job = one.jobs[0]
     shown = one.view.mask(mask)
     images, masks = [job.prior_image, job.target_image], [job.prior_mask, shown]
-    distance = float(visit.prior.method.prior_distances(images, masks)[0])
+    distance = float(visit.target.prior.method.prior_distances(images, masks)[0])
     return distance if np.isfinite(distance) else otherwise
 
 
 def _touches(mask: np.ndarray, distance: np.ndarray, visit: TargetVisit) -> bool:
     """Whether more than ``touch_share`` of a mask lies in the outermost ``touch_mm`` of its margin, or beyond."""
-    outermost = mask & (distance > visit.margin_mm - visit.settings.touch_mm)
-    return bool(outermost.sum() > visit.settings.touch_share * mask.sum())
+    outermost = mask & (distance > visit.target.margin_mm - visit.target.settings.touch_mm)
+    return bool(outermost.sum() > visit.target.settings.touch_share * mask.sum())
 
 
 def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
