@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from adaptsam.autoprompting.volume_autoprompting import AutoPromptSettings, autoprompt
     from adaptsam.image import Geometry, Remark, Structure, StructureSet, Volume
     from adaptsam.io import read_frames, read_structures, read_volume, write_structures
-    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+    from adaptsam.propagation.video_propagation import propagate_video
+    from adaptsam.propagation.video_settings import VideoSettings
     from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
     from adaptsam.sam import load_sam
 
@@ -58,7 +59,8 @@ _HOMES = {
     "autoprompting.volume_autoprompting": ("AutoPromptSettings", "autoprompt"),
     "image": ("Geometry", "Remark", "Structure", "StructureSet", "Volume"),
     "io": ("read_frames", "read_structures", "read_volume", "write_structures"),
-    "propagation.video_propagation": ("VideoSettings", "propagate_video"),
+    "propagation.video_propagation": ("propagate_video",),
+    "propagation.video_settings": ("VideoSettings",),
     "propagation.volume_propagation": ("PropagationSettings", "propagate"),
     "sam": ("load_sam",),
 }

@@ -17,15 +17,11 @@ from adaptsam.p2sam import NATURAL, Job, P2SamSettings, Prior, segment
 from adaptsam.propagation.carried_masks import CarriedMask
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.video_fusion import Agreement, VideoFusionSettings
-from adaptsam.propagation.video_propagation import (
-    AnchorSettings,
-    FrameResult,
-    VideoSettings,
-    embeddings_held,
-    propagate_video,
-)
+from adaptsam.propagation.video_propagation import embeddings_held, propagate_video
+from adaptsam.propagation.video_settings import AnchorSettings, VideoSettings
 from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import AcceptanceSettings, SliceJob, SliceResult
+from adaptsam.slicewise.frame_report import FrameResult
 from adaptsam.slicewise.fusion import Weights
 from adaptsam.storage.disk_cache import KeptFolder
 

@@ -50,7 +50,8 @@ def test_a_clip_is_followed_corrected_and_edited_in_its_browser(logic: Any, vide
     import slicer
     from AdaptSAMLib import results, segments, tables
 
-    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+    from adaptsam.propagation.video_propagation import propagate_video
+    from adaptsam.propagation.video_settings import VideoSettings
 
     prior, contours, sequence, browser, frames, mask = video
     settings = {"acceptance": "off", "window": "lung", "register": "off"}  # the last two mean nothing here

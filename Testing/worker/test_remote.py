@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from adaptsam.errors import InputError, OutputError
-from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import propagate_video
+from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient
 

@@ -14,7 +14,8 @@ import pytest
 from thorax import Case, dice_of, thorax
 
 from adaptsam.image.volume import Geometry, Volume
-from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import propagate_video
+from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.propagation.volume_propagation import PropagationSettings, propagate
 from adaptsam.worker import wire_format as wire
 from adaptsam.worker.client import WorkerClient

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from adaptsam.io import Frames
     from adaptsam.io.mask_images import FrameMasks
-    from adaptsam.propagation.video_propagation import VideoSettings
+    from adaptsam.propagation.video_settings import VideoSettings
     from adaptsam.report.video_report import VideoRecord
     from adaptsam.sam import SamModel
     from adaptsam.slicewise.frame_report import FrameReport, FrameResult
@@ -87,7 +87,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from adaptsam.io import distinct_color, read_frames, write_video
-    from adaptsam.propagation.video_propagation import VideoSettings, embeddings_held, propagate_video
+    from adaptsam.propagation.video_propagation import embeddings_held, propagate_video
+    from adaptsam.propagation.video_settings import VideoSettings
     from adaptsam.report.video_report import VideoRecord, table_rows, warnings, write_video_report
     from adaptsam.storage import staged_output
 

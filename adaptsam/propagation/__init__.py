@@ -11,7 +11,8 @@ if TYPE_CHECKING:
         correct_slice,
         follow_slice,
     )
-    from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+    from adaptsam.propagation.video_propagation import propagate_video
+    from adaptsam.propagation.video_settings import VideoSettings
     from adaptsam.propagation.volume_propagation import (
         Propagation,
         PropagationSettings,
@@ -44,10 +45,8 @@ _HOMES = {
         "correct_slice",
         "follow_slice",
     ),
-    "video_propagation": (
-        "VideoSettings",
-        "propagate_video",
-    ),
+    "video_propagation": ("propagate_video",),
+    "video_settings": ("VideoSettings",),
     "volume_propagation": (
         "Propagation",
         "PropagationSettings",

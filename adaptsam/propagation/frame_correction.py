@@ -14,7 +14,8 @@ import numpy as np
 from adaptsam.errors import InputError
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.propagation.slice_correction import CorrectedSlice, CorrectionSettings, with_clicks
-from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import propagate_video
+from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.sam import EmbeddingStore
 from adaptsam.slicewise import SliceJob
 from adaptsam.slicewise.frame_report import FrameResult

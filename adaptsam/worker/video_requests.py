@@ -11,7 +11,8 @@ from adaptsam.errors import InputError
 from adaptsam.image.volume import Volume
 from adaptsam.propagation.frame_correction import VideoVisit, correct_frame, follow_frame
 from adaptsam.propagation.slice_correction import CorrectedSlice
-from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import propagate_video
+from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.slicewise.frame_report import FrameReport
 from adaptsam.slicewise.slice_report import FOUND, GONE
 from adaptsam.worker import result_messages as messages

@@ -25,7 +25,8 @@ from scipy.stats import spearmanr, wilcoxon
 from adaptsam.io import read_frames, read_mask_picture
 from adaptsam.metrics.volume_metrics import slice_dice
 from adaptsam.propagation.carried_masks import resized
-from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import propagate_video
+from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.registration.optical_flow import FlowFrame, picture_flows
 from adaptsam.sam import SamModel, load_sam
 

@@ -24,7 +24,8 @@ from adaptsam.io import read_frames, read_mask_picture, read_masks_like
 from adaptsam.io.video.frames import Frames
 from adaptsam.metrics.volume_metrics import slice_dice
 from adaptsam.p2sam import P2SamSettings
-from adaptsam.propagation.video_propagation import VideoSettings, propagate_video
+from adaptsam.propagation.video_propagation import propagate_video
+from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.sam import load_sam
 from adaptsam.slicewise.frame_report import FrameResult
 
