@@ -10,7 +10,8 @@ from thorax import dice_of, thorax
 
 from adaptsam.errors import InputError
 from adaptsam.image.volume import Geometry
-from adaptsam.propagation.slice_correction import CorrectionSettings, correct_slice, follow_slice, with_clicks
+from adaptsam.propagation.click_evidence import CorrectionSettings, with_clicks
+from adaptsam.propagation.slice_correction import correct_slice, follow_slice
 from adaptsam.propagation.volume_propagation import Propagation, PropagationSettings, Propagator
 from adaptsam.sam import EmbeddingStore, load_sam
 from adaptsam.slicewise.target_visit import TargetVisit

@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING
 from adaptsam.lazy_imports import names_on_demand
 
 if TYPE_CHECKING:
-    from adaptsam.propagation.slice_correction import (
-        CorrectedSlice,
-        CorrectionSettings,
-        correct_slice,
-        follow_slice,
-    )
+    from adaptsam.propagation.click_evidence import CorrectedSlice, CorrectionSettings
+    from adaptsam.propagation.slice_correction import correct_slice, follow_slice
     from adaptsam.propagation.video_propagation import propagate_video
     from adaptsam.propagation.video_settings import VideoSettings
     from adaptsam.propagation.volume_propagation import (
@@ -39,12 +35,8 @@ __all__ = [
 
 # On demand: no part needs the libraries of another.
 _HOMES = {
-    "slice_correction": (
-        "CorrectedSlice",
-        "CorrectionSettings",
-        "correct_slice",
-        "follow_slice",
-    ),
+    "click_evidence": ("CorrectedSlice", "CorrectionSettings"),
+    "slice_correction": ("correct_slice", "follow_slice"),
     "video_propagation": ("propagate_video",),
     "video_settings": ("VideoSettings",),
     "volume_propagation": (

@@ -1,7 +1,7 @@
 """A frame of a video again: from other points, or from a frame that somebody drew. Nothing is encoded twice.
 
 Without a place in space there is no registered contour, so SAM's mask from all points and the clicks themselves decide;
-see :mod:`adaptsam.propagation.slice_correction`. Pixels stand for millimetres.
+see :mod:`.click_evidence`. Pixels stand for millimetres.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adaptsam.errors import InputError
+from adaptsam.propagation.click_evidence import DEFAULT_CORRECTION, Clicks, CorrectedSlice, CorrectionSettings
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
-from adaptsam.propagation.slice_correction import CorrectedSlice, CorrectionSettings, with_clicks
 from adaptsam.propagation.video_propagation import propagate_video
 from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.sam import EmbeddingStore
@@ -42,7 +42,7 @@ def correct_frame(
     points: np.ndarray,
     labels: np.ndarray,
     clicked: np.ndarray | None = None,
-    settings: CorrectionSettings | None = None,
+    settings: CorrectionSettings = DEFAULT_CORRECTION,
 ) -> CorrectedSlice:
     """One structure on one frame from other points than P²SAM's.
 
@@ -62,20 +62,14 @@ def correct_frame(
         InputError: no such structure, no point, or points without labels.
     """
     mask = _outlined(visit, structure)
-    points = np.asarray(points, float).reshape(-1, 2)
-    labels = np.asarray(labels, int).ravel()
-    if not len(points) or len(points) != len(labels):
-        raise InputError(f"The frame needs at least one prompt of {structure}; add a positive one.")
-    by_hand = np.ones(len(points), bool) if clicked is None else np.asarray(clicked, bool).ravel()
+    clicks = Clicks.checked(points, labels, clicked, f"The frame needs at least one prompt of {structure}")
     method = P2SamSlices(visit.store, visit.settings.p2sam)
-    result = method.segment_points(SliceJob(structure, visit.image, mask, frame), points, labels)
+    result = method.segment_points(SliceJob(structure, visit.image, mask, frame), clicks.points, clicks.labels)
     if result is None:
         raise InputError(f"{structure} is too small for this model; nothing can be corrected with it.")
     gray = frame.mean(axis=2, dtype=np.float32)
-    odds = with_clicks(
-        result.logits, gray, points[by_hand], labels[by_hand], (1.0, 1.0), settings or CorrectionSettings()
-    )
-    return CorrectedSlice(0, 0, odds > 0, points, labels, expected_dice(odds, odds > 0))
+    odds = clicks.weighed(result.logits, gray, (1.0, 1.0), settings)
+    return CorrectedSlice(0, 0, odds > 0, clicks.points, clicks.labels, expected_dice(odds, odds > 0))
 
 
 def follow_frame(

@@ -1,61 +1,26 @@
 """A carried contour, corrected slice by slice: other points, or a slice that somebody drew. Nothing is encoded twice.
 
-A person's click is evidence like the other witnesses of :mod:`adaptsam.slicewise.fusion`, and the strongest: around it
-the log-odds are moved to its side, fading with the distance and where the tissue looks different, and no other witness
-is surer there than the click can outweigh. Beyond its reach the registered contour, SAM's mask from all points and the
-tissue's look decide as before.
+Clicks are evidence (:mod:`.click_evidence`); beyond their reach the registered contour, SAM's mask from all points and
+the tissue's look decide as before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from adaptsam.errors import InputError
 from adaptsam.image.cropping import UNSEEN, View
 from adaptsam.image.signed_distance import signed_distance
+from adaptsam.propagation.click_evidence import DEFAULT_CORRECTION, Clicks, CorrectedSlice, CorrectionSettings
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
 from adaptsam.slicewise.fusion import Evidence, expected_dice, fuse, method_odds
 from adaptsam.slicewise.prior_visit import StructurePlan
 from adaptsam.slicewise.slice_method import SliceJob, SliceResult
 from adaptsam.slicewise.structure_location import SliceLocation
 from adaptsam.slicewise.target_visit import TargetVisit
-
-
-@dataclass(frozen=True)
-class CorrectionSettings:
-    """Settings of a correction: the reach of a click, and the trust in a drawn slice.
-
-    A click moves the log-odds by ``click_odds``, falling off with ``click_mm`` (standard deviation) and, over
-    ``click_gray`` of the 255 grays of the window, with the difference to the tissue clicked on; within ``sure_mm`` it
-    decides alone. Where it reaches, the log-odds before it count for ``heard_odds`` at most, however sure they are.
-    A contour drawn on one slice is wrong on another by ``drift`` mm for each mm between them.
-    """
-
-    click_odds: float = 12.0
-    heard_odds: float = 6.0
-    click_mm: float = 4.0
-    click_gray: float = 25.0
-    sure_mm: float = 1.0
-    drift: float = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class CorrectedSlice:
-    """One slice of the target's stored array, new.
-
-    ``mask`` bool is slice ``index`` along ``axis``; ``points`` (n, 2) with ``labels`` (n,) are as in
-    :class:`adaptsam.slicewise.SliceReport`.
-    """
-
-    axis: int
-    index: int
-    mask: np.ndarray = field(repr=False)
-    points: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    confidence: float
 
 
 def correct_slice(
@@ -65,7 +30,7 @@ def correct_slice(
     points: np.ndarray,
     labels: np.ndarray,
     clicked: np.ndarray | None = None,
-    settings: CorrectionSettings = CorrectionSettings(),
+    settings: CorrectionSettings = DEFAULT_CORRECTION,
 ) -> CorrectedSlice:
     """One slice of a carried structure from other points than P²SAM's.
 
@@ -83,22 +48,18 @@ def correct_slice(
     """
     plan = _plan(visit, structure)
     k = _canonical_slice(visit, index)
-    points = np.asarray(points, float).reshape(-1, 2)
-    labels = np.asarray(labels, int).ravel()
-    if not len(points) or len(points) != len(labels):
-        raise InputError(f"Slice {index} needs at least one prompt of {structure}; add a positive one.")
-    by_hand = np.ones(len(points), bool) if clicked is None else np.asarray(clicked, bool).ravel()
-    turned = visit.target.images.orientation.canonical_points(points, visit.target.images.stored.shape)
+    clicks = Clicks.checked(points, labels, clicked, f"Slice {index} needs at least one prompt of {structure}")
+    turned = visit.target.images.orientation.canonical_points(clicks.points, visit.target.images.stored.shape)
     job, view, here = _job(visit, plan, k)
     shown = (turned - view.origin) / view.step
-    result = _method(visit).segment_points(job, shown, labels)
+    result = _method(visit).segment_points(job, shown, clicks.labels)
     logits = _restored(result, view, visit)
     odds = logits
     if here is not None and visit.target.settings.fusion != "off":
         odds = visit.evidence.fused(plan, k, here, logits).odds
     gray = visit.views.window(plan).rgb(visit.target.images.volume.array[k])[..., 0].astype(np.float32)
-    odds = with_clicks(odds, gray, turned[by_hand], labels[by_hand], visit.target.images.pixel, settings)
-    return _corrected(visit, k, odds, points, labels)
+    odds = clicks.weighed(odds, gray, visit.target.images.pixel, settings, turned)
+    return _corrected(visit, k, odds, clicks.points, clicks.labels)
 
 
 def follow_slice(
@@ -107,7 +68,7 @@ def follow_slice(
     index: int,
     mask: np.ndarray,
     indices: Sequence[int],
-    settings: CorrectionSettings = CorrectionSettings(),
+    settings: CorrectionSettings = DEFAULT_CORRECTION,
 ) -> list[CorrectedSlice]:
     """Other slices of a structure from one that somebody drew, which stands in for the prior.
 
@@ -132,29 +93,6 @@ def follow_slice(
     if not _method(visit).usable(image, shown):
         raise InputError(f"{structure} on slice {index} is smaller than a patch of this model; draw a larger slice.")
     return list(_follow(visit, plan, drawn_k, drawn, (image, shown, view), indices, settings))
-
-
-def with_clicks(
-    odds: np.ndarray,
-    gray: np.ndarray,
-    points: np.ndarray,
-    labels: np.ndarray,
-    pixel: tuple[float, float],
-    settings: CorrectionSettings = CorrectionSettings(),
-) -> np.ndarray:
-    """Log-odds (H, W) with a person's points (n, 2), x and y in pixels, as evidence; ``pixel`` is (x, y) in mm."""
-    rows, columns = np.indices(odds.shape)
-    result = odds.astype(np.float32, copy=True)
-    for (x, y), label in zip(points, labels, strict=True):
-        distance = np.hypot((columns - x) * pixel[0], (rows - y) * pixel[1])
-        sure = distance <= max(settings.sure_mm, float(distance.min()))
-        unlike = (gray - gray[sure].mean()) / settings.click_gray
-        reach = np.exp(-0.5 * ((distance / settings.click_mm) ** 2 + unlike**2))
-        sign = 1.0 if label == 1 else -1.0
-        unheard = result - result.clip(-settings.heard_odds, settings.heard_odds)
-        result += (sign * settings.click_odds - unheard) * reach
-        result[sure] = sign * np.maximum(sign * result[sure], 1.0)
-    return result
 
 
 def _follow(

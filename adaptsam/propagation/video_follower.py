@@ -185,7 +185,7 @@ class FrameFollower:
     def _found(
         self, images: Sequence[np.ndarray], regions: Mapping[str, np.ndarray | None] | None = None
     ) -> list[dict[str, list[Found]]]:
-        """What every anchor of every structure became on each frame, by structure; all decoded together."""
+        """Results of all anchors on each frame, by structure; decoded together."""
         asked = [
             (number, one.name, anchor)
             for number in range(len(images))

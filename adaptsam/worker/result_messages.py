@@ -8,7 +8,7 @@ import numpy as np
 
 from adaptsam.autoprompting.volume_autoprompting import AutoPrompt
 from adaptsam.image.remarks import rows_of
-from adaptsam.propagation.slice_correction import CorrectedSlice
+from adaptsam.propagation.click_evidence import CorrectedSlice
 from adaptsam.propagation.volume_propagation import Propagation
 from adaptsam.slicewise.slice_report import StructureReport
 from adaptsam.worker import wire_format as wire

@@ -9,8 +9,8 @@ import numpy as np
 
 from adaptsam.errors import InputError
 from adaptsam.image.volume import Volume
+from adaptsam.propagation.click_evidence import CorrectedSlice
 from adaptsam.propagation.frame_correction import VideoVisit, correct_frame, follow_frame
-from adaptsam.propagation.slice_correction import CorrectedSlice
 from adaptsam.propagation.video_propagation import propagate_video
 from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.slicewise.frame_report import FrameReport
