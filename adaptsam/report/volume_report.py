@@ -154,7 +154,7 @@ def _section(
     """Section on one target: warnings, the table, and each structure\'s confidence, slices and pictures."""
     reports = visit.propagation.reports
     colors = {structure.name: structure.color for structure in visit.propagation.structures.structures}
-    to_review = _to_review(reports)
+    to_review = slices_to_review(reports)
     room = slice_viewer.PAGE_BYTES // (targets * max(len(reports), 1))
     blocks, viewers = [], {}
     for place, report in enumerate(reports, start=1):
@@ -319,7 +319,7 @@ def _to_draw(report: StructureReport, mask: np.ndarray) -> list[SliceReport]:
     return [main, *(slice_ for slice_ in report.worst_slices if slice_ is not main)]
 
 
-def _to_review(reports: Sequence[StructureReport]) -> list[tuple[StructureReport, SliceReport]]:
+def slices_to_review(reports: Sequence[StructureReport]) -> list[tuple[StructureReport, SliceReport]]:
     """The slices of all structures that hold something or should, the least trusted first."""
     held = [(report, slice_) for report in reports for slice_ in report.worst_slices]
     return sorted(held, key=lambda pair: pair[1].confidence)[:SLICES_TO_REVIEW]
