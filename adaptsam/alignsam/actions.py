@@ -43,5 +43,5 @@ class Actions:
 
 
 def middles(parts: int, length: int) -> NDArray[np.int64]:
-    """Middle pixels of equal parts of ``length`` pixels."""
+    """Middle pixels (parts,) of equal parts of ``length`` pixels."""
     return ((2 * np.arange(parts) + 1) * length) // (2 * parts)

@@ -72,7 +72,7 @@ class Embedder(Protocol):
         """The embeddings of images uint8 (H, W, 3) or (H, W)."""
 
     def key(self, image: NDArray[np.uint8]) -> str:
-        """Names an image by its contents."""
+        """Name an image, uint8 (H, W) or (H, W, 3), by its contents."""
 
 
 def open_session(model: Encoder, embeddings: Sequence[Embedding], session: Session | None) -> Segmenter:

@@ -221,6 +221,6 @@ class AgentTrack:
 
 
 def structure_of(target: Target, mask: np.ndarray, number: int = 0) -> Structure:
-    """An agent's target as a structure with its name, code and, as the agent of that number, its colour."""
+    """A structure of an agent's target: ``mask`` (K, J, I), name, code and, by the agent's number, colour."""
     tags = dict(zip(CODE_KEYS, target.code, strict=True)) if target.code else {}
     return Structure(target.name, mask, COLORS[number % len(COLORS)], tags=tags)

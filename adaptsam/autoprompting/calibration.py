@@ -130,7 +130,7 @@ def calibrate(
 
 
 def separating(there: NDArray[np.float64], absent: NDArray[np.float64]) -> float:
-    """The limit between two kinds of evidence, 0 to 1, with the fewest errors of either kind, as shares.
+    """The limit between two kinds of evidence, (n,) and (m,) of 0 to 1, with the smallest shares of errors.
 
     It lies in the middle between two values that occur; of equally good ones in the widest gap.
     """

@@ -103,7 +103,7 @@ def compare(
 def module_maps(
     store: EmbeddingStore, agent: Agent, images: Sequence[NDArray[np.uint8]], attention: Attention | None = None
 ) -> list[Mask]:
-    """Masks of y_r with M = 1 above one half, at the images' resolution."""
+    """Masks of y_r with M = 1 above one half, bool (H, W) as the images."""
     maps = attention_maps(attention, images, agent.settings.branch)
     masks = []
     for embedding, own, image in zip(store.get(images), maps, images, strict=True):
@@ -145,7 +145,7 @@ def fine_tuned_decoder(
 
 
 def unprompted(model: SamModel, store: EmbeddingStore, images: Sequence[NDArray[np.uint8]]) -> list[Mask]:
-    """Masks of a decoder without a prompt, from the embeddings of another model with the same encoder."""
+    """Masks, bool (H, W), of a decoder without a prompt, from embeddings of another model with the same encoder."""
     masks = []
     for embedding in store.get(images):
         [answer] = model.decode([DecodeRequest(embedding)])

@@ -39,7 +39,7 @@ class PlayedSlice:
 
     @property
     def mask(self) -> np.ndarray:
-        """The mask kept for the slice: the last one, or an empty one where it was not accepted."""
+        """The mask kept for the slice, bool (H, W): the last one, or an empty one where it was not accepted."""
         last = np.asarray(self.masks[-1])
         return last if self.accepted else np.zeros_like(last)
 

@@ -177,7 +177,7 @@ def figure_of(vectors: np.ndarray, measure: Measure) -> Figure:
 
 
 def wilcoxon_p(difference: np.ndarray) -> float:
-    """Two-sided, of paired differences; NaN for fewer than six pairs, 1 where none differs."""
+    """Two-sided p of paired differences (n,); NaN for fewer than six pairs, 1 where none differs."""
     if len(difference) < FEWEST_PAIRS:
         return float("nan")
     return float(wilcoxon(difference).pvalue) if np.any(difference) else 1.0

@@ -20,12 +20,12 @@ _LEAST_MM = 60.0
 
 
 def draw_picture(task: PictureTask, mask: np.ndarray) -> bytes:
-    """A picture's prior and answer side by side, as JPEG."""
+    """A picture's prior and answer, bool (H, W), side by side, as JPEG."""
     return _pair(task.pair.prior.image, task.pair.prior.mask, task.pair.image, mask, task.truth)
 
 
 def draw_volume(task: VolumeTask, name: str, mask: np.ndarray) -> bytes:
-    """The slice on which most is wrong, beside the prior's largest one, both cut to their surroundings, as JPEG."""
+    """The slice of a mask (K, J, I) on which most is wrong, beside the prior's largest one, as JPEG."""
     pair = task.pair
     prior, target = pair.prior_slices, pair.target_slices
     drawn = prior.orientation.apply(next(one.mask for one in pair.structures.structures if one.name == name))

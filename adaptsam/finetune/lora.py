@@ -41,7 +41,7 @@ class SplitQkv(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        """The three biases in one, as the fused projection has them."""
+        """The three biases in one, (3 · channels,), as the fused projection has them."""
         if self.q.bias is None:
             return None
         return torch.cat([self.q.bias, self.k.bias, self.v.bias])

@@ -35,7 +35,7 @@ def sam_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, truth: Tensor, predicted_iou: Tensor) -> Tensor:
-    """Dice + cross-entropy + squared error of the predicted IoU; as :func:`sam_loss`."""
+    """Dice + cross-entropy + squared error of the predicted IoU; shapes as of :func:`sam_loss`."""
     target = truth.expand_as(logits)
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((-2, -1))
     return _dice_of(logits, target) + entropy + (predicted_iou - _iou(logits, target)) ** 2

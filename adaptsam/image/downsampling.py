@@ -25,7 +25,7 @@ def coarse_geometry(geometry: Geometry, blocks: tuple[int, int, int], shape: tup
 
 
 def block_means(array: np.ndarray, blocks: tuple[int, int, int]) -> np.ndarray:
-    """Means over blocks, float32, streaming over the first axis; what does not fill a block at the end is dropped."""
+    """Means (k, j, i) over blocks of (K, J, I), float32, slice by slice; what fills no block at the end is dropped."""
     shape = [max(1, array.shape[axis] // blocks[axis]) for axis in range(3)]
     sizes = [min(blocks[axis], array.shape[axis]) for axis in range(3)]
     means = np.empty(shape, np.float32)

@@ -116,12 +116,12 @@ def same_kind(first: Volume, second: Volume) -> bool:
 
 
 def intensity_range(array: np.ndarray) -> tuple[float, float]:
-    """The robust range of a volume: percentiles 0.5 and 99.5 of at most about two million voxels."""
+    """The robust range of a volume (K, J, I): percentiles 0.5 and 99.5 of at most about two million voxels."""
     stride = max(1, int(np.ceil((array.size / 2e6) ** (1 / 3))))
     return robust_range(array[::stride, ::stride, ::stride])
 
 
 def robust_range(values: np.ndarray) -> tuple[float, float]:
-    """Percentiles 0.5 and 99.5; the second is always the larger one."""
+    """Percentiles 0.5 and 99.5 of values of any shape; the second is always the larger one."""
     low, high = np.percentile(values, (TAIL_PERCENT, 100.0 - TAIL_PERCENT))
     return float(low), float(max(high, low + 1e-6))

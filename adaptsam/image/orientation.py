@@ -37,7 +37,7 @@ class Orientation:
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
 
     def undo(self, array: np.ndarray) -> np.ndarray:
-        """The inverse of :meth:`apply`, as a view."""
+        """The inverse of :meth:`apply`, a view (K, J, I, ...) in stored order."""
         turned = array[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
         back = tuple(int(axis) for axis in np.argsort(self.order))
         return np.transpose(turned, back + tuple(range(3, array.ndim)))

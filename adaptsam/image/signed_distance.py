@@ -7,7 +7,7 @@ from scipy import ndimage
 
 
 def signed_distance(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """Distance to the border of a mask, negative inside, float32; ``spacing`` per array axis.
+    """Distance in mm to the border of a mask of any shape, negative inside, float32; ``spacing`` per array axis.
 
     The border runs half-way between voxel centres along the finest axis.
     """

@@ -67,7 +67,7 @@ def choose_window(volume: Volume, choice: WindowChoice = "auto", structure: str 
 
 
 def body_values(volume: Volume, modality: str = "") -> np.ndarray:
-    """Intensities within the body, of at most about two million voxels; all where no body is found."""
+    """Intensities (n,) within the body, of at most about two million voxels; all where no body is found."""
     array, coarse = volume.array, coarsen(volume, BODY_PITCH_MM, modality)
     stride = max(1, int(np.ceil((array.size / 2e6) ** (1 / 3))))
     k, j, i = np.meshgrid(*(np.arange(0, length, stride) for length in array.shape), indexing="ij", sparse=True)

@@ -118,7 +118,7 @@ def _mask(given: Any, name: str, image: Volume) -> np.ndarray:
 
 
 def as_frames(frames: Any) -> Frames | Sequence[np.ndarray]:
-    """Frames, read where they are a path to a video or a folder of pictures."""
+    """Frames, uint8 (H, W, 3), read where they are a path to a video or a folder of pictures."""
     return read_frames(frames) if isinstance(frames, str | Path) else frames
 
 

@@ -18,7 +18,7 @@ _CHUNK = 16 * 2**20
 
 
 def nifti_values(path: Path, array: np.ndarray) -> np.ndarray:
-    """The array that ITK read from a NIfTI-1 file, with what it takes otherwise put right.
+    """The array (K, J, I) that ITK read from a NIfTI-1 file, with what it takes otherwise put right.
 
     A slope of 0, or none, means no scaling; ITK adds the intercept. It sets voxels that are
     not a number to 0, which is water.

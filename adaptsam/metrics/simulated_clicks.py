@@ -54,7 +54,7 @@ def clicked(model: SamModel, embedding: Embedding, truth: Mask, counts: Sequence
 
 
 def box_around(truth: Mask) -> NDArray[np.int64]:
-    """The first and last column and row of a mask: x0, y0, x1, y1 in pixels."""
+    """The first and last column and row of a mask (H, W): x0, y0, x1, y1 in pixels."""
     rows, columns = np.nonzero(truth)
     return np.array([columns.min(), rows.min(), columns.max(), rows.max()])
 

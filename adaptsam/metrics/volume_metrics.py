@@ -161,7 +161,7 @@ def centroid(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
-    """The smallest slices, one an axis, that hold every voxel of ``mask``; None for an empty one."""
+    """The smallest slices, one an axis, that hold every voxel of ``mask`` of any shape; None for an empty one."""
     ranges = []
     for axis in range(mask.ndim):
         held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))

@@ -77,7 +77,7 @@ def boxes_around(masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def noisy_boxes(rng: torch.Generator, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes around masks with noise on the corners, as :func:`.prompt_simulation.noisy_box` has it."""
+    """Boxes (B, 2, 2) around masks with noise on the corners, as :func:`.prompt_simulation.noisy_box` has it."""
     box, there = boxes_around(masks)
     deviation = (_BOX_NOISE * (box[:, 1:] - box[:, :1])).clamp(max=_MOST_BOX_NOISE)
     return box + normal(rng, box.shape, box.device) * deviation, there

@@ -184,7 +184,7 @@ def whole_view(rng: np.random.Generator, anatomy: Anatomy) -> View:
 
 
 def scanned(rng: np.random.Generator, hounsfield: Tensor, step: float) -> Tensor:
-    """Noise with the grain of a reconstruction kernel, a blur, and slow shading. ``step`` is mm per pixel."""
+    """A slice (S, S) in HU with a kernel's noise, a blur, and slow shading. ``step`` is mm per pixel."""
     noise = torch.from_numpy(rng.standard_normal(hounsfield.shape, dtype=np.float32)).to(hounsfield.device)
     noise = _blurred(noise, rng.uniform(0.0, 1.2))
     shading = torch.from_numpy(rng.standard_normal((1, 1, 4, 4), dtype=np.float32)).to(hounsfield.device)

@@ -33,7 +33,7 @@ def region_maps(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def kept_regions(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The largest regions of a map of labels, numbered from 1; none of a few pixels, none of most of the image."""
+    """The largest regions of labels (H, W), numbered from 1; none of a few pixels, none of most of the image."""
     count = np.bincount(labels.ravel())
     count[0] = 0
     usable = np.flatnonzero((count >= _FEWEST_PIXELS) & (count <= _LARGEST_SHARE * labels.size))

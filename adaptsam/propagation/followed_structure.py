@@ -80,14 +80,14 @@ class FollowedStructure:
         self._before = None
 
     def outlined(self) -> tuple[np.ndarray, FrameReport]:
-        """Mask and report of the outlined frame itself."""
+        """Mask, bool (H, W), and report of the outlined frame itself."""
         mask = self.origin.mask
         self._before = mask
         self._distances.clear()
         return mask, frame_report(mask, True, 0.0, self._threshold.limit, 1.0, drawn=True)
 
     def alone(self, index: int, image: np.ndarray, found: Sequence[Found]) -> tuple[np.ndarray, FrameReport]:
-        """Judge what the method found on a frame that stands alone."""
+        """Judge what the method found on a frame, uint8 (H, W, 3), that stands alone."""
         anchor, result, distance = self._nearest(image, found)
         mask = result.logits > 0
         accepted = self._threshold.accepts(distance) and bool(mask.any())

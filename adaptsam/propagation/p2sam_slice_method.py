@@ -60,7 +60,7 @@ class P2SamSlices:
         return self.store.encoded
 
     def usable(self, image: np.ndarray, mask: np.ndarray) -> bool:
-        """Whether a patch of the model's grid lies mostly inside the mask; nothing is encoded for it."""
+        """Whether a patch of the model's grid lies mostly inside the mask (h, w); nothing is encoded for it."""
         self._tick()
         return bool(mask.any() and foreground_patches(self.store.model, mask).any())
 

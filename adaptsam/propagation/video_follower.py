@@ -78,7 +78,7 @@ class FrameFollower:
         self._recent: dict[int, Remembered] = {}
 
     def follow(self, frames: Iterable[np.ndarray], total: int) -> Iterator[FrameResult]:
-        """All frames in order; with flow, those before the outlined one are segmented first, from it backwards."""
+        """All frames, uint8 (H, W, 3), in order; with flow, those before the outlined one are segmented first."""
         if self._settings.flow == "off":
             for first, images in self._batches(frames, total):
                 yield from self._segment(first, images)

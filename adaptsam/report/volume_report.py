@@ -331,7 +331,7 @@ def slice_plane(geometry: Geometry, slice_axis: int) -> int:
 
 
 def field_of_view(plane: int, *masks: tuple[np.ndarray, Geometry]) -> float:
-    """The side in mm of a square that shows each mask with its surroundings, in slices along ``plane``."""
+    """The side in mm of a square that shows each mask (K, J, I) with its surroundings, in slices along ``plane``."""
     sides = [90.0]
     for mask, geometry in masks:
         box = bounding_box(mask)

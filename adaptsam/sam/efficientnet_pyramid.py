@@ -163,7 +163,7 @@ class EfficientNetPyramid(nn.Module):
         return self.last_norm(self.neck(x))
 
     def stage_outputs(self, images: Tensor) -> list[Tensor]:
-        """Outputs of the seven stages."""
+        """Outputs (B, channels, rows, columns) of the seven stages, for images (B, 3, S, S)."""
         x = functional.relu6(self.stem(images.contiguous(memory_format=torch.channels_last)))
         outputs = []
         for stage in self.stages:

@@ -31,7 +31,7 @@ def load_pickled(path: Path | BytesIO, *, mapped: bool = False) -> object:
 
 
 def is_whole(tensor: torch.Tensor) -> bool:
-    """Whether all numbers of a tensor are in the file; a view of one number can claim to be of any size."""
+    """Whether all numbers of a tensor, of any shape, are in the file; a view of one can claim any size."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex() or tensor.is_quantized:
         return False
     return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()

@@ -111,7 +111,7 @@ def _without_short_gaps(part: np.ndarray, longest: int) -> np.ndarray:
 
 
 def bridge(mask: np.ndarray, rejected: list[int], spacing: tuple[float, float]) -> list[int]:
-    """Fill, in place, rejected slices whose both neighbours hold something; which ones were filled.
+    """Fill, in place, rejected slices of a mask (K, H, W) whose neighbours both hold something; return which.
 
     ``spacing`` is that of rows and columns. Two rejected slices in a row stay empty.
     """

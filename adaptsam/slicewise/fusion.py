@@ -68,7 +68,7 @@ def fuse(
     change: float | np.ndarray,
     appearance: float | np.ndarray | None = None,
 ) -> np.ndarray:
-    """The log-odds that each pixel belongs to the structure.
+    """The log-odds (h, w) that each pixel belongs to the structure.
 
     Error, change and another weight of the ``appearance`` are for all pixels or one each.
     """
@@ -95,7 +95,7 @@ class Fused:
 def support(
     evidence: Evidence, weights: Weights, mask: np.ndarray, appearance: float | np.ndarray | None = None
 ) -> float:
-    """Support of method and appearance for a mask without the registration, −1 to 1: below 0 they deny it.
+    """Support of method and appearance for a mask (h, w), without the registration, −1 to 1; below 0 they deny it.
 
     The mean of their weighted log-odds, as a share of the largest that the weights allow. As for :func:`fuse`, the
     ``appearance`` may have another weight, for all pixels or one each: what drew a mask speaks for it.
@@ -108,17 +108,17 @@ def support(
 
 
 def registration_odds(distance: np.ndarray, error_mm: float | np.ndarray, change: float | np.ndarray) -> np.ndarray:
-    """Log-odds of the registered contour alone, for signed distances in mm."""
+    """Log-odds of the registered contour alone, for signed distances in mm, of any shape."""
     return np.asarray(logit((1 - change) * expit(-LOGISTIC * distance / error_mm) + change / 2))
 
 
 def method_odds(logits: np.ndarray) -> np.ndarray:
-    """The method's logits as evidence: nothing where its view did not reach."""
+    """The method's logits, of any shape, as evidence: nothing where its view did not reach."""
     return np.where(logits <= UNSEEN, 0.0, np.clip(logits, -LIMIT, LIMIT))
 
 
 def expected_dice(odds: np.ndarray, mask: np.ndarray) -> float:
-    """The Dice that a mask has with the truth, if these log-odds of the pixels are right.
+    """The Dice that a mask (h, w) has with the truth, if these log-odds (h, w) are right.
 
     An empty mask has a Dice of 1 with an empty truth, and of 0 with any other: the likeliest pixel tells how likely.
     """
@@ -131,7 +131,7 @@ def expected_dice(odds: np.ndarray, mask: np.ndarray) -> float:
 def fit(
     evidence: Sequence[Evidence], truth: Sequence[np.ndarray], settings: FusionSettings, error_mm: float
 ) -> Weights:
-    """The weights under which the truth, bool, of some slices' pixels is most likely; 0 without any."""
+    """The weights under which the truth, bool (h, w), of some slices is most likely; 0 without any."""
     if not evidence:
         return Weights()
     offset = np.concatenate([registration_odds(one.distance, error_mm, settings.change).ravel() for one in evidence])
@@ -225,7 +225,7 @@ def look_alike(
 def look_known(
     target: np.ndarray, prior: np.ndarray, distance: np.ndarray, pixel: tuple[float, float], search_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log-odds of :func:`look_alike`, and the likeness of the most alike patch, 0 to 1."""
+    """Log-odds (h, w) of :func:`look_alike`, and the likeness (h, w) of the most alike patch, 0 to 1."""
     return voted(target.astype(np.float32), prior.astype(np.float32), _inside(distance), pixel, search_mm)
 
 

@@ -57,7 +57,7 @@ class PriorContour:
         return self.geometry.world(self.voxels.mean(axis=0))
 
     def areas(self) -> np.ndarray:
-        """Pixels on each drawn slice."""
+        """Pixels (n,) on each drawn slice."""
         return np.array([int(self.mask[k].sum()) for k in self.drawn])
 
     def diameter_mm(self) -> float:

@@ -84,7 +84,7 @@ class KeptFolder:
         return self.folder / f"{key}{SUFFIX}"
 
     def read(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a key; None where they are not there, or not as they were written."""
+        """The arrays of a key, of any shapes; None where they are not there, or not as they were written."""
         path = self.path(key)
         try:
             with safe_open(path, framework="np") as file:
@@ -101,7 +101,7 @@ class KeptFolder:
         return arrays
 
     def write(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep arrays. A disk that is full or read-only costs the next run's time, not this result."""
+        """Keep arrays of any shapes. A disk that is full or read-only costs the next run's time, not this result."""
         whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         size = sum(array.nbytes for array in whole.values())
         if not self._writes or (self._most is not None and size > self._most):

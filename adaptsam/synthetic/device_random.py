@@ -27,12 +27,12 @@ def uniform(
 
 
 def chance(rng: torch.Generator, shape: Sequence[int], device: torch.device, share: float) -> Tensor:
-    """Bool, true with the probability ``share``."""
+    """Bool of that shape, true with the probability ``share``."""
     return torch.rand(tuple(shape), generator=rng, device=device) < share
 
 
 def choice(rng: torch.Generator, shares: Sequence[float], shape: Sequence[int], device: torch.device) -> Tensor:
-    """int64, the place in ``shares`` of what was drawn, with probabilities in proportion to them."""
+    """int64 of that shape, the place in ``shares`` of what was drawn, with probabilities in proportion to them."""
     edges = list(accumulate(shares))
     drawn = torch.rand(tuple(shape), generator=rng, device=device) * edges[-1]
     chosen = torch.zeros(tuple(shape), dtype=torch.int64, device=device)

@@ -112,7 +112,7 @@ class WorkerClient:
         return self._folder
 
     def array(self, name: str) -> np.ndarray:
-        """An array that an event names; its file is gone afterwards.
+        """An array, of any shape, that an event names; its file is gone afterwards.
 
         Raises:
             InputError: it is not there any more.

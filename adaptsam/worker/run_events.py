@@ -50,7 +50,7 @@ class Steps:
         )
 
     def watch(self, structure: str, axis: int, index: int, mask: np.ndarray) -> None:
-        """A slice of the result as it is now."""
+        """A slice of the result, bool (H, W), as it is now."""
         packed = wire.pack_mask(mask)
         self.add(structure, index, {"structure": structure, "axis": axis, "index": index, "mask": packed})
 

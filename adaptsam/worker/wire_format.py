@@ -55,7 +55,7 @@ def from_line(line: str | bytes) -> Message:
 
 
 def pack_mask(mask: np.ndarray) -> Message:
-    """A bool mask of any dimensions as its bounding box, compressed bits and text; some kB for an organ of a CT."""
+    """A bool mask of any shape as its bounding box, compressed bits and text; some kB for an organ of a CT."""
     mask = np.asarray(mask, bool)
     box = []
     for axis in range(mask.ndim):
@@ -68,7 +68,7 @@ def pack_mask(mask: np.ndarray) -> Message:
 
 
 def unpack_box(packed: Message) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """The bool array within the bounding box, and where that lies in the whole."""
+    """The bool array, of any shape, within the bounding box, and where that lies in the whole."""
     try:
         box = [(int(low), int(high)) for low, high in packed["box"]]
         shape = tuple(high - low for low, high in box)
@@ -81,7 +81,7 @@ def unpack_box(packed: Message) -> tuple[np.ndarray, tuple[slice, ...]]:
 
 
 def unpack_mask(packed: Message) -> np.ndarray:
-    """The inverse of :func:`pack_mask`."""
+    """The inverse of :func:`pack_mask`: bool, of any shape."""
     inner, where = unpack_box(packed)
     mask = np.zeros(packed["shape"], bool)
     mask[where] = inner
@@ -89,7 +89,7 @@ def unpack_mask(packed: Message) -> np.ndarray:
 
 
 def write_array(folder: Path, array: np.ndarray) -> str:
-    """An array as a file of the exchange folder; returns its name.
+    """An array of any shape as a file of the exchange folder; returns its name.
 
     Raises:
         OutputError: the disk is full or the folder gone; nothing half-written is left.
@@ -110,7 +110,7 @@ def write_array(folder: Path, array: np.ndarray) -> str:
 
 
 def take_array(folder: Path, name: str) -> np.ndarray:
-    """The array of that file, which is removed from the folder: an image lies there no longer than until it is read.
+    """The array, of any shape, of that file, which is removed: an image lies there only until it is read.
 
     Elsewhere than on Windows the file stays mapped, so that only what is looked at is in memory.
 
@@ -154,7 +154,7 @@ def file_names(message: object) -> Iterator[str]:
 
 
 def array_lines(array: np.ndarray) -> Iterator[Message]:
-    """An array as messages that :class:`ArrivingFiles` makes a file of; all have its ``name``."""
+    """An array of any shape as messages that :class:`ArrivingFiles` makes a file of; all have its ``name``."""
     name = f"{uuid4().hex}.npy"
     array = np.ascontiguousarray(array)
     header = io.BytesIO()

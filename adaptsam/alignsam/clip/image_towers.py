@@ -40,7 +40,7 @@ class Tower(ABC):
 
     @abstractmethod
     def attend(self, block: nn.Module, tokens: Tensor) -> Tensor:
-        """The output of a block's consistent self-attention, added to the new path."""
+        """The output (B, n, channels) of a block's consistent self-attention, added to the new path."""
 
     @abstractmethod
     def project(self, tokens: Tensor) -> Tensor:

@@ -239,7 +239,7 @@ def fingerprint(method: Method) -> str:
 
 
 def found_structures(pair: VolumePair, masks: Mapping[str, np.ndarray]) -> dict[str, Found]:
-    """Masks by name as answers without a confidence."""
+    """Masks, bool (K, J, I), by name as answers without a confidence."""
     return {structure.name: Found(masks[structure.name]) for structure in pair.structures.structures}
 
 

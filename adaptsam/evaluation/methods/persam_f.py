@@ -79,7 +79,7 @@ class PerSamF(PictureMethod):
 def learn_scale(
     model: SamModel, prior: Prior, embedding: Embedding, mask: np.ndarray, settings: ScaleSettings
 ) -> Learned | None:
-    """The weights by Dice and focal loss on the outlined image itself; None without a foreground patch.
+    """The weights by Dice and focal loss on the outlined image, ``mask`` (H, W); None without a foreground patch.
 
     The target feature is halfway between the mean and the largest values of the foreground.
     """

@@ -80,7 +80,7 @@ class SliceWork:
         return self._outlined[prior_k]
 
     def restored(self, answer: np.ndarray) -> np.ndarray:
-        """A mask of the view on the target's slice, bool."""
+        """A mask of the view on the target's slice, bool (H, W)."""
         return self._views[1].restore(np.where(answer, 1.0, -1.0).astype(np.float32), self._target.in_plane) > 0
 
     @property

@@ -270,7 +270,7 @@ def _text(value: object) -> str:
 
 
 def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
-    """The grid of a series, and the order in which its slices lie along the normal.
+    """The grid of a series, and the order (n,) in which its slices lie along the normal.
 
     Raises:
         InputError: an attribute is missing or the slices do not belong together.

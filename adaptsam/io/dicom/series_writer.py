@@ -182,7 +182,7 @@ def add_plane(dataset: Dataset, geometry: Geometry, k: int) -> None:
 
 
 def decimals(values: Sequence[float] | np.ndarray) -> list[str]:
-    """Each number in the 16 characters that DICOM gives it, as exactly as they allow."""
+    """Each number (n,) in the 16 characters that DICOM gives it, as exactly as they allow."""
     return [format_number_as_ds(float(value) + 0.0) for value in values]
 
 

@@ -48,7 +48,7 @@ def quilt(donors: Donors, hole: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 
 def blend(image: np.ndarray, other: np.ndarray, distance: np.ndarray, sigma_mm: float, spacing: tuple) -> np.ndarray:
-    """``other`` where ``distance`` (mm) is negative, ``image`` elsewhere, with the edge that a scanner would give it.
+    """``other`` where ``distance`` (mm) is negative, ``image`` elsewhere, all (K, J, I), with the edge of a scanner.
 
     ``sigma_mm`` is the scanner's point spread. Noise is as strong in the edge as beside it.
     """

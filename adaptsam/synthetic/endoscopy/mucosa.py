@@ -73,7 +73,7 @@ class Colon:
     texture: torch.Tensor
 
     def wall(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, wave: float) -> tuple[np.ndarray, np.ndarray]:
-        """The distance from the axis of points and of the wall beside them; ``wave`` is the phase of peristalsis."""
+        """The distances from the axis, of any shape, of points and of the wall there; ``wave`` is the phase."""
         distance = np.sqrt(x * x + y * y) + 1e-6
         cos, sin = x / distance, y / distance
         number = np.floor(z / self.pitch)

@@ -30,21 +30,21 @@ def imaged(rng: torch.Generator, images: Tensor, colour: Tensor) -> Tensor:
 
 
 def windowed(rng: torch.Generator, images: Tensor) -> Tensor:
-    """A narrower window of grays, beyond which all is black or white; one image in three."""
+    """Images (B, 3, S, S), one in three in a narrower window of grays, beyond which all is black or white."""
     device, size = images.device, (len(images), 1, 1, 1)
     low, high = uniform(rng, size, device, -0.2, 0.3), uniform(rng, size, device, 0.6, 1.2)
     return torch.where(chance(rng, size, device, 1 / 3), (images - low) / (high - low), images)
 
 
 def shaded(rng: torch.Generator, images: Tensor) -> Tensor:
-    """Brighter and darker regions, as of a coil or a lamp; half of the images."""
+    """Images (B, 3, S, S), half of them with brighter and darker regions, as of a coil or a lamp."""
     device, count, side = images.device, len(images), images.shape[-1]
     strength = uniform(rng, (count, 1, 1, 1), device, -0.3, 0.3).clamp(min=0)
     return images * torch.exp(strength * smooth_noise(rng, count, 2, side, device))
 
 
 def blurred_or_coarse(rng: torch.Generator, images: Tensor) -> Tensor:
-    """Three images of ten at up to four times coarser resolution and back, three blurred, the others as they are."""
+    """Images (B, 3, S, S): three of ten at up to four times coarser resolution and back, three blurred."""
     device, count = images.device, len(images)
     kind = choice(rng, (0.3, 0.3, 0.4), (count,), device)
     amount = uniform(rng, (count,), device)
@@ -85,7 +85,7 @@ def _sampled(images: Tensor, places: Tensor, mode: str) -> Tensor:
 
 
 def with_streaks(rng: torch.Generator, images: Tensor) -> Tensor:
-    """Straight bright and dark streaks through one point of one image in eight, as from metal."""
+    """Images (B, 3, S, S), one in eight with bright and dark streaks through one point, as from metal."""
     device, count = images.device, len(images)
     grid = coordinates(images.shape[-1], device)
     centre = uniform(rng, (count, 2, 1, 1), device, -0.4, 0.4)
@@ -99,7 +99,7 @@ def with_streaks(rng: torch.Generator, images: Tensor) -> Tensor:
 
 
 def with_camera(rng: torch.Generator, images: Tensor, colour: Tensor) -> Tensor:
-    """Highlights and dark corners on colour images."""
+    """Images (B, 3, S, S) with highlights and dark corners where ``colour`` (B,) is true."""
     device, count, side = images.device, len(images), images.shape[-1]
     glints = draw_spectra(rng, count, device).noise(rng, side)
     level = uniform(rng, (count, 1, 1), device, 2.2, 4.0)
@@ -111,7 +111,7 @@ def with_camera(rng: torch.Generator, images: Tensor, colour: Tensor) -> Tensor:
 
 
 def with_grain(rng: torch.Generator, images: Tensor, colour: Tensor) -> Tensor:
-    """Noise of a random grain and strength, the same in the three channels of gray images."""
+    """Images (B, 3, S, S) with noise of a random grain and strength; one noise for the channels of gray images."""
     device, count, side = images.device, len(images), images.shape[-1]
     strength = torch.exp(uniform(rng, (count, 1, 1, 1), device, -6.0, -2.3))
     gray = draw_spectra(rng, count, device).noise(rng, side)[:, None]

@@ -29,7 +29,7 @@ class Tumour:
     core_density: float | None = None
 
     def changed(self, scale: float, shift: np.ndarray) -> Tumour:
-        """The same tumour at a later visit: radii times ``scale``, centre moved by ``shift`` mm."""
+        """The same tumour at a later visit: radii times ``scale``, centre moved by ``shift`` (3,) in mm."""
         return replace(self, centre=self.centre + shift, radii=self.radii * scale)
 
     def with_core(self, share: float) -> Tumour:
@@ -92,7 +92,7 @@ class Anatomy:
         return self.body_radii[0] - inset, self.body_radii[1] - inset
 
     def bronchus_end(self, side: int) -> np.ndarray:
-        """End of the main bronchus of one side (−1 right, 1 left), at its lung."""
+        """End (3,) in mm of the main bronchus of one side (−1 right, 1 left), at its lung."""
         return np.array([side * (self.mediastinum + 14), 14.0, self.carina - 32])
 
     def with_weight(self, change: float) -> Anatomy:
@@ -192,7 +192,10 @@ def _draw_vessels(rng: np.random.Generator, anatomy: Anatomy, side: int) -> np.n
 
 
 def draw_bronchi(rng: np.random.Generator, anatomy: Anatomy, generations: int) -> np.ndarray:
-    """The lumen of the bronchi beyond the main ones: lobar, segmental, and so on, as many ``generations`` as asked."""
+    """Capsules (n, 7), ends and radius in mm: the lumen of the bronchi beyond the main ones: lobar, segmental, ….
+
+    ``generations`` says how many.
+    """
     lengths = (26.0, 22.0, 18.0, 14.0, 11.0)[:generations]
     trees = [
         _draw_tree(rng, anatomy, side, anatomy.bronchus_end(side), 0.72 * anatomy.trachea_radius, lengths)
