@@ -94,3 +94,25 @@ def test_a_small_part_at_its_place_stays_and_what_is_removed_is_counted() -> Non
     lost = clean(result, _shape(_boxes((1, 2, 2, 8))), RULE, inside=lambda v: float(at_home[tuple(v.T)].mean()))
     assert np.array_equal(result, _boxes((1, 2, 2, 8), (2, 20, 20, 2)))
     assert lost.tolist() == [0, 0, 0, 0, 4, 4, 0, 0, 0, 0]
+
+
+def test_a_large_hole_beside_the_registered_contour_stays_open_and_others_are_filled() -> None:
+    mask = np.zeros((4, 40, 60), bool)
+    mask[:, 5:35, 5:55] = True
+    whole = mask.copy()
+    mask[1, 10:20, 10:20] = False  # where the prior is not: a tumour that shrank from the border
+    mask[2, 10:20, 30:40] = False  # where the prior is: the method's own gap
+    mask[2, 30, 45] = False  # a vessel
+    mask[3, 20:22, 14:16] = False  # small, wherever it lies
+    expected = whole.copy()
+    expected[1, 10:20, 10:20] = False
+
+    def inside(voxels: np.ndarray) -> float:
+        return float((voxels[:, 2] >= 25).mean())
+
+    made = mask.copy()
+    clean(made, Shape(), CleanupSettings(), None, inside)
+    assert np.array_equal(made, expected)
+    alone = mask.copy()
+    clean(alone, Shape(), CleanupSettings())
+    assert np.array_equal(alone, whole)

@@ -52,7 +52,8 @@ def clean(
 
     ``overlap`` tells what lies where the structure is expected, or near: with it, a component counts by its voxels
     there. ``inside`` tells what lies within the registered contour itself: a component of which ``own_place`` does has
-    its counterpart in the prior, and stays however small it is.
+    its counterpart in the prior, and stays however small it is; a large hole of which less does is none of the mask's
+    faults, and stays open.
     """
     lost = np.zeros(len(mask), int)
     box = bounding_box(mask)
@@ -60,13 +61,33 @@ def clean(
         return lost
     part = mask[box]
     if settings.holes and shape.holes < settings.hole_share:
-        for k in range(len(part)):
-            part[k] = ndimage.binary_fill_holes(part[k])
+        _fill_holes(part, settings, inside, np.array([one.start for one in box]))
     if settings.components:
         before = part.sum(axis=(1, 2))
         _keep_components(part, shape, settings, overlap, inside, np.array([one.start for one in box]))
         lost[box[0]] = before - part.sum(axis=(1, 2))
     return lost
+
+
+def _fill_holes(part: np.ndarray, settings: CleanupSettings, inside: Overlap | None, start: np.ndarray) -> None:
+    """Fill the holes of every slice, in place, but large ones beside the registered contour.
+
+    A tumour that lay at the border of a lung and shrank from it lies in a hole of the lung now.
+    """
+    for k, plane in enumerate(part):
+        holes = ndimage.binary_fill_holes(plane) & ~plane
+        if inside is None:
+            plane |= holes
+            continue
+        labels, _ = ndimage.label(holes)
+        large = np.bincount(labels.ravel()) > settings.hole_share * np.count_nonzero(plane)
+        large[0] = True
+        plane |= ~large[labels]
+        for number in np.flatnonzero(large)[1:]:
+            hole = labels == number
+            rows, columns = np.nonzero(hole)
+            if inside(np.column_stack([np.full(len(rows), k), rows, columns]) + start) >= settings.own_place:
+                plane |= hole
 
 
 def _keep_components(

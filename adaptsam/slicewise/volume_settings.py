@@ -64,7 +64,8 @@ class CleanupSettings:
     component of the prior, at least that large, of whose place the result covers less than ``covered_share``.
     Empty gaps of up to ``joined_gap`` slices do not part a component in two. ``bridge`` fills single rejected slices
     between accepted ones, flagged and with low confidence. Holes are filled slice by slice if the prior has less than
-    ``hole_share`` of its area in holes.
+    ``hole_share`` of its area in holes; a hole larger than that share of its slice only if at least ``own_place`` of it
+    lies within the registered contour.
     """
 
     bridge: bool = True
