@@ -447,6 +447,19 @@ def test_monais_own_command_runs_a_recipe_and_measures_its_model(inputs: dict[st
     assert "box" in (tmp_path / "eval" / "metrics.csv").read_text()
 
 
+@pytest.mark.slow  # a new process that imports MONAI
+def test_monais_command_in_a_shell_ends_with_0_and_says_how_it_goes_on(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """MONAI looks for logging.conf beside the first configuration, which is the common one."""
+    given = {**bundle("kvasir_lora", "train.json"), **inputs, **QUICK, "output_dir": str(tmp_path / "trained")}
+    words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    done = subprocess.run([sys.executable, "-m", "monai.bundle", "run", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "skipping logging" not in done.stdout + done.stderr
+    assert "INFO - Epoch[2] Metrics" in done.stdout
+    left = {path.name for path in (tmp_path / "trained").iterdir()}
+    assert left >= {"best.safetensors", "last.safetensors", "card.md", "split.json", "state.pt", "tensorboard"}
+
+
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_the_metadata_are_what_monai_asks_for(recipe: str) -> None:
     schema = recipes_folder() / "common" / "metadata_schema.json"
