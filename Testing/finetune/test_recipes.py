@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import torch
 from ignite.engine import Events
 from PIL import Image
 from safetensors import safe_open
-from tiny_sam import TINY, tiny_model
 
 from adaptsam.cli import main
 from adaptsam.commands.recipe_command import changes
@@ -37,27 +35,6 @@ from adaptsam.sam.tiny_vit import TinyVitConfig
 FINE_TUNING = ["kvasir_full", "kvasir_lora", "nsclc_full", "nsclc_lora"]
 HALVES = [0.6, 0.2, 0.2]
 QUICK = {"epochs": 2, "rounds": 2, "batch": 4, "rate": 1e-3, "device": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A dozen pictures of discs of several sizes, and a tiny SAM."""
-    folder = tmp_path_factory.mktemp("inputs")
-    rng = np.random.default_rng(0)
-    for name in ("images", "masks"):
-        (folder / "pairs" / name).mkdir(parents=True)
-    for number in range(12):
-        y, x = np.mgrid[:48, :64]
-        disc = (y - rng.uniform(15, 33)) ** 2 + (x - rng.uniform(20, 44)) ** 2 < rng.uniform(7, 13) ** 2
-        picture = rng.normal(90, 10, (48, 64, 3)) + disc[..., None] * np.array([80, 20, 0])
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / "pairs" / "images" / f"p{number:02d}.png")
-        Image.fromarray((disc * 255).astype(np.uint8)).save(folder / "pairs" / "masks" / f"p{number:02d}.png")
-    save_checkpoint(folder / "tiny.safetensors", tiny_model().sam, TINY, dtype=torch.float32)
-    return {
-        "dataset_dir": str(folder / "pairs"),
-        "dataset_kind": "folder",
-        "checkpoint": str(folder / "tiny.safetensors"),
-    }
 
 
 def train(inputs: dict[str, Any], output: Path, recipe: str = "kvasir_lora", **changes: Any) -> TrainingFiles:
@@ -439,19 +416,6 @@ def test_a_training_of_a_small_mobile_sam_ends_with_models_that_can_be_used(
     assert load_sam(folder / "best.safetensors", "cpu").config == config
 
 
-def test_mlflow_s_folder_gets_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow 3 refuses a folder of files: "MLflow no longer supports the filesystem tracking backend"."""
-    from adaptsam.finetune import training_log
-
-    asked = []
-    monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
-    monkeypatch.setattr("monai.handlers.MLFlowHandler", lambda **given: asked.append(given["tracking_uri"]))
-    training_log.mlflow_handlers(str(tmp_path / "runs"))
-    training_log.mlflow_handlers("http://somewhere:5000")
-    assert asked == [f"sqlite:///{(tmp_path / 'runs').as_posix()}/mlflow.db", "http://somewhere:5000"]
-    assert (tmp_path / "runs").is_dir()
-
-
 def test_the_command_shows_and_trains(
     inputs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -481,6 +445,19 @@ def test_monais_own_command_runs_a_recipe_and_measures_its_model(inputs: dict[st
     measured = {**inputs, "checkpoint": str(best), "device": "cpu", "output_dir": str(tmp_path / "eval")}
     monai.bundle.run(**bundle("kvasir_lora", "inference.json"), **measured)
     assert "box" in (tmp_path / "eval" / "metrics.csv").read_text()
+
+
+@pytest.mark.slow  # a new process that imports MONAI
+def test_monais_command_in_a_shell_ends_with_0_and_says_how_it_goes_on(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """MONAI looks for logging.conf beside the first configuration, which is the common one."""
+    given = {**bundle("kvasir_lora", "train.json"), **inputs, **QUICK, "output_dir": str(tmp_path / "trained")}
+    words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    done = subprocess.run([sys.executable, "-m", "monai.bundle", "run", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "skipping logging" not in done.stdout + done.stderr
+    assert "INFO - Epoch[2] Metrics" in done.stdout
+    left = {path.name for path in (tmp_path / "trained").iterdir()}
+    assert left >= {"best.safetensors", "last.safetensors", "card.md", "split.json", "state.pt", "tensorboard"}
 
 
 @pytest.mark.parametrize("recipe", recipe_names())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 import psutil
 import torch
@@ -94,31 +93,6 @@ def peak_memory() -> float:
     except ImportError:  # Windows, where psutil knows the peak
         return float(getattr(used, "peak_wset", used.rss))
     return float(max(used.rss, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-
-
-def mlflow_handlers(tracking: str | None) -> list[object]:
-    """MONAI's handler for MLflow, where a tracking folder or address is given.
-
-    A folder gets a database, ``mlflow.db``: MLflow keeps no runs in files since its version 3.
-
-    Raises:
-        NotInstalledError: mlflow is missing.
-    """
-    if tracking is None:
-        return []
-    try:
-        import mlflow  # noqa: F401
-    except ImportError:
-        from adaptsam.errors import NotInstalledError
-
-        raise NotInstalledError("Tracking by MLflow needs mlflow; run: pip install mlflow.") from None
-    from monai.handlers import MLFlowHandler
-
-    if "://" not in tracking:
-        folder = Path(tracking).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        tracking = f"sqlite:///{folder.as_posix()}/mlflow.db"
-    return [MLFlowHandler(tracking_uri=tracking, tag_name="loss", output_transform=lambda output: output["loss"])]
 
 
 def _clock(seconds: float) -> str:
