@@ -62,7 +62,7 @@ def encloses_voxels(points: np.ndarray, shape: tuple[int, int]) -> bool:
 
 
 def _masks(contours: Sequence[np.ndarray], shape: tuple[int, int], *, edges: bool = True) -> list[np.ndarray]:
-    """Masks of each by itself, in the part of the image that they reach, with a border of a pixel where there is one."""
+    """Masks of each by itself, in the part of the image that they reach, and a pixel more where there is one."""
     last = np.array([shape[1], shape[0]]) - 1
     points = np.concatenate(contours)
     start = np.clip(np.floor(points.min(axis=0)) - 1, 0, last).astype(int)

@@ -36,7 +36,7 @@ def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int], *, edg
 
 
 def windings(contour: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The number of times that a contour (n, 2) winds around each pixel centre, int (J, I), with its direction as sign."""
+    """The number of times that a contour (n, 2) winds around each pixel centre, int (J, I), negative the other way."""
     return _windings(*_edges([contour]), shape)
 
 

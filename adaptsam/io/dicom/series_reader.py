@@ -18,7 +18,7 @@ from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import DicomSource, Geometry
 from adaptsam.io.dicom.dicom_file import is_dicom, modality, quiet_pydicom, read_dicom
 from adaptsam.io.dicom.multiframe import MULTI_FRAME, holds_frames
-from adaptsam.io.dicom.odd_slices import JITTER, is_localizer, slice_frame
+from adaptsam.io.dicom.odd_slices import JITTER, image_slices, slice_frame
 from adaptsam.io.dicom.series_parts import TELLING, Parts, find_parts
 
 _LISTED = (
@@ -32,8 +32,12 @@ _LISTED = (
     "StudyInstanceUID",
     "FrameOfReferenceUID",
     "TemporalPositionIdentifier",
+    "SOPInstanceUID",
     "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
     "Rows",
+    "Columns",
     "NumberOfFrames",
     *TELLING,
 )
@@ -145,7 +149,7 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) 
     header = files[0][1]
     headers = [header for _, header in files]
     with quiet_pydicom():
-        parts = None if any(holds_frames(one) for one in headers) else _parts(headers)
+        parts, about = (None, []) if any(holds_frames(one) for one in headers) else _parts(headers)
         number = header.get("SeriesNumber")
         return SeriesInfo(
             uid=uid,
@@ -166,19 +170,25 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) 
             if parts is not None
             else (),
             told_by=parts.told_by if parts is not None else "",
-            remarks=(Remark("files of the series", others, "they are no slices with a place in the patient"),)
-            if others
-            else (),
+            remarks=(*about, *_placeless(others)),
         )
 
 
-def _parts(headers: Sequence[FileDataset]) -> Parts | None:
-    """The images that a series holds, its localizers aside."""
-    places = [n for n, header in enumerate(headers) if not is_localizer(header)]
+def _placeless(count: int) -> list[Remark]:
+    why = "they are no slices with a place in the patient"
+    return [Remark("files of the series", count, why)] if count else []
+
+
+def _parts(headers: Sequence[FileDataset]) -> tuple[Parts | None, list[Remark]]:
+    """The images that a series holds, if there are several, and what belongs to none of them: localizers."""
+    try:
+        places, remarks = image_slices(headers)
+    except InputError:  # reading tells
+        places, remarks = list(range(len(headers))), []
     parts = find_parts([headers[n] for n in places])
-    if parts is None:
-        return None
-    return replace(parts, places=tuple(tuple(places[n] for n in part) for part in parts.places))
+    if parts is None or not parts.labels:
+        return None, []
+    return replace(parts, places=tuple(tuple(places[n] for n in part) for part in parts.places)), remarks
 
 
 def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
@@ -242,7 +252,7 @@ def _one_image(info: SeriesInfo, folder: Path, part: str = "") -> SeriesInfo:
     if not handles:
         raise InputError(f"Series {info.handle} of {folder.name} holds one image; leave out '#{part}'.")
     raise InputError(
-        f"Series {info.handle} of {folder.name} holds {len(info.parts)} images at the same positions, told apart by "
+        f"Series {info.handle} of {folder.name} holds {len(info.parts)} images of the same place, told apart by "
         f"{info.told_by} ({', '.join(one.label for one in info.parts)}); choose one as series {' or '.join(handles)} "
         "(--series, --prior-series, --target-series), or carry contours to all with --phases."
     )
@@ -285,7 +295,7 @@ def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
     axes = np.median([frame[2] for frame in frames], axis=0)
     if any(frame[0] != shape or not np.allclose(frame[1], spacing, atol=1e-4) for frame in frames):
         raise GeometryError("The slices of the series differ in matrix or pixel size; choose a series of one kind.")
-    if any(not np.allclose(frame[2], axes, rtol=0, atol=1.01 * JITTER) for frame in frames):
+    if (np.ptp([frame[2] for frame in frames], axis=0) > 2.02 * JITTER).any():
         raise GeometryError("The slices of the series differ in orientation (a scout?); choose a series of one kind.")
     row, column = axes
     normal = np.cross(row, column)
