@@ -495,7 +495,7 @@ def table(_: Callable[[str], str]) -> list:
         _("{name} overlaps another structure; write a .seg.nrrd, which can hold both."),
         _("{name} runs into the limit of where it was looked for ({margin_mm} mm around the registered contour) on {touching} of {sum} slices."),
         _("{name} shows palette index {black} as black and index 0 not, so that inside and outside cannot be told apart; save the mask as gray values, 0 outside and 255 inside."),
-        _("{name} stores other values than it means (its intensity function); save it again."),
+        _("{name} stores other values than it means (intensity function, or old min and max); save it again."),
         _("{name} wants data of another folder; put its data file beside it."),
         _("{name} was interpolated on {len} slices between accepted ones; check them."),
         _("{name} was made on another series with another frame of reference; choose that series as the image."),

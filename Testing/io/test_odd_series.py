@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,35 @@ def test_files_without_preamble_and_suffix_are_read_among_the_others(make_series
     (folder / "notes").write_text("hello")
     (folder / "numbers").write_bytes(b"\x08\x00\xff\xff\xff\xff\xff\xff")
     assert (read_volume(folder).array.ravel() == np.arange(6 * 12 * 14) % 3000 - 1024).all()
+
+
+@pytest.mark.parametrize("damage", ["packed", "empty", "short", "without its first 128 bytes"])
+def test_files_that_may_have_been_slices_are_counted(make_series: MakeSeries, damage: str) -> None:
+    """Without the last slice, nothing else tells that the series is not whole."""
+    folder = make_series()
+    last = max(folder.iterdir(), key=lambda path: dcmread(path).ImagePositionPatient[2])
+    data = last.read_bytes()
+    last.unlink()
+    damaged = {
+        "packed": gzip.compress(data),
+        "empty": b"",
+        "short": data[:100],
+        "without its first 128 bytes": data[128:],
+    }
+    (folder / ("0001.dcm.gz" if damage == "packed" else "IM0001")).write_bytes(damaged[damage])
+    (folder / "notes.txt").write_text("no slice")
+    for path in (folder, next(folder.glob("*.dcm"))):
+        volume = read_volume(path)
+        assert volume.array.shape == (5, 12, 14)
+        assert said(volume) == [("files beside the slices", 1, True)]
+
+
+def test_every_second_slice_alone_is_named(make_series: MakeSeries) -> None:
+    folder = make_series(edit=lambda dataset, k: k % 2 == 0)
+    volume = read_volume(folder)
+    assert volume.geometry.spacing[2] == 6
+    assert said(volume) == [("slices", 3, False)]
+    assert "steps of 2" in volume.remarks[0].why
 
 
 def two_images(keyword: str, values: tuple[object, object]) -> Edit:

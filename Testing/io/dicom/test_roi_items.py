@@ -295,6 +295,17 @@ def test_what_the_file_says_of_frames_series_and_slices_is_weighed(
     assert "another slice" in read.remarks[0].why
 
 
+def test_a_structure_set_without_preamble_and_suffix_is_read(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    path = make_rtstruct(contours)
+    dataset = dcmread(path)
+    del dataset.file_meta
+    dataset.preamble = None
+    bare = path.with_name("RS")
+    dataset.save_as(bare, implicit_vr=True, little_endian=True)
+    for names in (None, "GTV"):
+        assert read_structures(bare, image, names).structures[0].mask.sum() == 25
+
+
 def test_other_outlines_through_the_same_points_are_no_copies(image: Volume, make_rtstruct: MakeFile) -> None:
     square = image.geometry.world(np.array([[1, 1, 2], [9, 1, 2], [9, 9, 2], [1, 9, 2]], float))
     bow = square[[0, 2, 1, 3]]

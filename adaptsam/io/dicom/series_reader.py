@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ _LISTED = (
     "FrameOfReferenceUID",
     "TemporalPositionIdentifier",
     "SOPInstanceUID",
+    "InstanceNumber",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -44,6 +46,14 @@ _LISTED = (
 _ONE_SLICE = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
 # Cosine of the largest tilt of a gantry that is believed, 45 degrees; scanners tilt by 30.
 _LEAST_UPRIGHT = 0.7
+# What lies beside slices and was none: images of other formats, pictures, videos, text, programs' files.
+_OTHER_SUFFIXES = (
+    *(".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".raw", ".h5", ".npy", ".npz", ".mrml", ".mrb"),
+    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv", ".svg"),
+    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".doc", ".docx", ".xls", ".xlsx"),
+    *(".log", ".yaml", ".yml", ".toml", ".ini", ".inf", ".cfg", ".db", ".py", ".sh", ".bat", ".exe", ".pth", ".pt"),
+    *(".safetensors", ".bval", ".bvec", "license", "readme", "dicomdir"),
+)
 # What an object that is derived from the image must repeat.
 _HEADER = (
     "PatientName",
@@ -112,7 +122,8 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
     """
     found: dict[str, list[tuple[Path, FileDataset]]] = {}
     others: Counter[str] = Counter()
-    for path in dicom_paths(folder):
+    paths = dicom_paths(folder)
+    for path in paths:
         header = read_dicom(path, tags=_LISTED)
         uid = str(header.get("SeriesInstanceUID", ""))
         if is_slice(header, path):
@@ -120,7 +131,7 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
         else:
             others[uid] += 1
     try:
-        listed = [_describe(uid, files, others[uid]) for uid, files in found.items()]
+        listed = [_describe(uid, files, others[uid], set(paths)) for uid, files in found.items()]
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{Path(folder).name} holds a damaged slice: a number in it is none; copy it again.") from None
     return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
@@ -145,11 +156,13 @@ def dicom_paths(folder: str | Path) -> list[Path]:
     return sorted(path for path in paths if is_dicom(path))
 
 
-def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) -> SeriesInfo:
+def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int, known: Collection[Path]) -> SeriesInfo:
+    """A series of these files; ``others`` of it have no place, ``known`` are all DICOM files of its folders."""
     header = files[0][1]
     headers = [header for _, header in files]
     with quiet_pydicom():
         parts, about = (None, []) if any(holds_frames(one) for one in headers) else _parts(headers)
+        about += [] if parts else _thinned(headers)
         number = header.get("SeriesNumber")
         return SeriesInfo(
             uid=uid,
@@ -170,13 +183,35 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) 
             if parts is not None
             else (),
             told_by=parts.told_by if parts is not None else "",
-            remarks=(*about, *_placeless(others)),
+            remarks=(*about, *_placeless(others), *_strangers([path for path, _ in files], known)),
         )
 
 
 def _placeless(count: int) -> list[Remark]:
     why = "they are no slices with a place in the patient"
     return [Remark("files of the series", count, why)] if count else []
+
+
+def _thinned(headers: Sequence[FileDataset]) -> list[Remark]:
+    """A word where only every second or third of the numbered slices is there; single ones that lack leave a gap."""
+    numbers = sorted({int(header.get("InstanceNumber") or 0) for header in headers})
+    steps = {after - before for before, after in pairwise(numbers)}
+    if len(numbers) < max(3, len(headers)) or len(steps) > 1 or max(steps) < 2:
+        return []
+    why = f"their numbers go in steps of {steps.pop()}, as if others of the series were lacking"
+    return [Remark("slices", len(headers), why, left_out=False)]
+
+
+def _strangers(files: Sequence[Path], known: Collection[Path]) -> list[Remark]:
+    """Remark on files beside the slices that may have been slices: empty, packed or damaged ones."""
+    beside = {path for folder in {file.parent for file in files} for path in folder.iterdir()} - set(known)
+    count = sum(
+        1
+        for path in beside
+        if path.is_file() and not path.name.startswith(".") and not path.name.lower().endswith(_OTHER_SUFFIXES)
+    )
+    why = "they are no DICOM (packed, empty or damaged slices?)"
+    return [Remark("files beside the slices", count, why)] if count else []
 
 
 def _parts(headers: Sequence[FileDataset]) -> tuple[Parts | None, list[Remark]]:
@@ -215,11 +250,12 @@ def find_series(path: Path, series: str | int | None = None) -> SeriesInfo:
         raise InputError(f"{path.name} is a DICOM {modality(header)} object without slices; choose a CT or MR series.")
     uid = header.get("SeriesInstanceUID")
     siblings = []
-    for sibling in sorted(one for one in path.parent.iterdir() if one.is_file() and is_dicom(one)):
+    known = sorted(one for one in path.parent.iterdir() if one.is_file() and is_dicom(one))
+    for sibling in known:
         beside = read_dicom(sibling, tags=_LISTED)
         if beside.get("SeriesInstanceUID") == uid and is_slice(beside, sibling):
             siblings.append((sibling, beside))
-    info = _describe(str(uid or ""), siblings, 0)
+    info = _describe(str(uid or ""), siblings, 0, known)
     return info if series is None else _choose([info], series, path)
 
 
