@@ -70,3 +70,9 @@ def test_a_damaged_model_gets_one_sentence(tmp_path: Path, data: bytes) -> None:
 def test_a_record_is_told_by_its_keys(tmp_path: Path, told: object, kind: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps(told))
     assert describe_json(tmp_path / "a.json")[0][0] == kind
+
+
+def test_every_file_of_the_recipes_is_told() -> None:
+    folder = Path(__file__).resolve().parents[2] / "training"
+    kinds = {describe_json(path)[0][0] for path in folder.glob("*/configs/*.json")}
+    assert kinds == {"recipe of a training", "description of a recipe"}
