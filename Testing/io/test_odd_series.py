@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -435,3 +436,11 @@ def test_a_ct_of_other_units_than_hounsfield_s_is_refused(make_series: MakeSerie
 def test_hounsfield_units_and_unspecified_ones_are_read(make_series: MakeSeries, unit: str, named: int) -> None:
     volume = read_volume(make_series(edit=attribute("RescaleType", unit)))
     assert len(volume.remarks) == named
+
+
+def test_a_position_of_a_hundred_thousand_numbers_is_refused_at_once(make_series: MakeSeries) -> None:
+    folder = make_series(edit=attribute("ImagePositionPatient", [0] * 100_000))
+    began = time.process_time()
+    with pytest.raises(InputError, match="lacks its position, orientation or pixel spacing"):
+        read_volume(folder)
+    assert time.process_time() - began < 5

@@ -143,7 +143,8 @@ def _parts(keywords: Sequence[str], groups: dict[tuple, list[int]]) -> Parts:
 
 
 def _position(header: Dataset) -> tuple[float, ...]:
-    return tuple(round(float(value), 2) for value in header.get("ImagePositionPatient") or ())
+    told = header.get("ImagePositionPatient") or ()
+    return tuple(round(float(value), 2) for value in told) if len(told) == 3 else ()
 
 
 def _value(header: Dataset, keyword: str) -> str:
