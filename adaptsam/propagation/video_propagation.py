@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from adaptsam.errors import InputError
-from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture
+from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture, as_settings
 from adaptsam.io.video.frames import Frames, check_frame, checked_frames
 from adaptsam.p2sam import P2SamSettings
 from adaptsam.progress import Progress, Repeating, silent
@@ -159,7 +159,7 @@ def propagate_video(
         >>> for frame in propagate_video(video, 3, read_mask_picture("frame3.png")):
         ...     frame.index, frame.masks["structure"], frame.reports["structure"].confidence
     """
-    options = settings or VideoSettings()
+    options = as_settings(settings, VideoSettings)
     frames, outlined, masks = as_frames(frames), as_picture(outlined), as_frame_masks(masks)
     if len(frames) < (2 if isinstance(outlined, int | np.integer) else 1):
         raise InputError("The video has one frame; nothing can be followed in it. Give at least two frames.")
