@@ -156,3 +156,18 @@ def test_what_a_metaimage_header_does_not_tell_is_named(
 def test_a_metaimage_whose_values_stand_for_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="intensity function"):
         read_volume(meta(tmp_path / "a.mha", {"ElementToIntensityFunctionSlope": "2"}))
+
+
+def test_an_nrrd_whose_values_stand_for_others_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="old min and max"):
+        read_volume(nrrd(tmp_path / "a.nrrd", {**PLACE, "old min": "0", "old max": "1"}))
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha"])
+def test_sheared_pixels_are_refused_in_every_format(tmp_path: Path, kind: str) -> None:
+    if kind == "nrrd":
+        path = nrrd(tmp_path / "a.nrrd", {**PLACE, "space directions": "(2,0,0) (0.5,2,0) (0,0,3)"})
+    else:
+        path = meta(tmp_path / "a.mha", {"TransformMatrix": "1 0 0 0.25 0.97 0 0 0 1"})
+    with pytest.raises(InputError, match="sheared grid"):
+        read_volume(path)

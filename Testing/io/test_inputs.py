@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from adaptsam.errors import InputError
-from adaptsam.image import Structure, StructureSet, Volume
-from adaptsam.io import write_structures, write_volume
-from adaptsam.io.inputs import as_frame_masks, as_structures, as_volume, as_volumes
+from adaptsam.image import Structure, StructureSet, Volume, select_structures
+from adaptsam.io import read_frames, read_structures, read_volume, write_structures, write_volume
+from adaptsam.io.inputs import as_frame_masks, as_frames, as_structures, as_volume, as_volumes
+from adaptsam.propagation.volume_propagation import propagate
 
 
 @pytest.fixture
@@ -91,3 +93,36 @@ def test_masks_of_a_frame_come_alone_or_by_name() -> None:
         as_frame_masks(np.arange(25).reshape(5, 5))
     with pytest.raises(InputError, match="of type int"):
         as_frame_masks(3)
+
+
+@pytest.mark.parametrize("read", [read_volume, read_frames, lambda given: read_structures(given, "image.nrrd")])
+def test_what_is_no_path_gets_one_sentence(read: Any) -> None:
+    for given in (None, 3, np.zeros(3)):
+        with pytest.raises(InputError, match=r"path is text|no image|does not exist"):
+            read(given)
+
+
+@pytest.mark.parametrize("names", [0, [], [None], (3,)])
+def test_names_that_are_none_get_one_sentence(volume: Volume, mask: np.ndarray, tmp_path: Path, names: Any) -> None:
+    write_volume(tmp_path / "image.nrrd", volume)
+    write_structures(tmp_path / "a.seg.nrrd", {"GTV": mask}, volume)
+    with pytest.raises(InputError, match='by their names, as names="GTV"'):
+        read_structures(tmp_path / "a.seg.nrrd", tmp_path / "image.nrrd", names)
+    with pytest.raises(InputError, match='by their names, as names="GTV"; there are: GTV'):
+        select_structures(as_structures({"GTV": mask}, volume), names)
+
+
+@pytest.mark.parametrize("kind", [bool, complex, list])
+def test_an_image_of_something_else_than_numbers_gets_one_sentence(volume: Volume, kind: Any) -> None:
+    array = volume.array.tolist() if kind is list else volume.array.astype(kind)
+    with pytest.raises(InputError, match="holds no array of numbers"):
+        as_volume(replace(volume, array=array))
+
+
+def test_settings_frames_and_models_of_another_kind_get_one_sentence(volume: Volume, mask: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"settings are of type dict; give PropagationSettings\("):
+        propagate(volume, mask, volume, settings={"register": "off"})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="A model is a SamModel or the path"):
+        propagate(volume, mask, volume, model=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="frames are of type NoneType"):
+        as_frames(None)

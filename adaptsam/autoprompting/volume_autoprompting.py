@@ -25,7 +25,7 @@ from adaptsam.errors import InputError
 from adaptsam.image.intensity import unit_remarks
 from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet
-from adaptsam.io.inputs import ImageLike, as_volume
+from adaptsam.io.inputs import ImageLike, as_settings, as_volume
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
 from adaptsam.slicewise.batch_loop import batches
@@ -90,7 +90,7 @@ def autoprompt(
         >>> result = autoprompt([load_agent("heart.agent.safetensors", model)], read_volume("ct"), model=model)
         >>> result.reports[0].status, result.reports[0].worst_slices[0].index
     """
-    options = settings or AutoPromptSettings()
+    options = as_settings(settings, AutoPromptSettings)
     target = as_volume(target, "The target image")
     agents = given_agents(agents)
     check_image(target, "The target image")

@@ -29,34 +29,26 @@ def fill_contours(contours: Sequence[np.ndarray], shape: tuple[int, int], *, edg
     Returns:
         bool (J, I).
     """
-    rows, columns = shape
     start, end = _edges(contours)
-    row, edge = _crossed_rows(np.ceil(np.minimum(start[:, 1], end[:, 1])), np.maximum(start[:, 1], end[:, 1]), rows)
-    rise = end[edge, 1] - start[edge, 1]
-    crossing = start[edge, 0] + (row - start[edge, 1]) / rise * (end[edge, 0] - start[edge, 0])
-    toggles = np.zeros((rows, columns + 1), np.uint8)
-    first_inside = np.clip(np.ceil(crossing), 0, columns).astype(int)
-    np.bitwise_xor.at(toggles, (row, first_inside), 1)
-    inside = np.bitwise_xor.accumulate(toggles, axis=1)[:, :columns].astype(bool)
+    inside = _windings(start, end, shape) % 2 == 1
     on_edges = _on_edges(start, end, shape)
     return inside | on_edges if edges else inside & ~on_edges
 
 
-def contours_cross(contours: Sequence[np.ndarray], shape: tuple[int, int]) -> bool:
-    """Whether two of the contours (n, 2) share pixel centres of an image, though neither lies within the other."""
-    last = np.array([shape[1], shape[0]]) - 1
-    boxes = [(points.min(axis=0), points.max(axis=0)) for points in contours]
-    for n, (low, high) in enumerate(boxes):
-        for m in range(n):
-            start = np.clip(np.floor(np.minimum(low, boxes[m][0])), 0, last).astype(int)
-            end = np.clip(np.ceil(np.maximum(high, boxes[m][1])), 0, last).astype(int)
-            if (np.minimum(high, boxes[m][1]) < np.maximum(low, boxes[m][0])).any():
-                continue
-            columns, rows = end - start + 1
-            first, second = (fill_contours([contours[one] - start], (rows, columns), edges=False) for one in (n, m))
-            if (first & second).any() and (first & ~second).any() and (second & ~first).any():
-                return True
-    return False
+def windings(contour: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The number of times that a contour (n, 2) winds around each pixel centre, int (J, I), negative the other way."""
+    return _windings(*_edges([contour]), shape)
+
+
+def _windings(start: np.ndarray, end: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    rows, columns = shape
+    row, edge = _crossed_rows(np.ceil(np.minimum(start[:, 1], end[:, 1])), np.maximum(start[:, 1], end[:, 1]), rows)
+    rise = end[edge, 1] - start[edge, 1]
+    crossing = start[edge, 0] + (row - start[edge, 1]) / rise * (end[edge, 0] - start[edge, 0])
+    first_inside = np.clip(np.ceil(crossing), 0, columns).astype(int)
+    turns = np.zeros((rows, columns + 1), np.int32)
+    np.add.at(turns, (row, first_inside), np.sign(rise).astype(np.int32))
+    return np.cumsum(turns, axis=1, dtype=np.int32)[:, :columns]
 
 
 def _edges(contours: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

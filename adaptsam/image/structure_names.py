@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from adaptsam.errors import InputError
@@ -40,16 +40,25 @@ def select_structures(structures: StructureSet, names: Sequence[str] | str | Non
         empty = [structure.name for structure in unique if not structure.mask.any()]
         left = (_left_empty(empty),) if empty else ()
         return replace(structures, structures=tuple(chosen), remarks=structures.remarks + left)
-    asked = [names] if isinstance(names, str) else list(names)
-    if not all(isinstance(name, str) for name in asked):
-        raise InputError(
-            f'Structures are chosen by their names, as names="GTV"; there are: {", ".join(structures.names)}.'
-        )
+    asked = asked_names(names, structures.names)
     chosen = list({one.name: one for one in (_named(name, structures.structures, unique) for name in asked)}.values())
     for structure in chosen:
         if not structure.mask.any():
             raise InputError(f"The structure {structure.name!r} is empty; choose one that has a contour.")
     return replace(structures, structures=tuple(chosen))
+
+
+def asked_names(names: Sequence[str] | str, there: Sequence[str] = ()) -> list[str]:
+    """Names that are asked for, one or several.
+
+    Raises:
+        InputError: they are none, with the names that are ``there``.
+    """
+    several = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else []
+    if not several or not all(isinstance(name, str) for name in several):
+        known = f"; there are: {', '.join(there)}" if there else ""
+        raise InputError(f'Structures are chosen by their names, as names="GTV"{known}.')
+    return several
 
 
 def _left_empty(names: Sequence[str]) -> Remark:

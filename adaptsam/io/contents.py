@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from adaptsam.io.mask_images import read_mask_picture
 from adaptsam.io.seg_nrrd import has_segments, read_seg_nrrd
 from adaptsam.io.video.frames import VIDEO_SUFFIXES, is_picture, opened_picture
 from adaptsam.io.video.video_files import VideoFile
+from adaptsam.io.written_files import describe_json, describe_model
 
 #: An image of whole numbers with at most so many of them may be labels.
 _FEW = 128
@@ -141,7 +141,10 @@ def _brief(path: Path) -> tuple[str, str]:
         return "video", "frames for 'adaptsam track'"
     if is_picture(path):
         return f"pictures {path.suffix.lower()}", "frames or masks for 'adaptsam track', or a data set"
-    other = _other(path)
+    try:
+        other = _other(path)
+    except InputError as error:
+        return f"file {path.suffix.lower()}", f"not read: {error}"
     return other.kind, other.use
 
 
@@ -288,12 +291,14 @@ def _other(path: Path) -> Contents:
     if suffix in _ARCHIVES:
         return Contents("archive", _packed(path), use="Not read: unpack it first.")
     if suffix in _MODELS:
-        return Contents("weights of a model", {"MB": path.stat().st_size / 1e6}, use=_model_use(path))
+        kind, facts, use = describe_model(path)
+        return Contents(kind, facts, use=use)
     if suffix == ".json":
-        return _json(path)
+        (kind, facts, use), rows = describe_json(path)
+        return Contents(kind, facts, rows, use=use)
     if suffix == ".html":
         return Contents("page", {}, use="A report is opened in a browser.")
-    return Contents(f"file {suffix}" if suffix else "file", {}, use="Not read: AdaptSAM knows no files of this kind.")
+    return Contents(f"file {suffix}" if suffix else "file", {}, use="Not read: AdaptSAM reads no files of this kind.")
 
 
 def _packed(path: Path) -> dict[str, object]:
@@ -304,21 +309,3 @@ def _packed(path: Path) -> dict[str, object]:
         return {}
     kinds = Counter(Path(name).suffix.lower() for name in names)
     return {"files": len(names), "kinds": ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))}
-
-
-def _model_use(path: Path) -> str:
-    if path.name.lower().endswith(".agent.safetensors"):
-        return "An agent: see 'adaptsam agents inspect', and give it as --agent."
-    return "Give a SAM's as --checkpoint, an adapter's as 'adaptsam train' tells."
-
-
-def _json(path: Path) -> Contents:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        targets = [(int(target["target"]), one) for target in told["targets"] for one in target["structures"]]
-        rows: list[dict[str, object]] = [
-            {"target": number, "structure": str(one["name"]), "status": str(one["status"])} for number, one in targets
-        ]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return Contents("file .json", {}, use="Not read: AdaptSAM knows no files of this kind.")
-    return Contents("summary of a run", {}, rows)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image.remarks import Remark
 from adaptsam.image.resampling import set_upright
-from adaptsam.image.structure_names import find_name, name_remarks, numbered_names, select_structures
+from adaptsam.image.structure_names import asked_names, find_name, name_remarks, numbered_names, select_structures
 from adaptsam.image.volume import DicomSource, StructureSet, Volume
 from adaptsam.io.dicom.dicom_file import is_dicom, read_dicom
 from adaptsam.io.dicom.dicom_volume import read_series_files
@@ -83,7 +85,7 @@ def find_image(path: str | Path, series: str | int | None = None, title: str = "
     Raises:
         InputError: the path cannot be used.
     """
-    path = Path(path).absolute()
+    path = as_path(path)
     _check_exists(path)
     if holds_frames(path):
         raise InputError(f"{path.name} holds frames and not a volume; `adaptsam track` follows structures in a video.")
@@ -114,7 +116,7 @@ def read_frames(path: str | Path, progress: Progress = silent) -> Frames:
     Raises:
         InputError: the path cannot be used, a frame cannot be read, or frames differ in size.
     """
-    path = Path(path).absolute()
+    path = as_path(path)
     _check_exists(path)
     if path.is_dir():
         return PictureFolder(path, progress)
@@ -145,9 +147,7 @@ def read_structures(
         GeometryError: the structures do not lie on the image.
     """
     image = reference if isinstance(reference, Volume) else read_volume(reference)
-    asked = [names] if isinstance(names, str) else names
-    if asked is not None and not all(isinstance(name, str) for name in asked):
-        raise InputError('Structures are chosen by their names, as names="GTV".')
+    asked = None if names is None else asked_names(names)
     path = _structures_file(path)
     if is_dicom(path) or path.suffix.lower() == ".dcm":
         if read_dicom(path, tags=["Modality"]).get("Modality") == "SEG":
@@ -163,7 +163,7 @@ def read_structures(
 
 
 def _structures_file(path: str | Path) -> Path:
-    path = Path(path).absolute()
+    path = as_path(path)
     _check_exists(path)
     return _only_structures(path) if path.is_dir() else path
 
@@ -280,6 +280,17 @@ def write_structures(
         raise InputError(
             f"{path.name} has no suffix for structures; use .dcm, .seg.dcm, .seg.nrrd, {', '.join(SUFFIXES)}."
         )
+
+
+def as_path(given: Any) -> Path:
+    """An absolute path.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(given, str | PathLike):
+        raise InputError(f"A path is text, as 'planning_ct', and not of type {type(given).__name__}; give one.")
+    return Path(given).absolute()
 
 
 def _check_exists(path: Path) -> None:

@@ -17,7 +17,8 @@ def place_remarks(path: Path) -> tuple[Remark, ...]:
     """Remarks on what an NRRD or MetaImage header, which was checked, does not tell: it is taken as ITK takes it.
 
     Raises:
-        InputError: lengths in other units, or stored values that stand for others (MetaImage's intensity function).
+        InputError: lengths in other units, or stored values that stand for others (MetaImage's intensity function,
+            NRRD's old min and max).
     """
     nrrd = path.name.lower().endswith((".nrrd", ".nhdr"))
     fields = _fields(path, ":" if nrrd else "=")
@@ -26,7 +27,9 @@ def place_remarks(path: Path) -> tuple[Remark, ...]:
     if unit:
         raise InputError(f"{path.name} gives its lengths in {unit!r}; save it in millimetres.")
     if _scaled(fields):
-        raise InputError(f"{path.name} stores other values than it means (its intensity function); save it again.")
+        raise InputError(
+            f"{path.name} stores other values than it means (intensity function, or old min and max); save it again."
+        )
     lacking = [
         what
         for what, names in (("origin", _PLACED_IN[kind]), ("spacing", _SPACED_IN[kind]))
@@ -66,6 +69,8 @@ def _other_unit(values: list[str]) -> str:
 
 def _scaled(fields: dict[str, str]) -> bool:
     names = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
+    if "oldmin" in fields or "oldmax" in fields:
+        return True
     try:
         return [float(fields.get(name) or plain) for name, plain in zip(names, (1, 0), strict=True)] != [1.0, 0.0]
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ ImageLike: TypeAlias = Volume | str | Path
 StructuresLike: TypeAlias = (
     StructureSet | Structure | Sequence[Structure] | Mapping[str, np.ndarray] | np.ndarray | str | Path
 )
+S = TypeVar("S")
 _MOST_LABELS = 512
 
 
@@ -31,6 +32,8 @@ def as_volume(image: Any, what: str = "The image") -> Volume:
         InputError: it is neither, or cannot be read; an array alone does not say how large its voxels are.
     """
     if isinstance(image, Volume):
+        if not isinstance(image.array, np.ndarray) or image.array.dtype.kind not in "iuf":
+            raise InputError(f"{what} holds no array of numbers; give its intensities as a NumPy array.")
         return image
     if isinstance(image, str | Path):
         return read_volume(image)
@@ -117,8 +120,23 @@ def _mask(given: Any, name: str, image: Volume) -> np.ndarray:
     return mask
 
 
+def as_settings(settings: Any, kind: type[S]) -> S:
+    """Settings of a kind, its defaults where there are none.
+
+    Raises:
+        InputError: they are of another kind.
+    """
+    if settings is None:
+        return kind()
+    if not isinstance(settings, kind):
+        raise InputError(f"The settings are of type {type(settings).__name__}; give {kind.__name__}(…).")
+    return settings
+
+
 def as_frames(frames: Any) -> Frames | Sequence[np.ndarray]:
     """Frames, uint8 (H, W, 3), read where they are a path to a video or a folder of pictures."""
+    if not isinstance(frames, str | Path) and not hasattr(frames, "__len__"):
+        raise InputError(f"The frames are of type {type(frames).__name__}; give a list of pictures, or a path.")
     return read_frames(frames) if isinstance(frames, str | Path) else frames
 
 

@@ -46,11 +46,11 @@ def read_itk_image(path: Path) -> Volume:
     remarks: tuple[Remark, ...] = ()
     if path.name.lower().endswith((".nii", ".nii.gz")):
         geometry, remarks = nifti_grid(path, geometry)
-        if geometry.is_sheared:
-            raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.")
         array = nifti_values(path, array)
     else:
         remarks = place_remarks(path)
+    if geometry.is_sheared:
+        raise InputError(f"{path.name} has a sheared grid; resample it to an upright one first.")
     return Volume(array, geometry, remarks=remarks)
 
 

@@ -117,7 +117,7 @@ def _left(others: Sequence[SeriesInfo]) -> list[Remark]:
 
 
 def _images(info: SeriesInfo) -> list[SeriesInfo]:
-    """A series that holds several images at the same positions as one for each."""
+    """A series that holds several images of the same place as one for each."""
     if not info.parts:
         return [info]
     return [replace(info, files=part.files, slices=len(part.files), parts=(part,), temporal=()) for part in info.parts]

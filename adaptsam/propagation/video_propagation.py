@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptsam.errors import InputError
-from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture
+from adaptsam.io.inputs import as_frame_masks, as_frames, as_picture, as_settings
 from adaptsam.io.video.frames import Frames, check_frame
 from adaptsam.progress import Progress, silent
 from adaptsam.propagation.video_follower import FrameFollower
@@ -61,7 +61,7 @@ def propagate_video(
         >>> for frame in propagate_video(video, 3, read_mask_picture("frame3.png")):
         ...     frame.index, frame.masks["structure"], frame.reports["structure"].confidence
     """
-    options = settings or VideoSettings()
+    options = as_settings(settings, VideoSettings)
     frames, outlined, masks = as_frames(frames), as_picture(outlined), as_frame_masks(masks)
     if len(frames) < (2 if isinstance(outlined, int | np.integer) else 1):
         raise InputError("The video has one frame; nothing can be followed in it. Give at least two frames.")

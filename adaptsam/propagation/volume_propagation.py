@@ -13,7 +13,7 @@ from adaptsam.image import same_patient, select_structures
 from adaptsam.image.intensity import unit_remarks
 from adaptsam.image.remarks import Remark, warnings_of
 from adaptsam.image.volume import StructureSet, Volume
-from adaptsam.io.inputs import ImageLike, StructuresLike, as_structures, as_volume, as_volumes
+from adaptsam.io.inputs import ImageLike, StructuresLike, as_settings, as_structures, as_volume, as_volumes
 from adaptsam.p2sam import P2SamSettings
 from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.propagation.p2sam_slice_method import P2SamSlices
@@ -121,7 +121,7 @@ def propagate(
         drawn,
         later,
         total=len(later),
-        model=load_sam(model) if isinstance(model, str | Path) else model,
+        model=model if model is None or isinstance(model, SamModel) else load_sam(model),
         names=names,
         settings=settings,
         progress=progress,
@@ -224,7 +224,7 @@ class Propagator:
         self._number = 0
         self._encoded = store.encoded
         self._steps = Repeating(progress)
-        options = settings or PropagationSettings()
+        options = as_settings(settings, PropagationSettings)
         for name in self.structures.names:
             options.slices_for(name)  # raises before the work
         self.method = P2SamSlices(store, options.p2sam, self._steps.again)

@@ -184,6 +184,8 @@ def load_sam(
         CheckpointError: the file is missing, damaged, unsafe, or of an unknown kind; the name is not fetched yet.
         InputError: there is no such device, or the precision is not to be had on it.
     """
+    if path is not None and not isinstance(path, str | PathLike):
+        raise CheckpointError(f"A model is a SamModel or the path of a checkpoint, and no {type(path).__name__}.")
     chosen = choose_device(device)
     _check_precision(precision, chosen)
     file, named = _find(path)

@@ -209,6 +209,103 @@ def test_contours_that_overlap_without_lying_in_each_other_are_named_with_their_
     assert not exclusive.remarks  # the standard says what is meant
 
 
+def test_copies_that_are_a_little_off_do_not_undo_the_contour(
+    image: Volume, make_rtstruct: MakeFile, rectangle: Rectangle
+) -> None:
+    """By exclusive or, nothing would be left of it."""
+    grid = image.geometry
+    first = rectangle(grid, 2, (0.5, 0.5), (5.5, 5.5))
+    for other in (first + 1e-5, rectangle(grid, 2, (0.6, 0.4), (5.4, 5.6))):
+        read = read_structures(make_rtstruct({"GTV": [first, other]}), image)
+        assert read.structures[0].mask.sum() == 25
+        assert said(read) == [("contours of 'GTV'", 1)]
+        assert "copies" in read.remarks[0].why
+
+
+@pytest.mark.parametrize(
+    ("points", "voxels", "words"),
+    [
+        ([[0.5, 0.5], [5.5, 0.5], [5.5, 5.5], [0.5, 5.5]] * 2, 0, ["contours overlap", "enclose no voxel's centre"]),
+        ([[2.2, 2.2], [2.8, 2.2], [2.8, 2.8], [2.2, 2.8]], 0, ["enclose no voxel's centre"]),
+        ([[11, 6], [3, 8.9], [8, 2], [8, 10], [3, 3.1]], None, ["contours overlap"]),
+    ],
+)
+def test_contours_that_wind_twice_or_enclose_no_voxel_are_named(
+    image: Volume, make_rtstruct: MakeFile, points: list[list[float]], voxels: int | None, words: list[str]
+) -> None:
+    ring = image.geometry.world(np.column_stack([points, np.full(len(points), 2)]))
+    read = read_structures(make_rtstruct({"GTV": [ring]}), image)
+    assert voxels is None or read.structures[0].mask.sum() == voxels
+    for remark, word in zip(read.remarks, words, strict=True):
+        assert word in remark.sentence
+
+
+def test_a_ring_of_less_than_a_pixel_is_named(image: Volume, make_rtstruct: MakeFile, rectangle: Rectangle) -> None:
+    grid = image.geometry
+    rings = [rectangle(grid, 2, (0.5, 0.5), (9.5, 9.5)), rectangle(grid, 2, (1.4, 1.4), (8.6, 8.6))]
+    read = read_structures(make_rtstruct({"GTV": rings}), image)
+    assert read.structures[0].mask.sum() == 81 - 49
+    assert said(read) == [("slices of 'GTV'", 1)]
+    assert "only the rim is inside" in read.remarks[0].why
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(0.1, "centimetres"), (0.001, "metres")])
+def test_contours_in_centimetres_or_metres_are_refused(
+    make_series: MakeFile, make_rtstruct: MakeFile, rectangle: Rectangle, factor: float, unit: str
+) -> None:
+    for origin in ((0, 0, 0), (-10, -7, -7.5), (-10.5, 20.25, -100.0)):
+        image = read_volume(make_series(f"{origin[2]} {unit}", origin=origin))
+        drawn = [rectangle(image.geometry, k, (0.5, 0.5), (9.5, 9.5)) for k in range(1, 5)]
+        assert read_structures(make_rtstruct({"GTV": drawn}), image).structures[0].mask.sum() == 4 * 81
+        with pytest.raises(GeometryError, match=f"'GTV' are in {unit}, it seems, and not in millimetres"):
+            read_structures(make_rtstruct({"GTV": [factor * points for points in drawn]}), image)
+
+
+def test_what_the_file_says_of_frames_series_and_slices_is_weighed(
+    image: Volume, contours, make_rtstruct: MakeFile
+) -> None:
+    def untold(dataset: FileDataset) -> None:
+        other = deepcopy(dataset.ReferencedFrameOfReferenceSequence[0])
+        other.FrameOfReferenceUID = OTHER_FRAME
+        dataset.ReferencedFrameOfReferenceSequence.append(other)
+        for item in dataset.StructureSetROISequence:
+            del item.ReferencedFrameOfReferenceUID
+
+    def all_elsewhere(dataset: FileDataset) -> None:
+        for item in dataset.StructureSetROISequence:
+            item.ReferencedFrameOfReferenceUID = OTHER_FRAME
+
+    def wrong_slice(dataset: FileDataset) -> None:
+        named = Dataset()
+        named.ReferencedSOPClassUID, named.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", slices[4]
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourImageSequence = [named]
+
+    assert image.dicom is not None
+    slices = image.dicom.sop_instance_uids
+    read = read_structures(make_rtstruct(contours, edit=untold), image)
+    assert said(read) == [("ROIs 'GTV', 'Heart'", 2)]
+    assert "in which of its 2 frames of reference" in read.remarks[0].why
+    with pytest.raises(GeometryError, match=r"No structure of rs.dcm can be read on this image: .* another frame"):
+        read_structures(make_rtstruct(contours, edit=all_elsewhere), image)
+    read = read_structures(make_rtstruct(contours, series="1.2.3"), image)
+    assert said(read) == [("ROIs", 2)]
+    assert "names another series" in read.remarks[0].why
+    read = read_structures(make_rtstruct(contours, edit=wrong_slice), image)
+    assert said(read) == [("contours of 'GTV'", 1)]
+    assert "another slice" in read.remarks[0].why
+
+
+def test_a_structure_set_without_preamble_and_suffix_is_read(image: Volume, contours, make_rtstruct: MakeFile) -> None:
+    path = make_rtstruct(contours)
+    dataset = dcmread(path)
+    del dataset.file_meta
+    dataset.preamble = None
+    bare = path.with_name("RS")
+    dataset.save_as(bare, implicit_vr=True, little_endian=True)
+    for names in (None, "GTV"):
+        assert read_structures(bare, image, names).structures[0].mask.sum() == 25
+
+
 def test_other_outlines_through_the_same_points_are_no_copies(image: Volume, make_rtstruct: MakeFile) -> None:
     square = image.geometry.world(np.array([[1, 1, 2], [9, 1, 2], [9, 9, 2], [1, 9, 2]], float))
     bow = square[[0, 2, 1, 3]]

@@ -331,3 +331,26 @@ def test_writing_a_seg_tells_nobody_who_the_patient_is(
     recwarn.clear()
     write_structures(tmp_path / "a.seg.dcm", StructureSet((Structure("all", mask),), image.geometry), image)
     assert "SEKRETOVA" not in caplog.text + "".join(str(warning.message) for warning in recwarn)
+
+
+@pytest.mark.parametrize(("frame", "words"), [("1.2.3", "another frame of reference"), ("", "no frame of reference")])
+def test_a_seg_that_names_no_series_and_not_the_image_s_frame_is_named(
+    written: Path, image: Volume, structures: StructureSet, frame: str, words: str
+) -> None:
+    def edit(dataset: FileDataset) -> None:
+        del dataset.ReferencedSeriesSequence
+        dataset.FrameOfReferenceUID = frame
+
+    read = read_structures(edited(written, edit), image)
+    assert (read.structures[0].mask == structures.structures[0].mask).all()
+    assert [(one.what, one.left_out) for one in read.remarks] == [("segments", False)]
+    assert words in read.remarks[0].why
+
+
+def test_frames_of_one_segment_on_one_slice_are_named(written: Path, image: Volume) -> None:
+    def edit(dataset: FileDataset) -> None:
+        first, second = dataset.PerFrameFunctionalGroupsSequence[:2]
+        second.PlanePositionSequence = first.PlanePositionSequence
+
+    read = read_structures(edited(written, edit), image)
+    assert [(one.what, one.count) for one in read.remarks] == [("slices of segments", 1)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from adaptsam.errors import GeometryError
-from adaptsam.image.rasterisation import contours_cross, fill_contours
+from adaptsam.image.contour_overlaps import Overlaps, encloses_voxels, find_overlaps
+from adaptsam.image.rasterisation import fill_contours
 from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import Geometry
 from adaptsam.io.dicom.roi_items import Contour, Roi
@@ -16,6 +17,8 @@ from adaptsam.io.dicom.roi_items import Contour, Roi
 _ONE_PLANE = 0.1
 # In slices: files round, and contours half-way between slices must not fall on every second one.
 _ROUNDED = 1e-3
+# What contours are written in where they are not in millimetres, as the standard wants them.
+_UNITS = {10.0: "centimetres", 1000.0: "metres"}
 
 
 def draw_roi(roi: Roi, geometry: Geometry, *, strict: bool) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
@@ -34,10 +37,10 @@ def draw_roi(roi: Roi, geometry: Geometry, *, strict: bool) -> tuple[np.ndarray,
             image.
     """
     mask, contoured = np.zeros(geometry.shape, bool), np.zeros(geometry.shape[0], bool)
-    remarks: list[Remark] = []
     indices = [geometry.index(contour.points) for contour in roi.contours]
     if not indices:
-        return mask, contoured, remarks
+        return mask, contoured, []
+    _check_units(roi, geometry)
     if any(np.ptp(index[:, 2]) > 2 * _ONE_PLANE for index in indices):
         raise GeometryError(
             f"The contours of {roi.name!r} are not parallel to the slices; choose their own image, or other structures."
@@ -52,22 +55,68 @@ def draw_roi(roi: Roi, geometry: Geometry, *, strict: bool) -> tuple[np.ndarray,
             f"The contours of {roi.name!r} lie beside the image; choose their own image, or other structures."
         )
     found = _by_slice(heights, [contour.thickness / _slice_distance(geometry) for contour in roi.contours], geometry)
-    crossing = []
+    overlaps: dict[int, Overlaps] = {}
     for k, here in found.items():
-        mask[k] = fill_contours([indices[n][:, :2] for n in here], geometry.shape[1:])
+        plain = [n for n in here if not roi.contours[n].exclusive]
+        overlaps[k] = find_overlaps([indices[n][:, :2] for n in plain], geometry.shape[1:])
+        copies = {plain[n] for n in overlaps[k].copies}
+        mask[k] = fill_contours([indices[n][:, :2] for n in here if n not in copies], geometry.shape[1:])
         contoured[k] = True
-        plain = [indices[n][:, :2] for n in here if not roi.contours[n].exclusive]
-        crossing += [k] if contours_cross(plain, geometry.shape[1:]) else []
     used = {n for here in found.values() for n in here}
-    remarks += _misplaced(roi, heights, used, beside, indices, geometry)
-    if crossing:
-        where = ", ".join(map(str, crossing[:8])) + (", …" if len(crossing) > 8 else "")
-        why = (
-            f"contours overlap on slice {where} (counted from 0) without one lying in the other, and what two of them "
-            "share counts as outside"
-        )
-        remarks.append(Remark(f"slices of {roi.name!r}", len(crossing), why, left_out=False))
+    remarks = _misplaced(roi, heights, used, beside, indices, geometry) + _shared(roi.name, overlaps)
+    empty = sum(1 for n in used if not beside[n] and not encloses_voxels(indices[n][:, :2], geometry.shape[1:]))
+    if empty:
+        remarks.append(Remark(f"contours of {roi.name!r}", empty, "they enclose no voxel's centre"))
     return mask, contoured, remarks
+
+
+def _shared(name: str, overlaps: Mapping[int, Overlaps]) -> list[Remark]:
+    """Remarks on what contours of one slice share."""
+    remarks = []
+    copies = sum(len(one.copies) for one in overlaps.values())
+    if copies:
+        why = "they enclose the same voxels as others, of which they are copies"
+        remarks.append(Remark(f"contours of {name!r}", copies, why))
+    for slices, what in (
+        (
+            [k for k, one in overlaps.items() if one.crossing],
+            "contours overlap on slice {} (counted from 0) without one lying in the other: outside where they do",
+        ),
+        (
+            [k for k, one in overlaps.items() if one.thin],
+            "a contour lies less than a pixel within another on slice {} (counted from 0); only the rim is inside",
+        ),
+    ):
+        if slices:
+            where = ", ".join(map(str, slices[:8])) + (", …" if len(slices) > 8 else "")
+            remarks.append(Remark(f"slices of {name!r}", len(slices), what.format(where), left_out=False))
+    return remarks
+
+
+def _check_units(roi: Roi, geometry: Geometry) -> None:
+    """Raise :class:`GeometryError` if contours lie on slices as centimetres or metres, and not as millimetres."""
+    if _on_slices(roi, geometry, 1):
+        return
+    for factor, unit in _UNITS.items():
+        if _on_slices(roi, geometry, factor):
+            raise GeometryError(
+                f"The contours of {roi.name!r} are in {unit}, it seems, and not in millimetres: so they lie on the "
+                "slices; export them again."
+            )
+
+
+def _on_slices(roi: Roi, geometry: Geometry, factor: float) -> bool:
+    """Whether the planes, of which there are several, lie each on a slice of its own, and the contours in the image."""
+    indices = [geometry.index(contour.points * factor) for contour in roi.contours]
+    heights = np.array([index[:, 2].mean() for index in indices])
+    slices = np.clip(np.rint(heights), 0, geometry.shape[0] - 1)
+    planes = len({round(float(contour.points[0] @ _normal(geometry)) * 1e3) for contour in roi.contours})
+    apart = len(set(slices.tolist())) == planes > 1
+    return (
+        apart
+        and bool((np.abs(heights - slices) <= _ONE_PLANE).all())
+        and not any(_misses_image(index, geometry) for index in indices)
+    )
 
 
 def _offset(contour: Contour, geometry: Geometry) -> float:
@@ -128,14 +177,18 @@ def _check_planes(roi: Roi, heights: np.ndarray, geometry: Geometry, *, strict: 
     off = np.abs(heights - np.clip(np.rint(heights), 0, geometry.shape[0] - 1)) > farthest
     if not off.any():
         return
-    axes = np.reshape(geometry.direction, (3, 3))
-    normal = np.cross(axes[:, 0], axes[:, 1])
+    normal = _normal(geometry)
     positions = sorted({round(float(roi.contours[n].points.mean(axis=0) @ normal), 2) for n in np.flatnonzero(off)})
     shown = ", ".join(f"{position:g}" for position in positions[:5]) + (" mm, …" if len(positions) > 5 else " mm")
     raise GeometryError(
         f"{roi.name!r} has contours on {len(positions)} planes where the image has no slice (at {shown}); "
         "choose the series that they were drawn on, or other structures with --structure."
     )
+
+
+def _normal(geometry: Geometry) -> np.ndarray:
+    axes = np.reshape(geometry.direction, (3, 3))
+    return np.cross(axes[:, 0], axes[:, 1])
 
 
 def _misses_image(index: np.ndarray, geometry: Geometry) -> bool:

@@ -91,6 +91,8 @@ def read_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
             bare = not has_preamble(path)
             if not bare:
                 _check_deflated(path)
+            if bare and wanted is not None:
+                wanted.append("SOPClassUID")
             dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted, force=bare)
             if bare and "SOPClassUID" not in dataset:
                 raise InvalidDicomError

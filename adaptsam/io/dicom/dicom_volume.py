@@ -16,9 +16,9 @@ from adaptsam.image.volume import Geometry, Volume
 from adaptsam.io.dicom.cone_beam import is_cone_beam_header
 from adaptsam.io.dicom.dicom_file import quiet_pydicom, read_dicom
 from adaptsam.io.dicom.multiframe import frame_headers, holds_frames
-from adaptsam.io.dicom.odd_slices import check_one_image, different, image_slices, missing_rescale
+from adaptsam.io.dicom.odd_slices import check_one_image, different, image_slices, rescale_remarks
 from adaptsam.io.dicom.pixel_data import padding, rescaled, some_frames, stored_frames
-from adaptsam.io.dicom.series_parts import find_parts
+from adaptsam.io.dicom.series_parts import find_parts, mixed_by
 from adaptsam.io.dicom.series_reader import dicom_source, series_geometry
 
 # Of these, values mean something whatever is shown white: Hounsfield units, activity.
@@ -53,7 +53,8 @@ def read_series_files(files: Sequence[Path]) -> Volume:
     _check_parts(headers, slices[0].of_many)
     geometry, order = _grid(headers, different(remarks))
     ordered = [slices[n] for n in order]
-    remarks += [*check_one_image(headers), *missing_rescale(headers)]
+    remarks += [*check_one_image(headers), *rescale_remarks(headers), *_mixed(headers)]
+    remarks += _shown_inverted(headers)
     inverted = _is_inverted(headers)
     array, about = _pixels(ordered, geometry, inverted)
     first = ordered[0].header
@@ -106,12 +107,12 @@ def _check_parts(headers: Sequence[Dataset], in_one_file: bool) -> None:
     parts = find_parts(headers)
     if parts is not None and parts.labels and in_one_file:
         raise GeometryError(
-            f"The file holds {len(parts.labels)} images at the same positions, told apart by {parts.told_by} "
+            f"The file holds {len(parts.labels)} images of the same place, told apart by {parts.told_by} "
             f"({', '.join(parts.labels)}); export each of them by itself."
         )
     if parts is not None and parts.labels:
         raise GeometryError(
-            f"The series holds {len(parts.labels)} images at the same positions, told apart by {parts.told_by} "
+            f"The series holds {len(parts.labels)} images of the same place, told apart by {parts.told_by} "
             f"({', '.join(parts.labels)}); choose one as 'SERIES#1' or 'SERIES#2' by the series' number, or carry "
             "contours to all with --phases."
         )
@@ -132,6 +133,23 @@ def _is_inverted(headers: Sequence[Dataset]) -> bool:
     if len(kinds) > 1:
         raise InputError("Some slices of the series are bright where others are dark; choose a series of one kind.")
     return kinds == {"MONOCHROME1"} and headers[0].get("Modality") not in _PHYSICAL
+
+
+def _shown_inverted(headers: Sequence[Dataset]) -> list[Remark]:
+    """A word where low values are to be shown bright (MONOCHROME1), and mean what they mean all the same."""
+    if str(headers[0].get("PhotometricInterpretation")) != "MONOCHROME1" or _is_inverted(headers):
+        return []
+    why = "low values are to be shown bright (MONOCHROME1); they were kept, for they have a unit"
+    return [Remark("slices", len(headers), why, left_out=False)]
+
+
+def _mixed(headers: Sequence[Dataset]) -> list[Remark]:
+    """A word where slices of several acquisitions lie between each other."""
+    mixed = mixed_by(headers)
+    if mixed is None:
+        return []
+    why = f"they have {mixed[1]} values of {mixed[0]} and lie between each other; they were taken as one image"
+    return [Remark("slices", len(headers), why, left_out=False)]
 
 
 class _Growing:

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from adaptsam.errors import GeometryError, InputError
 from adaptsam.image.remarks import Remark
 
-#: Orientations of one series may differ by so much in each direction cosine: they are rounded, or jitter.
+#: Orientations of one series may lie so far from their middle in each direction cosine: they are rounded, or jitter.
 JITTER = 1e-3
 _DIFFERENT = {
     "size": "The slices of the series differ in matrix or pixel size; choose a series of one kind.",
@@ -77,9 +77,10 @@ def image_slices(headers: Sequence[Dataset]) -> tuple[list[int], list[Remark]]:
 
 def different(remarks: Sequence[Remark]) -> str | None:
     """The refusal of a series of which slices were left out, and the rest makes up no grid; None where none were."""
-    if not remarks:
+    left = [remark for remark in remarks if remark.left_out]
+    if not left:
         return None
-    return _DIFFERENT["size" if any("matrix" in remark.why for remark in remarks) else "axes"]
+    return _DIFFERENT["size" if any("matrix" in remark.why for remark in left) else "axes"]
 
 
 def _without_copies(headers: Sequence[Dataset]) -> tuple[list[int], list[Remark]]:
@@ -100,14 +101,17 @@ def _frame(header: Dataset, n: int) -> object:
 
 
 def _without_localizers(headers: Sequence[Dataset], kept: list[int]) -> tuple[list[int], list[Remark]]:
-    scouts = [n for n in kept if is_localizer(headers[n])]
-    if not scouts or len(scouts) == len(kept):
+    scouts = [n for n in kept if _is_localizer(headers[n])]
+    if not scouts:
         return kept, []
+    if len(scouts) == len(kept):
+        why = "all say that they are localizers"
+        return kept, [Remark("slices", len(scouts), why, left_out=False)]
     rest = [n for n in kept if n not in set(scouts)]
     return rest, [Remark("slices of the series", len(scouts), "they are localizers")]
 
 
-def is_localizer(header: Dataset) -> bool:
+def _is_localizer(header: Dataset) -> bool:
     """Whether a slice says of itself that it is a localizer (a scout)."""
     return "LOCALIZER" in [str(word).upper() for word in _words(header.get("ImageType"))]
 
@@ -153,8 +157,8 @@ def _units(headers: Sequence[Dataset]) -> list[Remark]:
     return [Remark("slices", len(headers), why, left_out=False)] if units else []
 
 
-def missing_rescale(headers: Sequence[Dataset]) -> list[Remark]:
-    """A word where a CT or PET, which must tell how stored values become its units, does not.
+def rescale_remarks(headers: Sequence[Dataset]) -> list[Remark]:
+    """A word where a CT or PET, which must tell how stored values become its units, does not, or a CT does so oddly.
 
     Raises:
         InputError: some slices tell it and others do not, so that they would not fit together.
@@ -168,7 +172,20 @@ def missing_rescale(headers: Sequence[Dataset]) -> list[Remark]:
     for keyword, count in lacking.items():
         if count < len(headers):
             raise InputError(f"{count} of {len(headers)} slices lack their {keyword}; export the series again.")
-    if not lacking or headers[0].get("Modality") not in ("CT", "PT"):
-        return []
-    why = f"they lack {' and '.join(lacking)}, so that stored values were taken as they are"
-    return [Remark("slices", len(headers), why, left_out=False)]
+    kind = headers[0].get("Modality")
+    if lacking and kind in ("CT", "PT"):
+        why = f"they lack {' and '.join(lacking)}, so that stored values were taken as they are"
+        return [Remark("slices", len(headers), why, left_out=False)]
+    return [] if lacking or kind != "CT" else _odd_rescale(headers)
+
+
+def _odd_rescale(headers: Sequence[Dataset]) -> list[Remark]:
+    """Remarks on the rescaling of a CT that differs between slices, or turns dark into bright."""
+    told = {(str(header.get("RescaleSlope")), str(header.get("RescaleIntercept"))) for header in headers}
+    if any(slope.startswith("-") for slope, _ in told):
+        why = "their RescaleSlope is negative, which turns dark into bright; it was applied"
+        return [Remark("slices", len(headers), why, left_out=False)]
+    if len(told) > 1:
+        why = f"they have {len(told)} rescalings, and each was read by its own"
+        return [Remark("slices", len(headers), why, left_out=False)]
+    return []

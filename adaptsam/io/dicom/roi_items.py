@@ -32,13 +32,14 @@ class Contour:
     """A closed contour: ``points`` (n, 3) LPS mm, the ``offset`` (3,) of its slab's centre, the slab's ``thickness``.
 
     The last two are in mm (C.8.8.6.2), and 0 where the file tells none. ``exclusive``: of the type that combines by
-    exclusive or.
+    exclusive or. ``slice_uid`` is of the one slice that it names, "" where it names none or several.
     """
 
     points: np.ndarray
     offset: np.ndarray
     thickness: float
     exclusive: bool
+    slice_uid: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,12 +189,17 @@ def _closed_contours(name: str, items: Sequence[Dataset]) -> tuple[tuple[Contour
             continue
         told = item.get("NumberOfContourPoints")
         miscounted += told not in (None, "") and int(told) != len(points)
-        closed[key] = Contour(points, offset, abs(thickness), kind == XOR)
+        closed[key] = Contour(points, offset, abs(thickness), kind == XOR, _slice_uid(item))
     remarks = [Remark(what, count, why) for (what, why), count in left.items()]
     if miscounted:
         why = "they have another number of points than the file tells, and were read as they stand"
         remarks.append(Remark(f"contours of {name!r}", miscounted, why, left_out=False))
     return tuple(closed.values()), remarks
+
+
+def _slice_uid(contour: Dataset) -> str:
+    named = contour.get("ContourImageSequence") or []
+    return str(named[0].get("ReferencedSOPInstanceUID", "")) if len(named) == 1 else ""
 
 
 def _numbers(contour: Dataset) -> np.ndarray:

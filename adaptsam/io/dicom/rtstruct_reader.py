@@ -15,7 +15,7 @@ from adaptsam.image.structure_names import name_remarks, numbered_names
 from adaptsam.image.volume import DicomSource, Structure, StructureSet, Volume
 from adaptsam.io.dicom.contour_planes import draw_roi
 from adaptsam.io.dicom.dicom_file import modality, quiet_pydicom, read_dicom
-from adaptsam.io.dicom.roi_items import Roi, item_frames, item_names, orphans, read_rois
+from adaptsam.io.dicom.roi_items import Contour, Roi, item_frames, item_names, orphans, read_rois
 from adaptsam.io.labelmaps import distinct_color
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,9 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
     for roi in asked:
         if roi not in kept:
             raise GeometryError(f"{roi.name!r} of {path.name} cannot be read on this image: {about_frames[0].why}.")
-    remarks += [*about_frames, *identity_remarks(source, reference.dicom)]
+    if about_frames and not any(roi.contours for roi in kept):
+        raise GeometryError(f"No structure of {path.name} can be read on this image: {about_frames[0].why}.")
+    remarks += [*about_frames, *_series_remarks(dataset, reference), *identity_remarks(source, reference.dicom)]
     structures = []
     for roi in kept:
         remarks += roi.remarks
@@ -92,8 +94,6 @@ def read_rtstruct(path: Path, reference: Volume, places: Collection[int] | None 
             structure, about = _structure(roi, reference, strict=strict)
             structures.append(structure)
             remarks += about
-    if reference.dicom is not None and reference.dicom.series_uid not in _references(dataset)[1]:
-        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
     return StructureSet(tuple(structures), reference.geometry, source, tuple(remarks))
 
 
@@ -156,8 +156,14 @@ def _in_frame(
         others = [roi for roi in rois if roi.frame not in ("", own)]
         names = ", ".join(repr(roi.name) for roi in others)
         why = "the file places it in another frame of reference, which tells nothing of where it lies on this image"
-        left = [Remark(f"ROIs {names}", len(others), why)] if others else []
-        return [roi for roi in rois if roi not in others], False, left
+        about = [Remark(f"ROIs {names}", len(others), why)] if others else []
+        untold = [roi for roi in rois if not roi.frame]
+        if untold:
+            why = f"the file does not tell in which of its {len(known)} frames of reference; the image's was taken"
+            about.append(
+                Remark(f"ROIs {', '.join(repr(roi.name) for roi in untold)}", len(untold), why, left_out=False)
+            )
+        return [roi for roi in rois if roi not in others], False, about
     if image is not None and same_person(source, image) is False:
         raise GeometryError(f"{path.name} belongs to another patient than the image; choose the matching pair.")
     if len({roi.frame for roi in rois if roi.contours}) > 1:
@@ -171,8 +177,23 @@ def _in_frame(
     return list(rois), True, [Remark("ROIs", len(rois), why, left_out=False)]
 
 
+def _series_remarks(dataset: Dataset, reference: Volume) -> list[Remark]:
+    """A word where the file names other series than the image's, of the same frame of reference."""
+    image, (frames, series) = reference.dicom, _references(dataset)
+    if image is not None and image.series_uid not in series:
+        _log.warning("The RTSTRUCT names another series than the image; its contours are matched by position.")
+    if image is None or not series or image.series_uid in series or image.frame_of_reference_uid not in frames:
+        return []
+    why = "the file names another series than the image, and their position was trusted"
+    return [Remark("ROIs", len(dataset.StructureSetROISequence), why, left_out=False)]
+
+
 def _structure(roi: Roi, reference: Volume, *, strict: bool) -> tuple[Structure, list[Remark]]:
     mask, contoured, remarks = draw_roi(roi, reference.geometry, strict=strict)
+    elsewhere = sum(1 for contour in roi.contours if _is_elsewhere(contour, reference))
+    if elsewhere:
+        why = "they name another slice than the one where they lie, and their position was trusted"
+        remarks.append(Remark(f"contours of {roi.name!r}", elsewhere, why, left_out=False))
     structure = Structure(
         name=roi.name,
         mask=mask,
@@ -183,3 +204,12 @@ def _structure(roi: Roi, reference: Volume, *, strict: bool) -> tuple[Structure,
         tags=roi.codes,
     )
     return structure, remarks
+
+
+def _is_elsewhere(contour: Contour, reference: Volume) -> bool:
+    """Whether a contour names one slice of the image, and lies a slice or more from it."""
+    uids = reference.dicom.sop_instance_uids if reference.dicom is not None else ()
+    if uids.count(contour.slice_uid) != 1:
+        return False
+    height = float(reference.geometry.index(contour.points)[:, 2].mean())
+    return abs(height - uids.index(contour.slice_uid)) >= 1

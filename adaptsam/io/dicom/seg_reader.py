@@ -90,9 +90,12 @@ def read_dicom_seg(path: Path, reference: Volume, numbers: Collection[int] | Non
 def _frame_remarks(source: DicomSource, named: Sequence[str], reference: Volume) -> list[Remark]:
     """A word where the file names another series or frame of reference than the image's."""
     image = reference.dicom
-    if image is None or not named:
+    if image is None or (not named and source.frame_of_reference_uid == image.frame_of_reference_uid):
         return []
-    if image.series_uid not in named:
+    if not named:
+        other = "another" if source.frame_of_reference_uid else "no"
+        why = f"the file names no series and {other} frame of reference, and their position was trusted"
+    elif image.series_uid not in named:
         _log.warning("The DICOM SEG names another series than the image; its segments are matched by position.")
         why = "the file names another series than the image, and their position was trusted"
     elif source.frame_of_reference_uid not in ("", image.frame_of_reference_uid):
@@ -121,6 +124,11 @@ def _remarks(dataset: FileDataset, masks: Sequence[tuple[int, Geometry, np.ndarr
     lost = Counter(number for number, _, mask in masks if number not in known and mask.any())
     for number, count in lost.items():
         remarks.append(Remark(f"frames of segment number {number}", count, "no segment has this number"))
+    places = Counter((number, *grid.origin) for number, grid, mask in masks if mask.any())
+    twice = sum(1 for count in places.values() if count > 1)
+    if twice:
+        why = "several frames of one segment lie on one slice, and were taken together"
+        remarks.append(Remark("slices of segments", twice, why, left_out=False))
     if dataset.SegmentationType == "FRACTIONAL":
         _log.warning("The DICOM SEG is fractional; what is at least half inside a segment counts as inside.")
         why = "they are fractions, and what is at least half inside counts as inside"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from adaptsam.image.remarks import Remark
 from adaptsam.image.volume import DicomSource, Geometry
 from adaptsam.io.dicom.dicom_file import is_dicom, modality, quiet_pydicom, read_dicom
 from adaptsam.io.dicom.multiframe import MULTI_FRAME, holds_frames
-from adaptsam.io.dicom.odd_slices import JITTER, is_localizer, slice_frame
+from adaptsam.io.dicom.odd_slices import JITTER, image_slices, slice_frame
 from adaptsam.io.dicom.series_parts import TELLING, Parts, find_parts
 
 _LISTED = (
@@ -32,14 +33,27 @@ _LISTED = (
     "StudyInstanceUID",
     "FrameOfReferenceUID",
     "TemporalPositionIdentifier",
+    "SOPInstanceUID",
+    "InstanceNumber",
     "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
     "Rows",
+    "Columns",
     "NumberOfFrames",
     *TELLING,
 )
 _ONE_SLICE = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
 # Cosine of the largest tilt of a gantry that is believed, 45 degrees; scanners tilt by 30.
 _LEAST_UPRIGHT = 0.7
+# What lies beside slices and was none: images of other formats, pictures, videos, text, programs' files.
+_OTHER_SUFFIXES = (
+    *(".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".raw", ".h5", ".npy", ".npz", ".mrml", ".mrb"),
+    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv", ".svg"),
+    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".doc", ".docx", ".xls", ".xlsx"),
+    *(".log", ".yaml", ".yml", ".toml", ".ini", ".inf", ".cfg", ".db", ".py", ".sh", ".bat", ".exe", ".pth", ".pt"),
+    *(".safetensors", ".bval", ".bvec", "license", "readme", "dicomdir"),
+)
 # What an object that is derived from the image must repeat.
 _HEADER = (
     "PatientName",
@@ -108,7 +122,8 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
     """
     found: dict[str, list[tuple[Path, FileDataset]]] = {}
     others: Counter[str] = Counter()
-    for path in dicom_paths(folder):
+    paths = dicom_paths(folder)
+    for path in paths:
         header = read_dicom(path, tags=_LISTED)
         uid = str(header.get("SeriesInstanceUID", ""))
         if is_slice(header, path):
@@ -116,7 +131,7 @@ def list_series(folder: str | Path) -> tuple[SeriesInfo, ...]:
         else:
             others[uid] += 1
     try:
-        listed = [_describe(uid, files, others[uid]) for uid, files in found.items()]
+        listed = [_describe(uid, files, others[uid], set(paths)) for uid, files in found.items()]
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{Path(folder).name} holds a damaged slice: a number in it is none; copy it again.") from None
     return tuple(sorted(listed, key=lambda info: (info.number is None, info.number, info.uid)))
@@ -141,11 +156,13 @@ def dicom_paths(folder: str | Path) -> list[Path]:
     return sorted(path for path in paths if is_dicom(path))
 
 
-def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) -> SeriesInfo:
+def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int, known: Collection[Path]) -> SeriesInfo:
+    """A series of these files; ``others`` of it have no place, ``known`` are all DICOM files of its folders."""
     header = files[0][1]
     headers = [header for _, header in files]
     with quiet_pydicom():
-        parts = None if any(holds_frames(one) for one in headers) else _parts(headers)
+        parts, about = (None, []) if any(holds_frames(one) for one in headers) else _parts(headers)
+        about += [] if parts else _thinned(headers)
         number = header.get("SeriesNumber")
         return SeriesInfo(
             uid=uid,
@@ -166,19 +183,47 @@ def _describe(uid: str, files: Sequence[tuple[Path, FileDataset]], others: int) 
             if parts is not None
             else (),
             told_by=parts.told_by if parts is not None else "",
-            remarks=(Remark("files of the series", others, "they are no slices with a place in the patient"),)
-            if others
-            else (),
+            remarks=(*about, *_placeless(others), *_strangers([path for path, _ in files], known)),
         )
 
 
-def _parts(headers: Sequence[FileDataset]) -> Parts | None:
-    """The images that a series holds, its localizers aside."""
-    places = [n for n, header in enumerate(headers) if not is_localizer(header)]
+def _placeless(count: int) -> list[Remark]:
+    why = "they are no slices with a place in the patient"
+    return [Remark("files of the series", count, why)] if count else []
+
+
+def _thinned(headers: Sequence[FileDataset]) -> list[Remark]:
+    """A word where only every second or third of the numbered slices is there; single ones that lack leave a gap."""
+    numbers = sorted({int(header.get("InstanceNumber") or 0) for header in headers})
+    steps = {after - before for before, after in pairwise(numbers)}
+    if len(numbers) < max(3, len(headers)) or len(steps) > 1 or max(steps) < 2:
+        return []
+    why = f"their numbers go in steps of {steps.pop()}, as if others of the series were lacking"
+    return [Remark("slices", len(headers), why, left_out=False)]
+
+
+def _strangers(files: Sequence[Path], known: Collection[Path]) -> list[Remark]:
+    """Remark on files beside the slices that may have been slices: empty, packed or damaged ones."""
+    beside = {path for folder in {file.parent for file in files} for path in folder.iterdir()} - set(known)
+    count = sum(
+        1
+        for path in beside
+        if path.is_file() and not path.name.startswith(".") and not path.name.lower().endswith(_OTHER_SUFFIXES)
+    )
+    why = "they are no DICOM (packed, empty or damaged slices?)"
+    return [Remark("files beside the slices", count, why)] if count else []
+
+
+def _parts(headers: Sequence[FileDataset]) -> tuple[Parts | None, list[Remark]]:
+    """The images that a series holds, if there are several, and what belongs to none of them: localizers."""
+    try:
+        places, remarks = image_slices(headers)
+    except InputError:  # reading tells
+        places, remarks = list(range(len(headers))), []
     parts = find_parts([headers[n] for n in places])
-    if parts is None:
-        return None
-    return replace(parts, places=tuple(tuple(places[n] for n in part) for part in parts.places))
+    if parts is None or not parts.labels:
+        return None, []
+    return replace(parts, places=tuple(tuple(places[n] for n in part) for part in parts.places)), remarks
 
 
 def _temporal(headers: Sequence[FileDataset]) -> tuple[int, ...]:
@@ -205,11 +250,12 @@ def find_series(path: Path, series: str | int | None = None) -> SeriesInfo:
         raise InputError(f"{path.name} is a DICOM {modality(header)} object without slices; choose a CT or MR series.")
     uid = header.get("SeriesInstanceUID")
     siblings = []
-    for sibling in sorted(one for one in path.parent.iterdir() if one.is_file() and is_dicom(one)):
+    known = sorted(one for one in path.parent.iterdir() if one.is_file() and is_dicom(one))
+    for sibling in known:
         beside = read_dicom(sibling, tags=_LISTED)
         if beside.get("SeriesInstanceUID") == uid and is_slice(beside, sibling):
             siblings.append((sibling, beside))
-    info = _describe(str(uid or ""), siblings, 0)
+    info = _describe(str(uid or ""), siblings, 0, known)
     return info if series is None else _choose([info], series, path)
 
 
@@ -242,7 +288,7 @@ def _one_image(info: SeriesInfo, folder: Path, part: str = "") -> SeriesInfo:
     if not handles:
         raise InputError(f"Series {info.handle} of {folder.name} holds one image; leave out '#{part}'.")
     raise InputError(
-        f"Series {info.handle} of {folder.name} holds {len(info.parts)} images at the same positions, told apart by "
+        f"Series {info.handle} of {folder.name} holds {len(info.parts)} images of the same place, told apart by "
         f"{info.told_by} ({', '.join(one.label for one in info.parts)}); choose one as series {' or '.join(handles)} "
         "(--series, --prior-series, --target-series), or carry contours to all with --phases."
     )
@@ -285,7 +331,7 @@ def series_geometry(slices: Sequence[Dataset]) -> tuple[Geometry, np.ndarray]:
     axes = np.median([frame[2] for frame in frames], axis=0)
     if any(frame[0] != shape or not np.allclose(frame[1], spacing, atol=1e-4) for frame in frames):
         raise GeometryError("The slices of the series differ in matrix or pixel size; choose a series of one kind.")
-    if any(not np.allclose(frame[2], axes, rtol=0, atol=1.01 * JITTER) for frame in frames):
+    if (np.ptp([frame[2] for frame in frames], axis=0) > 2.02 * JITTER).any():
         raise GeometryError("The slices of the series differ in orientation (a scout?); choose a series of one kind.")
     row, column = axes
     normal = np.cross(row, column)
