@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer.util
 from AdaptSAMLib import images
-from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.engine import Engine, elsewhere
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import DEPENDENCIES, BaseLogic, BaseTest, link
 from AdaptSAMLib.results import Outcome
@@ -54,7 +54,20 @@ class AutoPromptSAMLogic(BaseLogic):
     parameters = AutoPromptSAMParameterNode
 
     def agents(self, files: Iterable[str] = ()) -> list:
-        """Descriptions of the agents on this machine and in files; waits for the worker with the window alive."""
+        """Descriptions of the agents where the worker runs, and in files.
+
+        Of this computer they are read from the heads of their files; of another machine its worker tells them, which is
+        waited for with the window alive.
+        """
+        named = [str(one) for one in files]
+        if elsewhere():
+            return self._agentsElsewhere(named)
+        from adaptsam.alignsam.agent_listing import list_agents
+
+        return list_agents(named)
+
+    @staticmethod
+    def _agentsElsewhere(files: list) -> list:
         found = []
 
         def handle(event: dict) -> None:
@@ -64,7 +77,7 @@ class AutoPromptSAMLogic(BaseLogic):
                 found.append(event["message"])
 
         engine = Engine.shared()
-        engine.waitFor(engine.request("agents", handle, files=[str(one) for one in files]))
+        engine.waitFor(engine.request("agents", handle, files=files))
         if found and isinstance(found[-1], str):
             raise InputProblem(found[-1])
         return found

@@ -43,8 +43,8 @@ class TrainingPanel(BasePanel):
         self._outlined: dict = {}
         self._lackingMore: list = []
 
-    def lookForPackages(self) -> None:
-        super().lookForPackages()
+    def lookAround(self) -> None:
+        super().lookAround()
         self._lackingMore = packages.lacking(MORE)
 
     def prepareTraining(self) -> None:
@@ -214,9 +214,11 @@ class TrainingPanel(BasePanel):
         if kind != "done":
             self.learnt = None
         self.ui.trainStatusLabel.text = message or self._trained(training)
+        self.lookAround()
         if self._parameterNode is not None:
             self.update()
-            self.askWorker()
+            if self.needsWorker():
+                self.askWorker()
 
     @staticmethod
     def _trained(training) -> str:

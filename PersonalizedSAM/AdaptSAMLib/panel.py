@@ -159,12 +159,12 @@ class BasePanel(ParameterPanel):
         if self._farewell is not None:
             self.ui.statusLabel.text = self._farewell
 
-    def lookForPackages(self) -> None:
-        """Which packages are missing, looked up when the panel is opened and after an installation."""
+    def lookAround(self) -> None:
+        """What this computer has, when the panel is opened and after an installation: which packages are missing."""
         self._lacking = packages.lacking()
 
     def initializeParameterNode(self) -> None:
-        self.lookForPackages()
+        self.lookAround()
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
 
@@ -252,7 +252,7 @@ class BasePanel(ParameterPanel):
             Engine.shared().close()
             self.modelBox.models = []
         self._problem = None
-        self.lookForPackages()  # something may be there now, even where the rest was declined or failed
+        self.lookAround()  # something may be there now, even where the rest was declined or failed
         self.update()
         if self.needsWorker():
             self.askWorker()

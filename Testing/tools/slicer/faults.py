@@ -142,7 +142,6 @@ class AgentBench(Bench):
         return AutoPromptSAMWidget(window)
 
     def choose(self, node: Any) -> None:
-        self.panel.askWorker()
         self.until(lambda: any(one["name"] == "blob" for one in self.panel.knownAgents))
         node.targets = [self.target]
         node.agents = [one["path"] for one in self.panel.knownAgents if one["name"] == "blob"]
