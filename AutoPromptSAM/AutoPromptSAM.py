@@ -1,4 +1,4 @@
-"""AutoPromptSAM in 3D Slicer: trained agents find their targets with nobody clicking. The method is in `adaptsam`."""
+"""AutoPromptSAM in 3D Slicer: trained agents find their targets without a click. The method is in `adaptsam`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class AutoPromptSAM(ScriptedLoadableModule):
-    """What Slicer shows of the module."""
+    """Title, category and help of the module."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -49,7 +49,7 @@ class AutoPromptSAMWidget(Panel):
 
 
 class AutoPromptSAMLogic(BaseLogic):
-    """For scripts: ``slicer.util.getModuleLogic("AutoPromptSAM").segment([volume], ["heart"])``."""
+    """Logic for scripts: ``slicer.util.getModuleLogic("AutoPromptSAM").segment([volume], ["heart"])``."""
 
     parameters = AutoPromptSAMParameterNode
 
@@ -172,7 +172,7 @@ class AutoPromptSAMLogic(BaseLogic):
         return self.start(Training(Engine.shared(), name, examples, **how), wait=False)
 
     def replay(self, run: BaseRun, outcome: Outcome, segment: str) -> Replay:
-        """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""
+        """Replay of an agent's steps; see AutoPromptSAMLib.replay.Replay."""
         return Replay(Engine.shared(), run, outcome, segment)
 
     def useAsPrior(self, run: BaseRun, outcome: Outcome) -> Any:

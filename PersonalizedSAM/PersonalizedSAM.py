@@ -23,7 +23,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class PersonalizedSAM(ScriptedLoadableModule):
-    """What Slicer shows of the module."""
+    """Title, category and help of the module."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -49,7 +49,7 @@ class PersonalizedSAMWidget(Panel):
 
 
 class PersonalizedSAMLogic(BaseLogic):
-    """For scripts: ``slicer.util.getModuleLogic("PersonalizedSAM").propagate(prior, segmentation, [target])``."""
+    """Logic for scripts: ``slicer.util.getModuleLogic("PersonalizedSAM").propagate(prior, segmentation, [target])``."""
 
     parameters = PersonalizedSAMParameterNode
 

@@ -47,10 +47,10 @@ class Panel(ReplayPanel, TrainingPanel):
     # -- agents
 
     def lookAround(self) -> None:
-        """Also the agents of this computer, from the heads of their files; no worker is started for them."""
+        """Look for the agents of this computer, too, in the heads of their files; no worker is started for them."""
         super().lookAround()
         if elsewhere():
-            self.knownAgents = self.knownAgents if self.models else []  # its worker tells both
+            self.knownAgents = self.knownAgents if self.models else []  # both come from its worker
         elif not self._lacking:
             from adaptsam.alignsam.agent_folders import unfinished_agents
             from adaptsam.alignsam.agent_listing import list_agents
@@ -58,11 +58,11 @@ class Panel(ReplayPanel, TrainingPanel):
             self.knownAgents, self.unfinished = list_agents(), unfinished_agents()
 
     def needsWorker(self) -> bool:
-        """Also where the agents are those of another machine."""
+        """Whether models are shown, or the agents are those of another machine."""
         return super().needsWorker() or bool(elsewhere())
 
     def askWorker(self) -> None:
-        """Also for the agents of another machine; one that was trained there meanwhile appears."""
+        """Request the agents of another machine, too; one that was trained there meanwhile appears."""
         super().askWorker()
         if not self._lacking and elsewhere():
             Engine.shared().request("agents", self.onAgents)
@@ -112,7 +112,7 @@ class Panel(ReplayPanel, TrainingPanel):
         self._showPictures()
 
     def _showPictures(self) -> None:
-        """What each agent finds, as a small picture beside its line."""
+        """Show what each agent finds as a small picture beside its line."""
         pictures = {one["path"]: one.get("picture", "") for one in self.knownAgents}
         blocked = self.ui.agentList.blockSignals(True)
         for number in range(self.ui.agentList.count):

@@ -35,7 +35,7 @@ class ReplayPanel(BasePanel):
     # -- results
 
     def onChosenResult(self) -> None:
-        """What an agent did on the slice that was chosen."""
+        """Show what an agent did on the slice that was chosen."""
         super().onChosenResult()
         if self.resultReady() and self.view.current is not self.view.structure.whole:
             if self.replay is None:
@@ -135,6 +135,6 @@ class ReplayPanel(BasePanel):
             self.ui.statusLabel.text = text
 
     def onPrior(self) -> None:
-        """What was found is the prior of PersonalizedSAM, which is opened."""
+        """Open PersonalizedSAM with what was found as its prior."""
         if self.attempt(lambda: self.logic.useAsPrior(self.finished, self.chosenOutcome())):
             slicer.util.selectModule("PersonalizedSAM")

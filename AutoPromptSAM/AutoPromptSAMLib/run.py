@@ -64,7 +64,7 @@ class Run(BaseRun):
         return super()._show(event)
 
     def keep(self, key: str, played: dict) -> None:
-        """What an agent did on a slice, in place of what it did before."""
+        """Keep what an agent did on a slice, in place of what it did before."""
         self.played.setdefault((key, played["structure"]), {})[played["index"]] = played
 
     def _summarise(self) -> None:

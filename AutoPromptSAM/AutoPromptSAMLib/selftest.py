@@ -18,7 +18,7 @@ BRIEF = {"environment.patch": 160, "environment.steps": 2, "training.episodes": 
 
 
 class AutoPromptSAMTests(unittest.TestCase):
-    """With a ball in a box; what runs a model is skipped where packages are missing."""
+    """Tests with a ball in a box; the part that runs a model is skipped where packages are missing."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()

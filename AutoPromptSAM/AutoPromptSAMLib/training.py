@@ -98,7 +98,7 @@ class Training(Job):
         return "train", content
 
     def _patient(self, volume) -> str:
-        """Volumes of one patient have the same number; those of nobody known their own."""
+        """Numbers of patients: volumes of one patient have the same, those of an unknown one their own."""
         for number, (other, _segmentation, _segmentId) in enumerate(self._examples):
             if other is volume or patients.samePatient(other, volume):
                 return f"patient {number + 1}"

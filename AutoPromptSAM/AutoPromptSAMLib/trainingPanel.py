@@ -67,7 +67,7 @@ class TrainingPanel(BasePanel):
         ui.trainProgressBar.visible = False
 
     def trainingSource(self) -> tuple:
-        """What is ticked, tuples of volume, segmentation and segment ID; or the folder that is chosen in place of it."""
+        """Ticked examples, tuples of volume, segmentation and segment ID; or the folder that is chosen in place of them."""
         node = self._parameterNode
         folder = node.trainFolder.strip()
         ticked = list(zip(node.trainVolumes, node.trainSegmentations))

@@ -1,4 +1,4 @@
-"""How results and the contours that they came from are told apart in the views."""
+"""Display of results beside the contours that they came from."""
 
 from __future__ import annotations
 

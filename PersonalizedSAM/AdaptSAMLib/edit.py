@@ -41,7 +41,7 @@ class Edit:
         return bool(self._changes)
 
     def wait(self) -> Self:
-        """Until the worker has answered; returns itself, and raises InputProblem if it could not."""
+        """Wait until the worker has answered; returns itself, and raises InputProblem if it could not."""
         self._engine.wait(lambda: self.ended is not None)
         if self.ended[0] == "error":
             raise InputProblem(self.ended[1])
@@ -96,12 +96,12 @@ class Edit:
         return self
 
     def _keep(self, change: list) -> None:
-        """A change that can be undone, told in the scene's tables."""
+        """Note a change that can be undone, and show it in the scene's tables."""
         self._changes.append(change)
         self._run.tellAgain()
 
     def _put(self, outcome, event: dict, change: list) -> None:
-        """A slice as the worker tells it into a result, and what was there into the change."""
+        """Put a slice from the worker into a result, and what was there into the change."""
         from adaptsam.worker import wire_format as wire
 
         self.check(outcome)

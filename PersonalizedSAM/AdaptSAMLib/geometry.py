@@ -1,4 +1,4 @@
-"""From MRML's volumes in RAS, with their parent transforms, to arrays and grids in LPS, and back."""
+"""Conversion of MRML's volumes in RAS, with their parent transforms, to arrays and grids in LPS, and back."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def voxelOfWorld(volumeNode: slicer.vtkMRMLVolumeNode, ras: Sequence[float]) -> 
 
 
 def imageMatrix(orientedImage: slicer.vtkOrientedImageData) -> np.ndarray:
-    """From voxels (i, j, k, 1) of a vtkOrientedImageData to its segmentation's own RAS."""
+    """Matrix from voxels (i, j, k, 1) of a vtkOrientedImageData to its segmentation's own RAS."""
     matrix = vtk.vtkMatrix4x4()
     orientedImage.GetImageToWorldMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)

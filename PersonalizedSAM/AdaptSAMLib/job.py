@@ -1,4 +1,4 @@
-"""Something that the worker is asked to do, from its start to its end; nothing waits meanwhile."""
+"""A request to the worker, from its start to its end; nothing waits meanwhile."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Job:
     # -- what a kind of job adds
 
     def _describe(self):
-        """A generator that reads what the worker needs in short steps, and returns what is asked: a name, and the content.
+        """Generator that reads what the worker needs in short steps, and returns the request: its name and its content.
 
         May raise InputProblem. It is left where it stands when the job ends meanwhile.
         """
         raise NotImplementedError
 
     def _said(self, event: dict) -> str:
-        """What is told of a "progress" event."""
+        """Sentence of a "progress" event."""
         raise NotImplementedError
 
     def _hear(self, event: dict):
@@ -76,14 +76,14 @@ class Job:
             self._tell(self._onEnd, *self.ended)
 
     def wait(self) -> Self:
-        """Until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
+        """Wait until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
         self._engine.wait(lambda: self.ended is not None)
         if self.ended and self.ended[0] == "error":
             raise InputProblem(self.ended[1])
         return self
 
     def _begin(self):
-        """Describe what is asked, and ask."""
+        """Describe the request, and send it."""
         steps = self._describe()
         while self.ended is None:
             try:
@@ -127,7 +127,7 @@ class Job:
         self._tell(self._onEnd, kind, message)
 
     def _remove(self) -> None:
-        """Everything that this job made, out of the scene; what others made stays."""
+        """Remove from the scene what this job made; what others made stays."""
         for node in reversed(self.made):
             if node.GetScene() is slicer.mrmlScene:
                 display = node.GetDisplayNode() if hasattr(node, "GetDisplayNode") else None

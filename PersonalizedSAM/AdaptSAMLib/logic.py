@@ -1,4 +1,4 @@
-"""What the modules' logics have in common: their runs, their parameters, and the tests that Reload and Test runs."""
+"""Base of the modules' logics: their runs, their parameters, and the tests that Reload and Test runs."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ModelBox:
         self._showButtons(None)
 
     def tell(self, models: list, devices: list) -> None:
-        """What the worker says there is."""
+        """Show the models and devices that the worker found."""
         self.models = models
         choices.fill(self._ui.modelComboBox, [(self._title(one), one["name"] or "") for one in models])
         entries = [(_("Automatic"), "auto")]
@@ -63,7 +63,7 @@ class ModelBox:
         self._showButtons(known)
 
     def lack(self) -> str:
-        """Why the model that is shown cannot be used yet, or ""."""
+        """Reason why the model that is shown cannot be used yet, or ""."""
         known = self._known(self._value)
         if known is None or known["here"]:
             return ""

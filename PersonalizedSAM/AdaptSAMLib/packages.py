@@ -1,4 +1,4 @@
-"""The Python packages that the worker needs: which are missing, and their installation, only when somebody asks."""
+"""The Python packages that the worker needs: which are missing, and their installation, after the user said yes."""
 
 import importlib.metadata
 import importlib.util
@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from AdaptSAMLib.engine import elsewhere
 from AdaptSAMLib.geometry import InputProblem
 
-#: From here on, whatever is chosen of PyTorch; today's MONAI, which training agents needs, asks for no less.
+#: The least version of PyTorch; today's MONAI, which training agents needs, requires it.
 TORCH, TORCHVISION = ">=2.8", ">=0.23"
 
 #: What comes through the PyTorch extension, and what with Slicer: pip must not replace either.
@@ -39,7 +39,7 @@ def missing(path: str = _REQUIREMENTS) -> list:
 
 
 def lacking(path: str = _REQUIREMENTS) -> list:
-    """What is missing for a run: nothing where the worker runs on another machine, which has packages of its own."""
+    """Packages that are missing for a run: none where the worker runs on another machine, which has its own."""
     return [] if elsewhere() else missing(path)
 
 
@@ -137,7 +137,7 @@ def _installMissing(wheels: str, path: str) -> None:
 
 
 def constraints() -> list:
-    """The versions that are here of what pip must leave alone: a package that asks for others is refused by pip."""
+    """The versions that are here of what pip must leave alone: pip refuses a package that requires others."""
     here = {name: _version(name) for name in (*_OF_TORCH, *_OF_SLICER)}
     return [f"{name}=={version}" for name, version in here.items() if version is not None]
 

@@ -33,11 +33,11 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updating = self._showing = False
 
     def showInputs(self) -> None:
-        """What only this panel has, as the parameters and the scene are now."""
+        """Show this panel's own inputs as the parameters and the scene are now."""
         raise NotImplementedError
 
     def showState(self) -> None:
-        """What can be done with the choices as they are now."""
+        """Show what can be done with the choices as they are now."""
         raise NotImplementedError
 
     @property
@@ -46,7 +46,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._parameterNode
 
     def connectChoices(self) -> None:
-        """Boxes and lines tell what is chosen, once they are there; lists follow the scene."""
+        """Connect boxes and lines, once they exist; lists follow the scene."""
         for name in self.boxes.values():
             getattr(self.ui, name).currentTextChanged.connect(lambda text: self.onChosen())
         for name in self.lines.values():
@@ -101,7 +101,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showing = False
 
     def onChosen(self) -> None:
-        """What boxes and lines show, into the parameters."""
+        """Take over the boxes and lines into the parameters."""
         node = self._parameterNode
         if node is None or self._showing:
             return

@@ -1,4 +1,4 @@
-"""A run's structures as the parents of a tree, below each its slices to look at, with a tick on what somebody has seen."""
+"""Tree of a run's structures, below each its slices to look at, with a tick on what was seen."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class ResultTree:
         return item
 
     def _tellLeft(self, parent, one) -> None:
-        """What is left to look at, in the parent's last column."""
+        """Show what is left to look at in the parent's last column."""
         left = [slice_ for slice_ in one.slices if slice_.key not in self._seen]
         words = [*one.flags, _("slices: {count}").format(count=len(left))] if left else list(one.flags)
         column = self._tree.columnCount - 1
@@ -120,7 +120,7 @@ class ResultTree:
 
     @property
     def structure(self) -> Structure | None:
-        """The structure that is chosen, the first one where nobody chose; None without results."""
+        """The structure that is chosen, the first one where none is; None without results."""
         item = self._tree.currentItem()
         if item is not None:
             return self._at(item)[0]
@@ -160,7 +160,7 @@ class ResultTree:
     # -- from one to the next
 
     def step(self, forward: bool) -> bool:
-        """Go to the next item that nobody has seen, ticking the one that is left; or one back. Whether there was one."""
+        """Go to the next item that was not seen, ticking the one that is left; or one back. Whether there was one."""
         open_ = [item for item in self._items if self._reviewed(item)]
         at = open_.index(self._tree.currentItem()) if self._tree.currentItem() in open_ else -1
         if forward and at >= 0:
@@ -179,7 +179,7 @@ class ResultTree:
         return slice_ is not None or bool(one.flags)
 
     def _tellStatus(self) -> None:
-        """Segments with something that nobody has seen are flagged, in Slicer's own table, too; the others are in progress."""
+        """Flag segments with something that was not seen, in Slicer's own table, too; the others are in progress."""
         for one in self.structures:
             left = [other for other in one.reviews if other.key not in self._seen]
             node = one.outcome.segmentationNode

@@ -81,16 +81,16 @@ class ResultView:
 
     @property
     def structure(self) -> Structure | None:
-        """The one that is chosen, the first one where nobody chose; None without results."""
+        """The one that is chosen, the first one where none is; None without results."""
         return self._tree.structure
 
     @property
     def current(self) -> Review | None:
-        """The slice that is chosen, an AdaptSAMLib.review.Review; None where nobody chose."""
+        """The slice that is chosen, an AdaptSAMLib.review.Review; None where none is."""
         return self._tree.current
 
     def step(self, forward: bool) -> None:
-        """To the next slice that nobody has seen, or one back."""
+        """Go to the next slice that was not seen, or one back."""
         if not self._tree.step(forward) and forward:
             self._tell(_("All slices of the list were seen."))
 

@@ -69,7 +69,7 @@ class BaseRun(Job):
         self._surfaceAt = 0.0
 
     def _content(self, targets: list) -> dict:
-        """What every request for a run says; ``targets`` as they were described."""
+        """Content of every request for a run; ``targets`` as they were described."""
         how = {"settings": self._settings, "checkpoint": self._checkpoint, "device": self._device}
         return {"run": self.key, "targets": targets, **how}
 
@@ -88,7 +88,7 @@ class BaseRun(Job):
         self._end("done", " ".join(self.warnings))
 
     def _inputs(self) -> list:
-        """The nodes that were asked about."""
+        """The target nodes of the run."""
         return [one.volumeNode for one in self.targets]
 
     def discard(self, kept: Iterable[slicer.vtkMRMLNode]) -> None:

@@ -232,7 +232,7 @@ def setSegment(
 
 
 def setStatus(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, status: str) -> None:
-    """How far a segment is, as Slicer's segment table shows it: a name of vtkSlicerSegmentationsModuleLogic, "InProgress".
+    """Set the status of a segment in Slicer's segment table: a name of vtkSlicerSegmentationsModuleLogic, "InProgress".
 
     What a person has completed stays so.
     """

@@ -11,7 +11,7 @@ from AdaptSAMLib import results, review
 from AdaptSAMLib.charts import addLine, newChart
 from AdaptSAMLib.results import Outcome
 
-#: What marks a run's tables, so that a correction is told in them, too: "results" or "plot".
+#: Attribute of a run's tables, which a correction updates, too: "results" or "plot".
 ROLE = "AdaptSAM.table"
 
 
@@ -20,17 +20,17 @@ def _ofVideo(outcomes) -> bool:
 
 
 def units(outcomes: list[Outcome]) -> tuple:
-    """What amounts and shifts are counted in."""
+    """Units of amounts and shifts."""
     return (_("pixels"), _("pixels")) if _ofVideo(outcomes) else (_("cm³"), _("mm"))
 
 
 def digits(outcomes: list[Outcome]) -> int:
-    """Of an amount, after the point."""
+    """Digits of an amount after the point."""
     return 0 if _ofVideo(outcomes) else 2
 
 
 def numbers(report: dict) -> dict:
-    """Of one structure in one target: "amount", "change" from the prior in per cent, "shift", mean "confidence"; NaN where there is none."""
+    """Figures of one structure in one target: "amount", "change" from the prior in per cent, "shift", mean "confidence"; NaN where there is none."""
     kept = [one["confidence"] for one in report["slices"] if one["accepted"] or one["interpolated"]]
     volume, before = results.amounts(report)
     return {
@@ -80,7 +80,7 @@ def _texts() -> tuple:
 
 
 def status(report: dict) -> str:
-    """What became of a structure, in words; reports have the worker's own word, which scripts compare."""
+    """State of a structure in words; reports have the worker's own word, which scripts compare."""
     words = {
         "found": _("found"),
         "corrected": _("corrected"),
@@ -112,7 +112,7 @@ def _columns(outcomes, names: dict, prior: bool = True) -> dict:
 
 
 def _amounts(outcomes, segmentId: str) -> list:
-    """How much there is of a structure in all targets, NaN where it has no report."""
+    """Amounts of a structure in all targets, NaN where it has no report."""
     reports = [outcome.reports.get(segmentId) for outcome in outcomes]
     return [results.amounts(report)[0] if report else float("nan") for report in reports]
 

@@ -27,7 +27,7 @@ class Correction(Edit):
 
     def __init__(self, *values) -> None:
         super().__init__(*values)
-        self._placed: list = []  # labels and places of the points that are shown and that nobody touched
+        self._placed: list = []  # labels and places of the points that are shown and were not moved
         self._clicked: dict = {}
         self.prompts: dict = {}
         self.shown = None

@@ -92,7 +92,7 @@ class CorrectionPanel(BasePanel):
         self._watchViews(False)
 
     def _tellSlice(self) -> None:
-        """Which slice of which structure is corrected."""
+        """Show which slice of which structure is corrected."""
         text = _("Nothing to correct yet.")
         if self.resultReady():
             one = self.view.structure

@@ -1,4 +1,4 @@
-"""Points that somebody places with the mouse: Slicer's own place mode, begun by a button that stays down."""
+"""Points placed with the mouse: Slicer's own place mode, begun by a button that stays down."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Placing(VTKObservationMixin):
         qt.QTimer.singleShot(0, self._left)
 
     def _left(self) -> None:
-        """Place mode ended: with a point, which is told apart, or because somebody wanted it to."""
+        """Place mode ended: with a point, which has an event of its own, or because the user left it."""
         interaction = self._interaction()
         placing = interaction is not None and interaction.GetCurrentInteractionMode() == interaction.Place
         if not self._waiting and not placing:

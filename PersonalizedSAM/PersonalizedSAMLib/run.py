@@ -61,7 +61,7 @@ class Run(BaseRun):
         return ("track", {**content, "drawn": self._drawn()}) if self._video else ("propagate", content)
 
     def _drawn(self) -> int:
-        """Where the outlined frame stands among the targets, which lack it; -1 for another picture, or several videos."""
+        """Place of the outlined frame among the targets, which lack it; -1 for another picture, or several videos."""
         sequences = {one.sequenceNode for one in self.targets}
         if len(sequences) != 1 or None in sequences:
             return -1
@@ -80,7 +80,7 @@ class Run(BaseRun):
         return [*super()._inputs(), self.prior, self.segmentation]
 
     def _node(self, target):
-        """From the first result on, the contours that it comes from are a pale outline."""
+        """Node of a target's result; from the first one on, the contours that it comes from are a pale outline."""
         if self._restore is None:
             self._restore = display.pale(self.segmentation)
         return super()._node(target)
@@ -91,7 +91,7 @@ class Run(BaseRun):
             self._restore()
 
     def _copiedSegments(self) -> dict:
-        """Names, colours, terminology and tags as they are now, so that nobody can take them away during the run."""
+        """Names, colours, terminology and tags as they are now, so that they are there even if a segment is deleted during the run."""
         copies = {}
         for segmentId in self.chosen:
             copies[segmentId] = slicer.vtkSegment()
@@ -99,7 +99,7 @@ class Run(BaseRun):
         return copies
 
     def _withoutPrior(self, targets: list) -> list:
-        """Of a sequence that the prior is shown from, the other items."""
+        """The other items of a sequence that the prior is shown from."""
         kept = [
             one
             for one in targets

@@ -37,7 +37,7 @@ def register() -> None:
 
 
 def download(source: Any) -> list:
-    """What Sample Data calls for a click; a failure is shown, which Sample Data does not do itself."""
+    """Answer a click in Sample Data; a failure is shown, which Sample Data does not do itself."""
     with slicer.util.tryWithErrorDisplay(_("The sample could not be made.")):
         return load(source.sampleName)
 

@@ -12,7 +12,7 @@ from AdaptSAMLib.geometry import InputProblem
 
 
 class PersonalizedSAMTests(unittest.TestCase):
-    """With a small sphere in a box of two grays; the part that runs a model is skipped where packages are missing."""
+    """Tests with a small sphere in a box of two grays; the part that runs a model is skipped where packages are missing."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
