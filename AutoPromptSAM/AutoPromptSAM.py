@@ -26,7 +26,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 class AutoPromptSAM(ScriptedLoadableModule):
     """Title, category and help of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "AutoPromptSAM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -183,7 +183,7 @@ class AutoPromptSAMLogic(BaseLogic):
         """
         return slicer.util.getModuleLogic("PersonalizedSAM").useAsPrior(run, outcome)
 
-    def _chosen(self, agents) -> list:
+    def _chosen(self, agents: Sequence[str | dict] | None) -> list:
         if agents is None:
             return [one for one in self.agents() if not one["problem"]]
         if all(isinstance(one, dict) for one in agents):

@@ -25,7 +25,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 class PersonalizedSAM(ScriptedLoadableModule):
     """Title, category and help of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "PersonalizedSAM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -142,7 +142,11 @@ class PersonalizedSAMLogic(BaseLogic):
         return node
 
     @staticmethod
-    def _chosen(prior, segmentation, wanted):
+    def _chosen(
+        prior: slicer.vtkMRMLVolumeNode | None,
+        segmentation: slicer.vtkMRMLSegmentationNode | None,
+        wanted: Sequence[str] | None,
+    ) -> list:
         if segmentation is None:
             return []
         from AdaptSAMLib.segments import readMask, segmentNames

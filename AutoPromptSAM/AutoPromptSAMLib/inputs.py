@@ -30,7 +30,7 @@ def check(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> None
                 )
 
 
-def _lack(targets, agents) -> str:
+def _lack(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> str:
     """Sentence about an input that is missing or wrong; "" where nothing is."""
     if not targets:
         return _("Tick at least one image.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import slicer
@@ -19,7 +20,7 @@ class Replay(Edit):
     others negative (red). Neither they nor the masks are saved with the scene. The result changes only with :meth:`accept` and :meth:`goOn`.
     """
 
-    def __init__(self, *values) -> None:
+    def __init__(self, *values: Any) -> None:
         super().__init__(*values)
         self.index = self.step = 0
         self.markups = self.preview = None

@@ -1,5 +1,8 @@
 """The part of the panel in which an agent's steps on a slice are watched and changed."""
 
+from __future__ import annotations
+
+import qt
 import slicer.util
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel
@@ -13,7 +16,7 @@ class ReplayPanel(BasePanel):
         replay: the AutoPromptSAMLib.replay.Replay that is shown, or None.
     """
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.replay = None
 

@@ -13,6 +13,7 @@ from AdaptSAMLib.panel import BasePanel, sentence, showProgress
 from slicer.i18n import tr as _
 
 from AutoPromptSAMLib import curves, inputs, parameters
+from AutoPromptSAMLib.training import Training
 
 #: What training and texts need beside what every run needs.
 MORE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "requirements-agents.txt")
@@ -35,7 +36,7 @@ class TrainingPanel(BasePanel):
     }
     lines = {"trainName": "trainNameLineEdit", "trainText": "trainTextLineEdit", "trainFolder": "trainFolderLineEdit"}
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.training = self.learnt = None
         self.unfinished: list = []
@@ -221,7 +222,7 @@ class TrainingPanel(BasePanel):
                 self.askWorker()
 
     @staticmethod
-    def _trained(training) -> str:
+    def _trained(training: Training) -> str:
         scores = training.agent["scores"]
         where = (
             _("on images held back") if training.agent["training"]["held_back"] else _("on the images it learnt from")

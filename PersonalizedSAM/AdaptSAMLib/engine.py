@@ -156,7 +156,7 @@ class Engine:
         """Whether anything is under way: a request, or steps in this process."""
         return bool(self._handlers or self._tasks or self._pending or self._steps)
 
-    def _hand(self, event: dict):
+    def _hand(self, event: dict) -> Iterator:
         """A generator that gives an event to its handler, and makes the steps that the handler returns."""
         number = event["id"]
         handler = self._handlers.get(number)

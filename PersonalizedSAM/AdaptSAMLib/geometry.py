@@ -28,7 +28,7 @@ def ijkToWorld(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     return _withParent(volumeNode, slicer.util.arrayFromVTKMatrix(matrix), extent)
 
 
-def _withParent(node, local: np.ndarray, dimensions) -> np.ndarray:
+def _withParent(node: slicer.vtkMRMLTransformableNode, local: np.ndarray, dimensions: Sequence[int]) -> np.ndarray:
     """Followed by the node's parent transform, where that is linear over a grid of these dimensions (i, j, k)."""
     parent = node.GetParentTransformNode()
     if parent is None:
@@ -40,7 +40,7 @@ def _withParent(node, local: np.ndarray, dimensions) -> np.ndarray:
     return _fitted(parent, local, dimensions, node.GetName())
 
 
-def _fitted(parent, local: np.ndarray, dimensions, name: str) -> np.ndarray:
+def _fitted(parent: slicer.vtkMRMLTransformNode, local: np.ndarray, dimensions: Sequence[int], name: str) -> np.ndarray:
     """The matrix that does the same as a transform of any kind: what loading a tilted gantry makes is one."""
     general = vtk.vtkGeneralTransform()
     parent.GetTransformToWorld(general)

@@ -28,7 +28,7 @@ class BaseLogic(ScriptedLoadableModuleLogic):
     #: A class made by parameterNodeWrapper.
     parameters: type
 
-    def __init__(self):
+    def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self.runs: list = []
 

@@ -1,5 +1,7 @@
 """The Python packages that the worker needs: which are missing, and their installation, after the user said yes."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import importlib.util
 import os
@@ -59,7 +61,7 @@ def _met(requirement: str) -> bool:
     return version is not None and wanted.specifier.contains(version, prereleases=True)
 
 
-def _version(name: str):
+def _version(name: str) -> str | None:
     """The version of an installed package, or None."""
     try:
         return importlib.metadata.version(name)

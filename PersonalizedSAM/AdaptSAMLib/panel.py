@@ -40,7 +40,7 @@ class BasePanel(ParameterPanel):
     #: Whether results are compared with a prior.
     hasPrior = False
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.logic = None
         self.run = None
@@ -245,7 +245,7 @@ class BasePanel(ParameterPanel):
             self._try(lambda: packages.reinstall(packages.wheelFolder()))
             self._install()
 
-    def _install(self, *path) -> None:
+    def _install(self, *path: str) -> None:
         """Install what is missing, and say so if Slicer has to be restarted for it."""
         replaced, problem = self._try(lambda: packages.install(packages.wheelFolder(), *path))
         if not Engine.shared().busy:  # or its end brings the next worker
@@ -262,7 +262,7 @@ class BasePanel(ParameterPanel):
         if problem:
             self.tell(problem)
 
-    def _try(self, work):
+    def _try(self, work: Callable[[], Any]) -> tuple[Any, str]:
         """Result of an installation, and the reason why it was not begun, or ""; a failure is shown."""
         done, problem = None, ""
         try:
@@ -376,7 +376,7 @@ class BasePanel(ParameterPanel):
         return not problem
 
 
-def _withShared(widget):
+def _withShared(widget: qt.QWidget) -> Any:
     """The widgets of a panel by their names, after the parts that all modules share were put into their places."""
     own = slicer.util.childWidgetVariables(widget)
     for place, name in SHARED.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import qt
@@ -24,7 +25,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     boxes: dict = {"model": "modelComboBox", "device": "deviceComboBox"}
     lines: dict = {}
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.ui = None
@@ -114,7 +115,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # -- images
 
-    def _listImages(self, nodes) -> None:
+    def _listImages(self, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
         """The images that can be targets, ticked as the parameters say."""
         entries = [(one.GetID(), choices.titled(one), "") for one in nodes]
         choices.showTicks(self.ui.targetList, entries, [one.GetID() for one in self.targets()])

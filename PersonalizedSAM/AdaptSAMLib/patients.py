@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import slicer
 
 
-def _hierarchy():
+def _hierarchy() -> slicer.vtkMRMLSubjectHierarchyNode:
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
 
 
-def _attribute(node, name: str, level: str) -> str:
+def _attribute(node: slicer.vtkMRMLNode | None, name: str, level: str) -> str:
     """An attribute of the patient or study that a node lies in; empty where it lies in none."""
     hierarchy = _hierarchy()
     item = hierarchy.GetItemByDataNode(node) if hierarchy and node else 0

@@ -84,7 +84,7 @@ def structures(outcomes: list[Outcome], names: dict) -> list:
     ]
 
 
-def _structure(outcome, segmentId: str, name: str, report: dict) -> Structure:
+def _structure(outcome: Outcome, segmentId: str, name: str, report: dict) -> Structure:
     flags = _flags(report)
     middle = _middle(report, outcome.target)
     whole = _review(outcome.target, segmentId, report, middle, ", ".join(flags))
@@ -141,7 +141,7 @@ def _flags(report: dict) -> list:
     return found
 
 
-def _middle(report: dict, target) -> dict:
+def _middle(report: dict, target: results.Target) -> dict:
     """The middle one of the slices that hold the structure."""
     held = sorted((one for one in report["slices"] if _holds(one)), key=lambda one: one["index"])
     if held:
@@ -150,7 +150,7 @@ def _middle(report: dict, target) -> dict:
     return {"index": length // 2, "confidence": 0.0, "points": [], "labels": []}
 
 
-def _review(target, segmentId: str, report: dict, one: dict, reason: str) -> Review:
+def _review(target: results.Target, segmentId: str, report: dict, one: dict, reason: str) -> Review:
     axis = report["slice_axis"]
     dimensions = target.volumeNode.GetImageData().GetDimensions()
     at = [(length - 1) / 2 for length in dimensions]

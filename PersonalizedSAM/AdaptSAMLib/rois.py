@@ -124,7 +124,7 @@ def tag(segment: slicer.vtkSegment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def _types(segmentationNode) -> dict[str, str]:
+def _types(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
     """ROI numbers to interpreted types, of the RTSTRUCT that a segmentation was loaded from; {} where it is not known."""
     path = _rtstruct(segmentationNode)
     if path and path not in _read:
@@ -132,7 +132,7 @@ def _types(segmentationNode) -> dict[str, str]:
     return _read.get(path, {})
 
 
-def _rtstruct(segmentationNode) -> str:
+def _rtstruct(segmentationNode: slicer.vtkMRMLSegmentationNode) -> str:
     """The file in the DICOM database, or ""."""
     database = getattr(slicer, "dicomDatabase", None)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import vtk
@@ -15,7 +17,7 @@ from AdaptSAMLib.results import Outcome
 ROLE = "AdaptSAM.table"
 
 
-def _ofVideo(outcomes) -> bool:
+def _ofVideo(outcomes: Sequence[Outcome]) -> bool:
     return any("pixels" in report for outcome in outcomes for report in outcome.reports.values())
 
 
@@ -94,7 +96,7 @@ def status(report: dict) -> str:
     return words.get(report["status"], report["status"])
 
 
-def _columns(outcomes, names: dict, prior: bool = True) -> dict:
+def _columns(outcomes: Sequence[Outcome], names: dict, prior: bool = True) -> dict:
     unit, length = units(outcomes)
     changes = [_("Change from prior (%)"), _("Centroid shift ({unit})").format(unit=length)] if prior else []
     titles = [*_texts(), _("Volume ({unit})").format(unit=unit), *changes, _("Confidence"), _("Slices to review")]
@@ -111,7 +113,7 @@ def _columns(outcomes, names: dict, prior: bool = True) -> dict:
     return columns
 
 
-def _amounts(outcomes, segmentId: str) -> list:
+def _amounts(outcomes: Sequence[Outcome], segmentId: str) -> list:
     """Amounts of a structure in all targets, NaN where it has no report."""
     reports = [outcome.reports.get(segmentId) for outcome in outcomes]
     return [results.amounts(report)[0] if report else float("nan") for report in reports]

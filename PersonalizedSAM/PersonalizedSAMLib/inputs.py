@@ -37,7 +37,12 @@ def check(
         images.checkKind(node, prior)
 
 
-def _lack(prior, segmentation, chosen, targets) -> str:
+def _lack(
+    prior: slicer.vtkMRMLVolumeNode | None,
+    segmentation: slicer.vtkMRMLSegmentationNode | None,
+    chosen: Sequence[str],
+    targets: Sequence[slicer.vtkMRMLNode],
+) -> str:
     """Sentence about an input that is missing or wrong; "" where nothing is."""
     if prior is None:
         return _("Choose the contoured image.")

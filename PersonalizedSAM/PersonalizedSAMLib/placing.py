@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import qt
 import slicer
 from slicer.util import VTKObservationMixin
@@ -20,7 +23,7 @@ class Placing(VTKObservationMixin):
         placed: called with a name after a point was placed.
     """
 
-    def __init__(self, buttons: dict, begin, placed) -> None:
+    def __init__(self, buttons: dict, begin: Callable[..., Any], placed: Callable[..., Any]) -> None:
         VTKObservationMixin.__init__(self)
         self._buttons, self._begin, self._placed = buttons, begin, placed
         self._name, self._waiting = None, False
@@ -52,7 +55,7 @@ class Placing(VTKObservationMixin):
             interaction.SwitchToViewTransformMode()
 
     @staticmethod
-    def _interaction():
+    def _interaction() -> slicer.vtkMRMLInteractionNode | None:
         return slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
 
     def _toggled(self, name: str, on: bool) -> None:
@@ -80,7 +83,7 @@ class Placing(VTKObservationMixin):
         if interaction is not None:
             self.addObserver(interaction, slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent, self._onMode)
 
-    def _onPoint(self, caller=None, event=None) -> None:
+    def _onPoint(self, caller: object = None, event: object = None) -> None:
         """Slicer is still at work on the list; what follows waits for it."""
         self._waiting = True
         self.removeObservers()
@@ -90,7 +93,7 @@ class Placing(VTKObservationMixin):
         if self._name is not None and self._waiting:
             self._placed(self._name)
 
-    def _onMode(self, caller=None, event=None) -> None:
+    def _onMode(self, caller: object = None, event: object = None) -> None:
         qt.QTimer.singleShot(0, self._left)
 
     def _left(self) -> None:

@@ -1,8 +1,15 @@
 """A run of PersonalizedSAM: from the prior to all targets."""
 
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
 import slicer
 from AdaptSAMLib import display, geometry, images, results, segments, tables
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.results import Target
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
 
@@ -30,7 +37,15 @@ class Run(BaseRun):
         "segment": _("{title}: slice {done} of {total}"),
     }
 
-    def __init__(self, engine, prior, segmentation, chosen, targets, **how):
+    def __init__(
+        self,
+        engine: Engine,
+        prior: slicer.vtkMRMLVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        chosen: Sequence[str],
+        targets: Sequence[slicer.vtkMRMLNode],
+        **how: Any,
+    ) -> None:
         inputs.check(prior, segmentation, chosen, targets)
         self.prior, self.segmentation, self.chosen = prior, segmentation, list(chosen)
         self._shown, self._restore = images.shownFrom(prior), None
@@ -45,7 +60,7 @@ class Run(BaseRun):
     def _video(self) -> bool:
         return geometry.isColor(self.prior)
 
-    def _describe(self):
+    def _describe(self) -> Generator[None, None, tuple[str, dict]]:
         """One structure or image a step."""
         structures, targets, kind = [], [], images.modality(self.prior)
         prior = images.described(self.prior, kind)  # before another item of its sequence may be shown
@@ -79,7 +94,7 @@ class Run(BaseRun):
     def _inputs(self) -> list:
         return [*super()._inputs(), self.prior, self.segmentation]
 
-    def _node(self, target):
+    def _node(self, target: Target) -> slicer.vtkMRMLSegmentationNode:
         """Node of a target's result; from the first one on, the contours that it comes from are a pale outline."""
         if self._restore is None:
             self._restore = display.pale(self.segmentation)
