@@ -199,9 +199,9 @@ def cancelled(on: Bench, moment: float) -> float | None:
 
 def killed(on: Bench, moment: float) -> float | None:
     before = on.ids()
-    if not on.during(moment) or on.engine.workerPid is None:
-        return None
-    on.until(lambda: not on.under_way or on.job._number is not None)  # before it is asked, the next worker is asked
+    on.during(moment)
+    # Before the worker said which process it is, there is nothing to kill; before the request, the next one gets it.
+    on.until(lambda: not on.under_way or None not in (on.job._number, on.engine.workerPid))
     if not on.under_way:
         return None
     os.kill(on.engine.workerPid, signal.SIGKILL)
