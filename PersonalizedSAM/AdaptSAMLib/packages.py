@@ -113,9 +113,8 @@ def _installMissing(wheels: str, path: str) -> None:
     torch = [one for one in wanted if named(one) in _OF_TORCH]
     rest = [one for one in wanted if named(one) not in _OF_TORCH]
     managed = not wheels and importlib.util.find_spec("slicer.packaging") is not None
-    ours = (torch if wheels else []) + (
-        [] if managed else rest
-    )  # PyTorch's extension and slicer.packaging ask about the others
+    # PyTorch's extension and slicer.packaging ask about what they install themselves.
+    ours = (torch if wheels else []) + ([] if managed else rest)
     if ours and not slicer.util.confirmYesNoDisplay(
         _("Install these Python packages into Slicer: {names}?").format(names=", ".join(ours))
     ):
