@@ -1,4 +1,4 @@
-"""AutoPromptSAM in 3D Slicer: trained agents find their targets with nobody clicking. The method is in `adaptsam`."""
+"""AutoPromptSAM in 3D Slicer: trained agents find their targets without a click. The method is in `adaptsam`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer.util
 from AdaptSAMLib import images
-from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.engine import Engine, elsewhere
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.logic import DEPENDENCIES, BaseLogic, BaseTest, link
 from AdaptSAMLib.results import Outcome
@@ -24,9 +24,9 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class AutoPromptSAM(ScriptedLoadableModule):
-    """What Slicer shows of the module."""
+    """Title, category and help of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "AutoPromptSAM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -49,12 +49,25 @@ class AutoPromptSAMWidget(Panel):
 
 
 class AutoPromptSAMLogic(BaseLogic):
-    """For scripts: ``slicer.util.getModuleLogic("AutoPromptSAM").segment([volume], ["heart"])``."""
+    """Logic for scripts: ``slicer.util.getModuleLogic("AutoPromptSAM").segment([volume], ["heart"])``."""
 
     parameters = AutoPromptSAMParameterNode
 
     def agents(self, files: Iterable[str] = ()) -> list:
-        """Descriptions of the agents on this machine and in files; waits for the worker with the window alive."""
+        """Descriptions of the agents where the worker runs, and in files.
+
+        Of this computer they are read from the heads of their files; of another machine its worker tells them, which is
+        waited for with the window alive.
+        """
+        named = [str(one) for one in files]
+        if elsewhere():
+            return self._agentsElsewhere(named)
+        from adaptsam.alignsam.agent_listing import list_agents
+
+        return list_agents(named)
+
+    @staticmethod
+    def _agentsElsewhere(files: list) -> list:
         found = []
 
         def handle(event: dict) -> None:
@@ -64,7 +77,7 @@ class AutoPromptSAMLogic(BaseLogic):
                 found.append(event["message"])
 
         engine = Engine.shared()
-        engine.waitFor(engine.request("agents", handle, files=[str(one) for one in files]))
+        engine.waitFor(engine.request("agents", handle, files=files))
         if found and isinstance(found[-1], str):
             raise InputProblem(found[-1])
         return found
@@ -159,7 +172,7 @@ class AutoPromptSAMLogic(BaseLogic):
         return self.start(Training(Engine.shared(), name, examples, **how), wait=False)
 
     def replay(self, run: BaseRun, outcome: Outcome, segment: str) -> Replay:
-        """What an agent did, step by step; see AutoPromptSAMLib.replay.Replay."""
+        """Replay of an agent's steps; see AutoPromptSAMLib.replay.Replay."""
         return Replay(Engine.shared(), run, outcome, segment)
 
     def useAsPrior(self, run: BaseRun, outcome: Outcome) -> Any:
@@ -170,7 +183,7 @@ class AutoPromptSAMLogic(BaseLogic):
         """
         return slicer.util.getModuleLogic("PersonalizedSAM").useAsPrior(run, outcome)
 
-    def _chosen(self, agents) -> list:
+    def _chosen(self, agents: Sequence[str | dict] | None) -> list:
         if agents is None:
             return [one for one in self.agents() if not one["problem"]]
         if all(isinstance(one, dict) for one in agents):

@@ -23,9 +23,9 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 
 class PersonalizedSAM(ScriptedLoadableModule):
-    """What Slicer shows of the module."""
+    """Title, category and help of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "PersonalizedSAM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -49,7 +49,7 @@ class PersonalizedSAMWidget(Panel):
 
 
 class PersonalizedSAMLogic(BaseLogic):
-    """For scripts: ``slicer.util.getModuleLogic("PersonalizedSAM").propagate(prior, segmentation, [target])``."""
+    """Logic for scripts: ``slicer.util.getModuleLogic("PersonalizedSAM").propagate(prior, segmentation, [target])``."""
 
     parameters = PersonalizedSAMParameterNode
 
@@ -142,7 +142,11 @@ class PersonalizedSAMLogic(BaseLogic):
         return node
 
     @staticmethod
-    def _chosen(prior, segmentation, wanted):
+    def _chosen(
+        prior: slicer.vtkMRMLVolumeNode | None,
+        segmentation: slicer.vtkMRMLSegmentationNode | None,
+        wanted: Sequence[str] | None,
+    ) -> list:
         if segmentation is None:
             return []
         from AdaptSAMLib.segments import readMask, segmentNames

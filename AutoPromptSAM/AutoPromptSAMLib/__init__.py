@@ -1,1 +1,1 @@
-"""What only AutoPromptSAM needs: agents, their run, the replay of their steps. AdaptSAMLib has what is shared."""
+"""Parts of AutoPromptSAM alone: agents, their run, the replay of their steps. AdaptSAMLib has what is shared."""

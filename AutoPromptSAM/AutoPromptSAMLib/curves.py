@@ -7,7 +7,7 @@ import vtk
 from AdaptSAMLib.charts import addLine, newChart
 from slicer.i18n import tr as _
 
-#: Columns of the table: what an episode is asked for.
+#: Columns of the table: their titles, and how they are read from an episode.
 COLUMNS = {
     "return": (_("Return"), lambda one: one["mean_return"]),
     "first": (_("IoU after the first pair"), lambda one: one["iou"][0]),

@@ -30,8 +30,8 @@ def check(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> None
                 )
 
 
-def _lack(targets, agents) -> str:
-    """What was not chosen, or not rightly; "" where nothing is lacking."""
+def _lack(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> str:
+    """Sentence about an input that is missing or wrong; "" where nothing is."""
     if not targets:
         return _("Tick at least one image.")
     if not agents:
@@ -47,7 +47,7 @@ def _lack(targets, agents) -> str:
 
 
 def question(targets: Sequence[slicer.vtkMRMLNode], agents: Sequence[dict]) -> str:
-    """What the user should confirm before a run, or ""."""
+    """Question for the user before a run, or ""."""
     for node in targets:
         image = images.firstImage(node)
         here = images.modality(image)
@@ -75,7 +75,7 @@ def checkTraining(name: str, examples: Sequence[tuple], folder: str | None, bran
 
 
 def outlined() -> dict:
-    """Where segments are outlined: names of segments to tuples of volume, segmentation and segment ID.
+    """Outlined segments by their names: tuples of volume, segmentation and segment ID.
 
     A segmentation lies on the volume that it refers to; one that refers to none may lie on any. Targets and organs come
     first, and what no agent can learn to see (couch, isodoses) last.

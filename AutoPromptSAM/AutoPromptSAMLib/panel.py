@@ -6,7 +6,7 @@ import base64
 
 import qt
 from AdaptSAMLib import choices, images, patients
-from AdaptSAMLib.engine import Engine
+from AdaptSAMLib.engine import Engine, elsewhere
 from AdaptSAMLib.geometry import InputProblem
 from slicer.i18n import tr as _
 
@@ -46,14 +46,25 @@ class Panel(ReplayPanel, TrainingPanel):
 
     # -- agents
 
+    def lookAround(self) -> None:
+        """Look for the agents of this computer, too, in the heads of their files; no worker is started for them."""
+        super().lookAround()
+        if elsewhere():
+            self.knownAgents = self.knownAgents if self.models else []  # both come from its worker
+        elif not self._lacking:
+            from adaptsam.alignsam.agent_folders import unfinished_agents
+            from adaptsam.alignsam.agent_listing import list_agents
+
+            self.knownAgents, self.unfinished = list_agents(), unfinished_agents()
+
     def needsWorker(self) -> bool:
-        """Always: which agents there are."""
-        return True
+        """Whether models are shown, or the agents are those of another machine."""
+        return super().needsWorker() or bool(elsewhere())
 
     def askWorker(self) -> None:
-        """The agents of this machine as well; an agent that was trained meanwhile appears."""
+        """Request the agents of another machine, too; one that was trained there meanwhile appears."""
         super().askWorker()
-        if not self._lacking:
+        if not self._lacking and elsewhere():
             Engine.shared().request("agents", self.onAgents)
 
     def onAgents(self, event: dict) -> None:
@@ -89,7 +100,7 @@ class Panel(ReplayPanel, TrainingPanel):
     def _showAgents(self) -> None:
         ui, chosen = self.ui, self.agents()
         lines = [agent["problem"] for agent in chosen if agent["problem"]]
-        if not self.knownAgents and self.models:
+        if not self.knownAgents and not self._lacking and (self.models or not elsewhere()):
             lines = [_("There is no agent on this computer yet; train one on the other tab.")]
         ui.agentCardLabel.text = "\n".join(lines)
         ui.agentCardLabel.visible = bool(lines)
@@ -101,7 +112,7 @@ class Panel(ReplayPanel, TrainingPanel):
         self._showPictures()
 
     def _showPictures(self) -> None:
-        """What each agent finds, as a small picture beside its line."""
+        """Show what each agent finds as a small picture beside its line."""
         pictures = {one["path"]: one.get("picture", "") for one in self.knownAgents}
         blocked = self.ui.agentList.blockSignals(True)
         for number in range(self.ui.agentList.count):

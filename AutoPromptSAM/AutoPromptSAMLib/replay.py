@@ -1,8 +1,9 @@
-"""What an agent did on one slice, step by step: prompts as markups, masks as a segment. The model is not asked."""
+"""Replay of an agent on one slice, step by step: prompts as markups, masks as a segment. No model runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import slicer
@@ -19,7 +20,7 @@ class Replay(Edit):
     others negative (red). Neither they nor the masks are saved with the scene. The result changes only with :meth:`accept` and :meth:`goOn`.
     """
 
-    def __init__(self, *values) -> None:
+    def __init__(self, *values: Any) -> None:
         super().__init__(*values)
         self.index = self.step = 0
         self.markups = self.preview = None
@@ -31,12 +32,12 @@ class Replay(Edit):
 
     @property
     def played(self) -> dict:
-        """What the agent did on the slice that is shown."""
+        """Prompts and masks of the agent on the slice that is shown."""
         return self._run.played[self.outcome.target.key, self.segmentId][self.index]
 
     @property
     def steps(self) -> int:
-        """How many masks the slice that is shown has."""
+        """Number of masks of the slice that is shown."""
         return len(self.played["steps"])
 
     def best(self) -> int:
@@ -88,7 +89,7 @@ class Replay(Edit):
             self.markups.RemoveNthControlPoint(self.markups.GetNumberOfControlPoints() - 1)
 
     def goOn(self, play: bool = True, onEnd: Callable[[str, str], None] | None = None) -> Replay:
-        """From the prompts as they are in the scene now: the agent adds its own, and the result follows.
+        """Go on from the prompts as they are in the scene now: the agent adds its own, and the result follows.
 
         Args:
             play: False decodes the prompts alone.
@@ -118,7 +119,7 @@ class Replay(Edit):
         self._keep(change)
 
     def _countAt(self, step: int) -> int:
-        """How many prompts were there at a step: the first pair is one step."""
+        """Number of prompts at a step: the first pair is one step."""
         return max(1, self.played["first"]) + step
 
     def _ensureNodes(self) -> None:

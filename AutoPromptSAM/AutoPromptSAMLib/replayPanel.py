@@ -1,5 +1,8 @@
 """The part of the panel in which an agent's steps on a slice are watched and changed."""
 
+from __future__ import annotations
+
+import qt
 import slicer.util
 from AdaptSAMLib.geometry import InputProblem
 from AdaptSAMLib.panel import BasePanel
@@ -13,7 +16,7 @@ class ReplayPanel(BasePanel):
         replay: the AutoPromptSAMLib.replay.Replay that is shown, or None.
     """
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.replay = None
 
@@ -35,7 +38,7 @@ class ReplayPanel(BasePanel):
     # -- results
 
     def onChosenResult(self) -> None:
-        """What an agent did on the slice that was chosen."""
+        """Show what an agent did on the slice that was chosen."""
         super().onChosenResult()
         if self.resultReady() and self.view.current is not self.view.structure.whole:
             if self.replay is None:
@@ -135,6 +138,6 @@ class ReplayPanel(BasePanel):
             self.ui.statusLabel.text = text
 
     def onPrior(self) -> None:
-        """What was found is the prior of PersonalizedSAM, which is opened."""
+        """Open PersonalizedSAM with what was found as its prior."""
         if self.attempt(lambda: self.logic.useAsPrior(self.finished, self.chosenOutcome())):
             slicer.util.selectModule("PersonalizedSAM")

@@ -1,7 +1,13 @@
 """A run of AutoPromptSAM: agents find their targets in images, and everything that they did is kept for the replay."""
 
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
 import slicer
 from AdaptSAMLib import images, tables
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
 
@@ -28,7 +34,17 @@ class Run(BaseRun):
 
     stages = {"prompt": _("{title}: slice {done} of {total}")}
 
-    def __init__(self, engine, targets, agents, roi=None, slices=None, text="", clip=None, **how):
+    def __init__(
+        self,
+        engine: Engine,
+        targets: Sequence[slicer.vtkMRMLNode],
+        agents: Sequence[dict],
+        roi: slicer.vtkMRMLMarkupsROINode | None = None,
+        slices: tuple[int, int] | None = None,
+        text: str = "",
+        clip: str | None = None,
+        **how: Any,
+    ) -> None:
         inputs.check(targets, agents)
         names = {one["target"]["name"]: one["target"]["name"] for one in agents}
         prototypes = {one["target"]["name"]: _segment(one) for one in agents}
@@ -39,7 +55,7 @@ class Run(BaseRun):
         self._texts = {one["target"]["name"]: text for one in agents if text and one["text"]}
         self._clip = clip
 
-    def _describe(self):
+    def _describe(self) -> Generator[None, None, tuple[str, dict]]:
         """One image a step."""
         targets = []
         for one in self.targets:
@@ -48,7 +64,7 @@ class Run(BaseRun):
         agents = {"agents": [one["path"] for one in self._agents], "texts": self._texts, "clip": self._clip}
         return "autoprompt", {**self._content(targets), **agents}
 
-    def _bounds(self, volumeNode) -> dict:
+    def _bounds(self, volumeNode: slicer.vtkMRMLVolumeNode) -> dict:
         bounds = {}
         if self._roi is not None:
             bounds["box"] = inputs.box(self._roi, volumeNode)
@@ -57,14 +73,14 @@ class Run(BaseRun):
             bounds["slices"] = [first, volumeNode.GetImageData().GetDimensions()[2] - 1 if last == -1 else last]
         return bounds
 
-    def _show(self, event: dict):
+    def _show(self, event: dict) -> Iterator:
         key = self.targets[event["target"]].key
         for one in event["slices"]:
             self.keep(key, one)
         return super()._show(event)
 
     def keep(self, key: str, played: dict) -> None:
-        """What an agent did on a slice, in place of what it did before."""
+        """Keep what an agent did on a slice, in place of what it did before."""
         self.played.setdefault((key, played["structure"]), {})[played["index"]] = played
 
     def _summarise(self) -> None:
@@ -75,7 +91,7 @@ class Run(BaseRun):
             self.made += tables.makePlot(self.outcomes, self.names, colors, title + ": " + _("volumes"))
 
 
-def _segment(agent: dict):
+def _segment(agent: dict) -> slicer.vtkSegment:
     """A segment with the name, colour and terminology of an agent's target."""
     segment = slicer.vtkSegment()
     segment.SetName(agent["target"]["name"])

@@ -18,22 +18,22 @@ BRIEF = {"environment.patch": 160, "environment.steps": 2, "training.episodes": 
 
 
 class AutoPromptSAMTests(unittest.TestCase):
-    """With a ball in a box; what runs a model is skipped where packages are missing."""
+    """Tests with a ball in a box; the part that runs a model is skipped where packages are missing."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
-    def _volume(self):
+    def _volume(self) -> slicer.vtkMRMLVolumeNode:
         ball = self._ball()
         matrix = np.array([[-3.0, 0, 0, 70], [0, -3.0, 0, 70], [0, 0, 5.0, -40], [0, 0, 0, 1]])
         return slicer.util.addVolumeFromArray(np.where(ball, 100, -700).astype(np.int16), ijkToRAS=matrix, name="CT")
 
     @staticmethod
-    def _ball():
+    def _ball() -> np.ndarray:
         k, j, i = np.indices((8, 48, 48))
         return (i - 24) ** 2 + (j - 24) ** 2 + (3 * (k - 4)) ** 2 <= 100
 
-    def _contours(self, volume):
+    def _contours(self, volume: slicer.vtkMRMLVolumeNode) -> slicer.vtkMRMLSegmentationNode:
         node, ball = segments.newSegmentation(volume, "Contours"), slicer.vtkSegment()
         ball.SetName("ball")
         inner, first = segments.cropped(self._ball())

@@ -1,6 +1,12 @@
 """An agent is trained in the worker from volumes with a segment each, or from a folder; its curves grow in the scene."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+import slicer
 from AdaptSAMLib import images, patients, segments
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.job import Job
 from slicer.i18n import tr as _
 
@@ -41,24 +47,24 @@ class Training(Job):
 
     def __init__(
         self,
-        engine,
-        name,
-        examples=(),
-        folder=None,
-        branch="implicit",
-        text="",
-        clip=None,
-        count=50,
-        window="auto",
-        settings=None,
-        checkpoint=None,
-        device="auto",
-        anew=False,
-        overwrite=False,
-        onProgress=None,
-        onEnd=None,
-        onEpisode=None,
-    ):
+        engine: Engine,
+        name: str,
+        examples: Sequence[tuple] = (),
+        folder: str | None = None,
+        branch: str = "implicit",
+        text: str = "",
+        clip: str | None = None,
+        count: int = 50,
+        window: str | tuple[float, float] = "auto",
+        settings: dict | None = None,
+        checkpoint: str | None = None,
+        device: str = "auto",
+        anew: bool = False,
+        overwrite: bool = False,
+        onProgress: Callable[[float, float | None, str], None] | None = None,
+        onEnd: Callable[[str, str], None] | None = None,
+        onEpisode: Callable[[list[dict]], None] | None = None,
+    ) -> None:
         inputs.checkTraining(name, examples, folder, branch, text)
         super().__init__(engine, onProgress, onEnd)
         self.name = name.strip()
@@ -81,7 +87,7 @@ class Training(Job):
         if folder:
             self._content["folder"] = {"path": str(folder)}
 
-    def _describe(self):
+    def _describe(self) -> Generator[None, None, tuple[str, dict]]:
         """One segment after the other."""
         volumes, kinds = [], set()
         for volume, segmentation, segmentId in self._examples:
@@ -97,8 +103,8 @@ class Training(Job):
             content["terminology"] = segments.terminology(segmentation.GetSegmentation().GetSegment(segmentId))
         return "train", content
 
-    def _patient(self, volume) -> str:
-        """Volumes of one patient have the same number; those of nobody known their own."""
+    def _patient(self, volume: slicer.vtkMRMLVolumeNode) -> str:
+        """Numbers of patients: volumes of one patient have the same, those of an unknown one their own."""
         for number, (other, _segmentation, _segmentId) in enumerate(self._examples):
             if other is volume or patients.samePatient(other, volume):
                 return f"patient {number + 1}"

@@ -13,6 +13,7 @@ from AdaptSAMLib.panel import BasePanel, sentence, showProgress
 from slicer.i18n import tr as _
 
 from AutoPromptSAMLib import curves, inputs, parameters
+from AutoPromptSAMLib.training import Training
 
 #: What training and texts need beside what every run needs.
 MORE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Resources", "requirements-agents.txt")
@@ -35,7 +36,7 @@ class TrainingPanel(BasePanel):
     }
     lines = {"trainName": "trainNameLineEdit", "trainText": "trainTextLineEdit", "trainFolder": "trainFolderLineEdit"}
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.training = self.learnt = None
         self.unfinished: list = []
@@ -43,8 +44,8 @@ class TrainingPanel(BasePanel):
         self._outlined: dict = {}
         self._lackingMore: list = []
 
-    def lookForPackages(self) -> None:
-        super().lookForPackages()
+    def lookAround(self) -> None:
+        super().lookAround()
         self._lackingMore = packages.lacking(MORE)
 
     def prepareTraining(self) -> None:
@@ -67,7 +68,7 @@ class TrainingPanel(BasePanel):
         ui.trainProgressBar.visible = False
 
     def trainingSource(self) -> tuple:
-        """What is ticked, tuples of volume, segmentation and segment ID; or the folder that is chosen in place of it."""
+        """Ticked examples, tuples of volume, segmentation and segment ID; or the folder that is chosen in place of them."""
         node = self._parameterNode
         folder = node.trainFolder.strip()
         ticked = list(zip(node.trainVolumes, node.trainSegmentations))
@@ -214,12 +215,14 @@ class TrainingPanel(BasePanel):
         if kind != "done":
             self.learnt = None
         self.ui.trainStatusLabel.text = message or self._trained(training)
+        self.lookAround()
         if self._parameterNode is not None:
             self.update()
-            self.askWorker()
+            if self.needsWorker():
+                self.askWorker()
 
     @staticmethod
-    def _trained(training) -> str:
+    def _trained(training: Training) -> str:
         scores = training.agent["scores"]
         where = (
             _("on images held back") if training.agent["training"]["held_back"] else _("on the images it learnt from")

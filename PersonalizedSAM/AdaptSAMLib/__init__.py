@@ -1,4 +1,4 @@
-"""What AdaptSAM's modules share inside Slicer: geometry, segments, the worker, results. The methods are in `adaptsam`."""
+"""Parts that AdaptSAM's modules share inside Slicer: geometry, segments, the worker, results. The methods are in `adaptsam`."""
 
 import importlib.util
 import os

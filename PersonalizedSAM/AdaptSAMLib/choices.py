@@ -13,7 +13,7 @@ from AdaptSAMLib import patients
 
 
 def fill(combo: qt.QComboBox, entries: Iterable[tuple[str, str]]) -> None:
-    """The entries (text, value) of a box; nobody is told."""
+    """Fill a box with entries (text, value), without signals."""
     blocked = combo.blockSignals(True)
     combo.clear()
     for text, value in entries:

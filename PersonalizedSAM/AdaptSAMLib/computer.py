@@ -1,5 +1,10 @@
 """Settings of this computer that both panels share: where the worker runs, where wheels lie, what is kept, and the log."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import qt
 import slicer
 import slicer.util
@@ -21,7 +26,9 @@ class Computer:
         reinstall: installs all packages anew.
     """
 
-    def __init__(self, ui, ask, changed, reinstall) -> None:
+    def __init__(
+        self, ui: Any, ask: Callable[..., Any], changed: Callable[[], None], reinstall: Callable[[], None]
+    ) -> None:
         self._ui, self._ask, self._changed = ui, ask, changed
         for line, key in ((ui.workerLineEdit, WORKER), (ui.wheelLineEdit, WHEELS)):
             line.text = str(qt.QSettings().value(key, "") or "")
@@ -32,7 +39,7 @@ class Computer:
         ui.logButton.clicked.connect(lambda checked=False: self.onLog())
         ui.keptLabel.text = ""
 
-    def _keep(self, line, key: str) -> None:
+    def _keep(self, line: qt.QLineEdit, key: str) -> None:
         """A line into Slicer's settings, which outlive the scene."""
         text = line.text.strip()
         if text == str(qt.QSettings().value(key, "") or ""):

@@ -1,9 +1,11 @@
-"""How results and the contours that they came from are told apart in the views."""
+"""Display of results beside the contours that they came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import slicer
 import slicer.util
 
@@ -45,7 +47,13 @@ class Comparison:
         image, result: of the target, as they are shown.
     """
 
-    def __init__(self, prior, contours, image, result) -> None:
+    def __init__(
+        self,
+        prior: slicer.vtkMRMLVolumeNode,
+        contours: slicer.vtkMRMLSegmentationNode,
+        image: slicer.vtkMRMLVolumeNode,
+        result: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
         self._undo: list = []
         self._arrange()
         red, yellow = self._views()
@@ -85,24 +93,24 @@ class Comparison:
         layout = slicer.mrmlScene.GetNthNodeByClass(0, "vtkMRMLLayoutNode")
         self._set(layout, "ViewArrangement", slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
 
-    def _set(self, node, what: str, value) -> None:
+    def _set(self, node: slicer.vtkMRMLNode, what: str, value: Any) -> None:
         """A property of a node, and how to take it back."""
         before = getattr(node, f"Get{what}")()
         getattr(node, f"Set{what}")(value)
         self._undo.append(lambda: getattr(node, f"Set{what}")(before))
 
-    def _turn(self, view, like) -> None:
+    def _turn(self, view: slicer.vtkMRMLSliceNode, like: slicer.vtkMRMLSliceNode) -> None:
         """A view to the plane of another one."""
         before = slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())
         self._place(view, slicer.util.arrayFromVTKMatrix(like.GetSliceToRAS()))
         self._undo.append(lambda: self._place(view, before))
 
     @staticmethod
-    def _place(view, plane) -> None:
+    def _place(view: slicer.vtkMRMLSliceNode, plane: np.ndarray) -> None:
         view.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(plane))
         view.UpdateMatrices()
 
-    def _only(self, segmentationNode, views: list) -> None:
+    def _only(self, segmentationNode: slicer.vtkMRMLSegmentationNode, views: list) -> None:
         """A segmentation in some views alone."""
         display = segmentationNode.GetDisplayNode()
         if display is None:
@@ -112,7 +120,7 @@ class Comparison:
         self._undo.append(lambda: self._restrict(display, before))
 
     @staticmethod
-    def _restrict(display, ids: list) -> None:
+    def _restrict(display: slicer.vtkMRMLDisplayNode, ids: list) -> None:
         if display.GetScene() is not slicer.mrmlScene:
             return
         modifying = display.StartModify()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import results, segments
-from AdaptSAMLib.engine import ENDS
+from AdaptSAMLib.engine import ENDS, Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.results import Outcome
+from AdaptSAMLib.run import BaseRun
 
 
 class Edit:
@@ -25,7 +29,7 @@ class Edit:
         ended: None while the worker is asked, and then what onEnd was told.
     """
 
-    def __init__(self, engine, run, outcome, segmentId: str) -> None:
+    def __init__(self, engine: Engine, run: BaseRun, outcome: Outcome, segmentId: str) -> None:
         self.outcome, self.segmentId, self.name = outcome, segmentId, run.names[segmentId]
         self.axis = outcome.reports[segmentId]["slice_axis"]
         self.ended = None
@@ -41,7 +45,7 @@ class Edit:
         return bool(self._changes)
 
     def wait(self) -> Self:
-        """Until the worker has answered; returns itself, and raises InputProblem if it could not."""
+        """Wait until the worker has answered; returns itself, and raises InputProblem if it could not."""
         self._engine.wait(lambda: self.ended is not None)
         if self.ended[0] == "error":
             raise InputProblem(self.ended[1])
@@ -75,7 +79,7 @@ class Edit:
         """A slice that the worker made anew."""
         raise NotImplementedError
 
-    def _ask(self, do: str, onEnd, **content):
+    def _ask(self, do: str, onEnd: Callable[[str, str], None] | None, **content: Any) -> Self:
         """Ask the worker about the structure; all slices that it makes are one change. Returns itself."""
         self.check(self.outcome)
         self.ended, change = None, []
@@ -96,12 +100,12 @@ class Edit:
         return self
 
     def _keep(self, change: list) -> None:
-        """A change that can be undone, told in the scene's tables."""
+        """Note a change that can be undone, and show it in the scene's tables."""
         self._changes.append(change)
         self._run.tellAgain()
 
-    def _put(self, outcome, event: dict, change: list) -> None:
-        """A slice as the worker tells it into a result, and what was there into the change."""
+    def _put(self, outcome: Outcome, event: dict, change: list) -> None:
+        """Put a slice from the worker into a result, and what was there into the change."""
         from adaptsam.worker import wire_format as wire
 
         self.check(outcome)
@@ -112,7 +116,7 @@ class Edit:
         whole = segments.readMask(outcome.segmentationNode, self.segmentId, outcome.target.volumeNode)
         results.setAmount(report, int(whole.sum()), outcome.target.volumeNode)
 
-    def _replace(self, outcome, index: int, mask):
+    def _replace(self, outcome: Outcome, index: int, mask: np.ndarray) -> np.ndarray:
         """One slice of a result; returns what was there."""
         volumeNode = outcome.target.volumeNode
         before = segments.replaceSlice(outcome.segmentationNode, self.segmentId, volumeNode, self.axis, index, mask)

@@ -88,11 +88,11 @@ class Engine:
         return bool(self._handlers)
 
     def array(self, name: str) -> np.ndarray:
-        """An array that an event names; it can be asked for once."""
+        """An array that an event names; it can be taken once."""
         return self._client.array(name)
 
     def request(self, do: str, handler: Callable[[dict], Iterator | None], **content: Any) -> int:
-        """Ask the worker; ``handler`` is called with each event, the last of which is one of an end.
+        """Send a request to the worker; ``handler`` is called with each event, the last of which is one of an end.
 
         What takes longer than a moment, a handler returns as a generator: its steps are made between the window's own
         events, and the next event waits for the last of them.
@@ -156,7 +156,7 @@ class Engine:
         """Whether anything is under way: a request, or steps in this process."""
         return bool(self._handlers or self._tasks or self._pending or self._steps)
 
-    def _hand(self, event: dict):
+    def _hand(self, event: dict) -> Iterator:
         """A generator that gives an event to its handler, and makes the steps that the handler returns."""
         number = event["id"]
         handler = self._handlers.get(number)
@@ -187,7 +187,7 @@ class Engine:
             time.sleep(0.005)
 
     def waitFor(self, number: int) -> None:
-        """Until a request has ended, and its last event was handled."""
+        """Wait until a request has ended, and its last event was handled."""
         self.wait(lambda: number not in self._handlers and self._steps is None)
 
     def keepLog(self) -> None:

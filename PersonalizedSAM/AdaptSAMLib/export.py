@@ -65,7 +65,9 @@ def write(engine: Engine, outcome: Outcome, names: dict, path: str, told: Callab
     engine.request("write_structures", handle, **content)
 
 
-def _structure(node, segmentId: str, name: str, volumeNode) -> dict:
+def _structure(
+    node: slicer.vtkMRMLSegmentationNode, segmentId: str, name: str, volumeNode: slicer.vtkMRMLVolumeNode
+) -> dict:
     segment = node.GetSegmentation().GetSegment(segmentId)
     return {
         "name": name,

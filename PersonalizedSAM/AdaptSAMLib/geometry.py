@@ -1,4 +1,4 @@
-"""From MRML's volumes in RAS, with their parent transforms, to arrays and grids in LPS, and back."""
+"""Conversion of MRML's volumes in RAS, with their parent transforms, to arrays and grids in LPS, and back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ijkToWorld(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     return _withParent(volumeNode, slicer.util.arrayFromVTKMatrix(matrix), extent)
 
 
-def _withParent(node, local: np.ndarray, dimensions) -> np.ndarray:
+def _withParent(node: slicer.vtkMRMLTransformableNode, local: np.ndarray, dimensions: Sequence[int]) -> np.ndarray:
     """Followed by the node's parent transform, where that is linear over a grid of these dimensions (i, j, k)."""
     parent = node.GetParentTransformNode()
     if parent is None:
@@ -40,7 +40,7 @@ def _withParent(node, local: np.ndarray, dimensions) -> np.ndarray:
     return _fitted(parent, local, dimensions, node.GetName())
 
 
-def _fitted(parent, local: np.ndarray, dimensions, name: str) -> np.ndarray:
+def _fitted(parent: slicer.vtkMRMLTransformNode, local: np.ndarray, dimensions: Sequence[int], name: str) -> np.ndarray:
     """The matrix that does the same as a transform of any kind: what loading a tilted gantry makes is one."""
     general = vtk.vtkGeneralTransform()
     parent.GetTransformToWorld(general)
@@ -121,7 +121,7 @@ def voxelOfWorld(volumeNode: slicer.vtkMRMLVolumeNode, ras: Sequence[float]) -> 
 
 
 def imageMatrix(orientedImage: slicer.vtkOrientedImageData) -> np.ndarray:
-    """From voxels (i, j, k, 1) of a vtkOrientedImageData to its segmentation's own RAS."""
+    """Matrix from voxels (i, j, k, 1) of a vtkOrientedImageData to its segmentation's own RAS."""
     matrix = vtk.vtkMatrix4x4()
     orientedImage.GetImageToWorldMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)

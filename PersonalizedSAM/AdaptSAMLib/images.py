@@ -43,7 +43,7 @@ def browserOf(sequenceNode: slicer.vtkMRMLSequenceNode) -> slicer.vtkMRMLSequenc
 
 
 def itemOf(volumeNode: slicer.vtkMRMLVolumeNode, sequenceNode: slicer.vtkMRMLSequenceNode) -> int:
-    """Which item of a sequence a volume shows now; -1 if it is not one of its browser's volumes."""
+    """Number of the item of a sequence that a volume shows now; -1 if it is not one of its browser's volumes."""
     browser = browserOf(sequenceNode)
     if browser is None or browser.GetProxyNode(sequenceNode) is not volumeNode:
         return -1
@@ -100,7 +100,7 @@ def modality(volumeNode: slicer.vtkMRMLVolumeNode) -> str:
 
 
 def looksLikeCT(volumeNode: slicer.vtkMRMLVolumeNode) -> bool:
-    """Whether values reach down to air in Hounsfield units, which nobody else's do."""
+    """Whether values reach down to air in Hounsfield units, as those of CT alone do."""
     if geometry.isColor(volumeNode) or volumeNode.GetImageData() is None:
         return False
     some = geometry.pixels(volumeNode)[::2, ::4, ::4]  # air is everywhere around a patient; all voxels take a while
@@ -123,7 +123,7 @@ def nodesOf(kinds: Iterable[str]) -> list:
 
 
 def candidates() -> list:
-    """What can be a target: sequences of volumes, and volumes that no sequence shows; a dose distribution is no image."""
+    """Possible targets: sequences of volumes, and volumes that no sequence shows; a dose distribution is no image."""
     sequences = [
         one
         for one in nodesOf(["vtkMRMLSequenceNode"])
@@ -139,7 +139,7 @@ def followUps(prior: slicer.vtkMRMLVolumeNode) -> list:
 
 
 def sameModality(volumeNode: slicer.vtkMRMLVolumeNode, other: slicer.vtkMRMLVolumeNode) -> bool:
-    """Whether two images are of one modality, as far as DICOM or their values tell; MR and nobody knows what may be."""
+    """Whether two images are of one modality, as far as DICOM or their values show; MR and an unknown one may be the same."""
     if geometry.isColor(volumeNode) != geometry.isColor(other):
         return False
     first, second = modality(volumeNode), modality(other)

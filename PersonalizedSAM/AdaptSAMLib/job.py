@@ -1,12 +1,14 @@
-"""Something that the worker is asked to do, from its start to its end; nothing waits meanwhile."""
+"""A request to the worker, from its start to its end; nothing waits meanwhile."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Self
 
 import slicer
 from slicer.i18n import tr as _
 
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
 
 
@@ -24,7 +26,12 @@ class Job:
         cancelling: whether it was asked to stop.
     """
 
-    def __init__(self, engine, onProgress=None, onEnd=None):
+    def __init__(
+        self,
+        engine: Engine,
+        onProgress: Callable[[float, float | None, str], None] | None = None,
+        onEnd: Callable[[str, str], None] | None = None,
+    ) -> None:
         self.made: list = []
         self.ended, self.cancelling = None, False
         self._engine, self._number = engine, None
@@ -32,18 +39,18 @@ class Job:
 
     # -- what a kind of job adds
 
-    def _describe(self):
-        """A generator that reads what the worker needs in short steps, and returns what is asked: a name, and the content.
+    def _describe(self) -> Generator[None, None, tuple[str, dict]]:
+        """Generator that reads what the worker needs in short steps, and returns the request: its name and its content.
 
         May raise InputProblem. It is left where it stands when the job ends meanwhile.
         """
         raise NotImplementedError
 
     def _said(self, event: dict) -> str:
-        """What is told of a "progress" event."""
+        """Sentence of a "progress" event."""
         raise NotImplementedError
 
-    def _hear(self, event: dict):
+    def _hear(self, event: dict) -> Iterator | None:
         """Any other event than progress and ends; what takes longer than a moment is returned as a generator of steps."""
         raise NotImplementedError
 
@@ -76,14 +83,14 @@ class Job:
             self._tell(self._onEnd, *self.ended)
 
     def wait(self) -> Self:
-        """Until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
+        """Wait until it has ended, with the window alive; raises InputProblem with the sentence if it failed."""
         self._engine.wait(lambda: self.ended is not None)
         if self.ended and self.ended[0] == "error":
             raise InputProblem(self.ended[1])
         return self
 
-    def _begin(self):
-        """Describe what is asked, and ask."""
+    def _begin(self) -> Iterator:
+        """Describe the request, and send it."""
         steps = self._describe()
         while self.ended is None:
             try:
@@ -97,7 +104,7 @@ class Job:
                 self._end("error", str(error))
             yield
 
-    def _handle(self, event: dict):
+    def _handle(self, event: dict) -> Iterator | None:
         if self.ended is not None:
             return None
         kind = event["event"]
@@ -117,7 +124,7 @@ class Job:
         if self.ended is None:
             self._end("error", message)
 
-    def _progress(self, share: float, remaining, text: str) -> None:
+    def _progress(self, share: float, remaining: float | None, text: str) -> None:
         self._tell(self._onProgress, share, remaining, text)
 
     def _end(self, kind: str, message: str) -> None:
@@ -127,7 +134,7 @@ class Job:
         self._tell(self._onEnd, kind, message)
 
     def _remove(self) -> None:
-        """Everything that this job made, out of the scene; what others made stays."""
+        """Remove from the scene what this job made; what others made stays."""
         for node in reversed(self.made):
             if node.GetScene() is slicer.mrmlScene:
                 display = node.GetDisplayNode() if hasattr(node, "GetDisplayNode") else None
@@ -137,6 +144,6 @@ class Job:
         self.made.clear()
 
     @staticmethod
-    def _tell(callback, *values) -> None:
+    def _tell(callback: Callable[..., Any] | None, *values: Any) -> None:
         if callback is not None:
             callback(*values)

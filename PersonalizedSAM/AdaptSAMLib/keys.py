@@ -1,5 +1,7 @@
 """Keys that press a panel's buttons while it is open."""
 
+from __future__ import annotations
+
 import qt
 import slicer.util
 
@@ -12,7 +14,7 @@ class Keys:
         buttons: keys, such as "N", to buttons.
     """
 
-    def __init__(self, parent, buttons: dict) -> None:
+    def __init__(self, parent: qt.QWidget, buttons: dict) -> None:
         self._parent, self._buttons = parent, buttons
         self._shortcuts: list = []
 

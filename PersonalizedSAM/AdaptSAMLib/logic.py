@@ -1,4 +1,4 @@
-"""What the modules' logics have in common: their runs, their parameters, and the tests that Reload and Test runs."""
+"""Base of the modules' logics: their runs, their parameters, and the tests that Reload and Test runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BaseLogic(ScriptedLoadableModuleLogic):
     #: A class made by parameterNodeWrapper.
     parameters: type
 
-    def __init__(self):
+    def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self.runs: list = []
 

@@ -1,12 +1,16 @@
 """The models that a panel offers: what each is, whether it is here, and how it comes here and goes."""
 
+from __future__ import annotations
+
 import shlex
+from collections.abc import Callable
+from typing import Any
 
 import slicer.util
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import choices
-from AdaptSAMLib.engine import ENDS, elsewhere
+from AdaptSAMLib.engine import ENDS, Engine, elsewhere
 
 
 class ModelBox:
@@ -23,7 +27,13 @@ class ModelBox:
         fetching: the number of the request that fetches, or None.
     """
 
-    def __init__(self, ui, engine, progress, ended) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        engine: Callable[[], Engine],
+        progress: Callable[[float, float | None, str], None],
+        ended: Callable[[str], None],
+    ) -> None:
         self.models: list = []
         self.fetching = None
         self._ui, self._engine, self._progress, self._ended = ui, engine, progress, ended
@@ -35,7 +45,7 @@ class ModelBox:
         self._showButtons(None)
 
     def tell(self, models: list, devices: list) -> None:
-        """What the worker says there is."""
+        """Show the models and devices that the worker found."""
         self.models = models
         choices.fill(self._ui.modelComboBox, [(self._title(one), one["name"] or "") for one in models])
         entries = [(_("Automatic"), "auto")]
@@ -63,13 +73,13 @@ class ModelBox:
         self._showButtons(known)
 
     def lack(self) -> str:
-        """Why the model that is shown cannot be used yet, or ""."""
+        """Reason why the model that is shown cannot be used yet, or ""."""
         known = self._known(self._value)
         if known is None or known["here"]:
             return ""
         return _("{label} is not on this computer; press Fetch, or choose another model.").format(label=known["label"])
 
-    def _known(self, value: str):
+    def _known(self, value: str) -> dict | None:
         return next((one for one in self.models if (one["name"] or "") == value), None)
 
     @staticmethod
@@ -79,7 +89,7 @@ class ModelBox:
         )
         return known["card"] + needs + _(" Licence: {licence}.").format(licence=known["licence"])
 
-    def _showButtons(self, known) -> None:
+    def _showButtons(self, known: dict | None) -> None:
         ui = self._ui
         ui.fetchButton.visible = known is not None and not known["here"]
         ui.removeButton.visible = known is not None and known["here"] and bool(known["name"])

@@ -1,4 +1,6 @@
-"""The Python packages that the worker needs: which are missing, and their installation, only when somebody asks."""
+"""The Python packages that the worker needs: which are missing, and their installation, after the user said yes."""
+
+from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
@@ -14,7 +16,7 @@ from slicer.i18n import tr as _
 from AdaptSAMLib.engine import elsewhere
 from AdaptSAMLib.geometry import InputProblem
 
-#: From here on, whatever is chosen of PyTorch; today's MONAI, which training agents needs, asks for no less.
+#: The least version of PyTorch; today's MONAI, which training agents needs, requires it.
 TORCH, TORCHVISION = ">=2.8", ">=0.23"
 
 #: What comes through the PyTorch extension, and what with Slicer: pip must not replace either.
@@ -39,7 +41,7 @@ def missing(path: str = _REQUIREMENTS) -> list:
 
 
 def lacking(path: str = _REQUIREMENTS) -> list:
-    """What is missing for a run: nothing where the worker runs on another machine, which has packages of its own."""
+    """Packages that are missing for a run: none where the worker runs on another machine, which has its own."""
     return [] if elsewhere() else missing(path)
 
 
@@ -59,7 +61,7 @@ def _met(requirement: str) -> bool:
     return version is not None and wanted.specifier.contains(version, prereleases=True)
 
 
-def _version(name: str):
+def _version(name: str) -> str | None:
     """The version of an installed package, or None."""
     try:
         return importlib.metadata.version(name)
@@ -111,7 +113,8 @@ def _installMissing(wheels: str, path: str) -> None:
     torch = [one for one in wanted if named(one) in _OF_TORCH]
     rest = [one for one in wanted if named(one) not in _OF_TORCH]
     managed = not wheels and importlib.util.find_spec("slicer.packaging") is not None
-    ours = (torch if wheels else []) + ([] if managed else rest)  # for the others, who installs them asks
+    # PyTorch's extension and slicer.packaging ask about what they install themselves.
+    ours = (torch if wheels else []) + ([] if managed else rest)
     if ours and not slicer.util.confirmYesNoDisplay(
         _("Install these Python packages into Slicer: {names}?").format(names=", ".join(ours))
     ):
@@ -137,7 +140,7 @@ def _installMissing(wheels: str, path: str) -> None:
 
 
 def constraints() -> list:
-    """The versions that are here of what pip must leave alone: a package that asks for others is refused by pip."""
+    """The versions that are here of what pip must leave alone: pip refuses a package that requires others."""
     here = {name: _version(name) for name in (*_OF_TORCH, *_OF_SLICER)}
     return [f"{name}=={version}" for name, version in here.items() if version is not None]
 

@@ -1,4 +1,4 @@
-"""What the panels of all modules have in common: their life, their worker, and a run from Apply to its end. Work is the logic's."""
+"""Base of the modules' panels: their life, their worker, and a run from Apply to its end. Work is the logic's."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _UI = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 
 
 
 class BasePanel(ParameterPanel):
-    """Base of the modules' panels, which say what is asked, when it can start, and how."""
+    """Panel without inputs; a module's own adds them, says when a run can start, and starts it."""
 
     #: Whether results are compared with a prior.
     hasPrior = False
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.logic = None
         self.run = None
@@ -61,10 +61,10 @@ class BasePanel(ParameterPanel):
         raise NotImplementedError
 
     def fillDefaults(self) -> None:
-        """What can be chosen from the scene without asking."""
+        """Choose inputs from the scene where the choice is plain."""
 
     def forget(self) -> None:
-        """What belongs to a result that is gone."""
+        """Forget the result, which is gone from the scene."""
 
     def onResult(self) -> None:
         """Another structure or slice was chosen among the results, or they are others."""
@@ -75,22 +75,22 @@ class BasePanel(ParameterPanel):
         raise NotImplementedError
 
     def inputQuestion(self) -> str:
-        """What the user should confirm before a run, or ""."""
+        """Question for the user before a run, or ""."""
         return ""
 
     def applyTip(self) -> str:
-        """What Apply does."""
+        """Tooltip of Apply: what it does."""
         raise NotImplementedError
 
     def startRun(self) -> BaseRun:
         """Start and return a run; may raise InputProblem."""
         raise NotImplementedError
 
-    # -- what others may ask
+    # -- read by others
 
     @property
     def models(self) -> list:
-        """What the worker told of the models there are; empty until it did."""
+        """Descriptions of the models, from the worker's first answer; empty before it."""
         return self.modelBox.models
 
     # -- life of the panel
@@ -159,12 +159,12 @@ class BasePanel(ParameterPanel):
         if self._farewell is not None:
             self.ui.statusLabel.text = self._farewell
 
-    def lookForPackages(self) -> None:
-        """Which packages are missing, looked up when the panel is opened and after an installation."""
+    def lookAround(self) -> None:
+        """Look for what is on this computer, when the panel is opened and after an installation: packages."""
         self._lacking = packages.lacking()
 
     def initializeParameterNode(self) -> None:
-        self.lookForPackages()
+        self.lookAround()
         self.setParameterNode(self.logic.getParameterNode())
         self.fillDefaults()
 
@@ -179,7 +179,7 @@ class BasePanel(ParameterPanel):
             self.askWorker()
 
     def askWorker(self) -> None:
-        """What models and devices there are; starts the worker."""
+        """Request the list of models and devices; starts the worker."""
         if not self._lacking and not self.modelBox.models:
             Engine.shared().request("hello", self.onHello)
 
@@ -218,7 +218,7 @@ class BasePanel(ParameterPanel):
         self.askWorker()
 
     def ask(self, do: str, handler: Callable[[dict], Any], **content: Any) -> None:
-        """Ask the worker something beside runs, where its packages are there."""
+        """Send the worker a request beside runs, if its packages are installed."""
         if self._lacking:
             self.tell(_("{count} Python packages are missing; install them first.").format(count=len(self._lacking)))
         else:
@@ -245,14 +245,14 @@ class BasePanel(ParameterPanel):
             self._try(lambda: packages.reinstall(packages.wheelFolder()))
             self._install()
 
-    def _install(self, *path) -> None:
+    def _install(self, *path: str) -> None:
         """Install what is missing, and say so if Slicer has to be restarted for it."""
         replaced, problem = self._try(lambda: packages.install(packages.wheelFolder(), *path))
         if not Engine.shared().busy:  # or its end brings the next worker
             Engine.shared().close()
             self.modelBox.models = []
         self._problem = None
-        self.lookForPackages()  # something may be there now, even where the rest was declined or failed
+        self.lookAround()  # something may be there now, even where the rest was declined or failed
         self.update()
         if self.needsWorker():
             self.askWorker()
@@ -262,8 +262,8 @@ class BasePanel(ParameterPanel):
         if problem:
             self.tell(problem)
 
-    def _try(self, work):
-        """What an installation returns, and why it was not begun, or ""; one that failed is shown."""
+    def _try(self, work: Callable[[], Any]) -> tuple[Any, str]:
+        """Result of an installation, and the reason why it was not begun, or ""; a failure is shown."""
         done, problem = None, ""
         try:
             with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
@@ -314,7 +314,7 @@ class BasePanel(ParameterPanel):
         showProgress(self.ui.progressBar, self.ui.statusLabel, share, remaining, text)
 
     def onOutcome(self, outcome: Outcome) -> None:
-        """Into the results; not more often than somebody can read."""
+        """Show a growing result, not more often than it can be read."""
         if self.run is not None and time.monotonic() - self._shownAt > READ:
             self.showResults(self.run)
             self._shownAt = time.monotonic()
@@ -351,7 +351,7 @@ class BasePanel(ParameterPanel):
         return self.view.structure.outcome
 
     def edit(self, make: Callable[[BaseRun, Outcome, str], Edit]) -> Edit:
-        """What changes the chosen structure of the chosen target, with all that can be undone, until the next result."""
+        """Edit of the chosen structure of the chosen target, with its undo steps, until the next result."""
         one = self.view.structure
         key = (one.outcome.target.key, one.segmentId)
         if key not in self._edits:
@@ -359,7 +359,7 @@ class BasePanel(ParameterPanel):
         return self._edits[key]
 
     def ended(self, edit: Edit, told: Callable[[str, str], None]) -> Callable[[str, str], None]:
-        """What an edit tells at its end, unless its result is gone meanwhile; the results follow it."""
+        """Callback for an edit's end: updates the results and calls ``told``, unless the result is gone meanwhile."""
 
         def tell(kind: str, message: str) -> None:
             if edit in self._edits.values():
@@ -376,7 +376,7 @@ class BasePanel(ParameterPanel):
         return not problem
 
 
-def _withShared(widget):
+def _withShared(widget: qt.QWidget) -> Any:
     """The widgets of a panel by their names, after the parts that all modules share were put into their places."""
     own = slicer.util.childWidgetVariables(widget)
     for place, name in SHARED.items():
@@ -386,7 +386,7 @@ def _withShared(widget):
 
 
 def sentence(check: Callable[[], object]) -> str:
-    """What a check that raises InputProblem says, or ""."""
+    """Sentence of a check that raises InputProblem, or ""."""
     try:
         check()
     except InputProblem as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import qt
@@ -24,7 +25,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     boxes: dict = {"model": "modelComboBox", "device": "deviceComboBox"}
     lines: dict = {}
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.ui = None
@@ -33,11 +34,11 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updating = self._showing = False
 
     def showInputs(self) -> None:
-        """What only this panel has, as the parameters and the scene are now."""
+        """Show this panel's own inputs as the parameters and the scene are now."""
         raise NotImplementedError
 
     def showState(self) -> None:
-        """What can be done with the choices as they are now."""
+        """Show what can be done with the choices as they are now."""
         raise NotImplementedError
 
     @property
@@ -46,7 +47,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._parameterNode
 
     def connectChoices(self) -> None:
-        """Boxes and lines tell what is chosen, once they are there; lists follow the scene."""
+        """Connect boxes and lines, once they exist; lists follow the scene."""
         for name in self.boxes.values():
             getattr(self.ui, name).currentTextChanged.connect(lambda text: self.onChosen())
         for name in self.lines.values():
@@ -101,7 +102,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._showing = False
 
     def onChosen(self) -> None:
-        """What boxes and lines show, into the parameters."""
+        """Take over the boxes and lines into the parameters."""
         node = self._parameterNode
         if node is None or self._showing:
             return
@@ -114,7 +115,7 @@ class ParameterPanel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # -- images
 
-    def _listImages(self, nodes) -> None:
+    def _listImages(self, nodes: Iterable[slicer.vtkMRMLNode]) -> None:
         """The images that can be targets, ticked as the parameters say."""
         entries = [(one.GetID(), choices.titled(one), "") for one in nodes]
         choices.showTicks(self.ui.targetList, entries, [one.GetID() for one in self.targets()])

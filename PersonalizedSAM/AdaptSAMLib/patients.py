@@ -1,4 +1,4 @@
-"""What the subject hierarchy knows of volumes: whose they are, and from which day. It stays inside Slicer."""
+"""Patient and study date of volumes, from the subject hierarchy. They stay inside Slicer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import slicer
 
 
-def _hierarchy():
+def _hierarchy() -> slicer.vtkMRMLSubjectHierarchyNode:
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
 
 
-def _attribute(node, name: str, level: str) -> str:
+def _attribute(node: slicer.vtkMRMLNode | None, name: str, level: str) -> str:
     """An attribute of the patient or study that a node lies in; empty where it lies in none."""
     hierarchy = _hierarchy()
     item = hierarchy.GetItemByDataNode(node) if hierarchy and node else 0
@@ -19,7 +19,7 @@ def _attribute(node, name: str, level: str) -> str:
 
 
 def studyDate(node: slicer.vtkMRMLNode) -> str:
-    """The study date of a node, as YYYYMMDD, or "" where nobody says."""
+    """The study date of a node, as YYYYMMDD, or "" where it is not known."""
     date = _attribute(node, "DICOM.StudyDate", "Study").strip().replace("-", "")
     return date if len(date) == 8 and date.isdigit() else ""
 
@@ -32,7 +32,7 @@ def modality(node: slicer.vtkMRMLNode) -> str:
 
 
 def isDose(node: slicer.vtkMRMLNode) -> bool:
-    """Whether a volume is a dose distribution, as SlicerRT or DICOM tells."""
+    """Whether a volume is a dose distribution, by SlicerRT's attribute or DICOM's modality."""
     return node.GetAttribute("DicomRtImport.DoseVolume") is not None or modality(node) == "RTDOSE"
 
 

@@ -1,4 +1,4 @@
-"""Where a run goes and what comes of it: targets, and outcomes with the worker's reports."""
+"""Targets of a run, and their outcomes with the worker's reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What came of one target: a segmentation, and for each segment ID the report of the worker."""
+    """Result of one target: a segmentation, and for each segment ID the report of the worker."""
 
     target: Target
     segmentationNode: object
@@ -53,7 +53,7 @@ def check(target: Target) -> None:
 
 
 def setAmount(report: dict, count: int, volumeNode: slicer.vtkMRMLVolumeNode) -> None:
-    """How many voxels a structure has after it was changed by hand; nobody knows then how far it has moved."""
+    """Set the number of voxels of a structure that was changed by hand; how far it has moved is unknown then."""
     report["status"] = "corrected"
     if "pixels" in report:
         report["pixels"], report["centroid_shift_pixels"] = count, float("nan")
@@ -63,7 +63,7 @@ def setAmount(report: dict, count: int, volumeNode: slicer.vtkMRMLVolumeNode) ->
 
 
 def setSlice(report: dict, event: dict, accepted: bool) -> None:
-    """What the worker told of a slice that was made anew, into the report of its structure."""
+    """Put the worker's report of a slice that was run again into the report of its structure."""
     known = next((one for one in report["slices"] if one["index"] == event["index"]), None)
     if known is None:
         known = {"index": event["index"]}
@@ -73,7 +73,7 @@ def setSlice(report: dict, event: dict, accepted: bool) -> None:
 
 
 def amounts(report: dict) -> tuple:
-    """How much there is, and was in the prior: in cm³, or on a frame of a video in pixels."""
+    """Amounts in the target and in the prior: in cm³, or on a frame of a video in pixels."""
     if "pixels" in report:
         return report["pixels"], report["prior_pixels"]
     return report["volume_cm3"], report["prior_volume_cm3"]

@@ -1,11 +1,14 @@
-"""A run's structures as the parents of a tree, below each its slices to look at, with a tick on what somebody has seen."""
+"""Tree of a run's structures, below each its slices to look at, with a tick on what was seen."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import qt
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import review, segments, tables
+from AdaptSAMLib.results import Outcome
 from AdaptSAMLib.review import Review, Structure
 from AdaptSAMLib.run import BaseRun
 
@@ -25,7 +28,7 @@ class ResultTree:
         structures: AdaptSAMLib.review.Structure of the run that is shown, in order.
     """
 
-    def __init__(self, tree, hasPrior: bool, onChosen) -> None:
+    def __init__(self, tree: qt.QTreeWidget, hasPrior: bool, onChosen: Callable[[Review], None]) -> None:
         self.structures: list = []
         self._tree, self._hasPrior, self._onChosen = tree, hasPrior, onChosen
         self._run, self._seen, self._items = None, set(), []
@@ -54,7 +57,7 @@ class ResultTree:
         self._tree.blockSignals(blocked)
         self._tellStatus()
 
-    def _title(self, outcomes) -> None:
+    def _title(self, outcomes: Sequence[Outcome]) -> None:
         unit, length = tables.units(outcomes)
         titles = {_("Structure"): "", unit: _("How much there is")}
         if self._hasPrior:
@@ -69,7 +72,7 @@ class ResultTree:
         every = [slice_ for one in self.structures for slice_ in one.slices]
         return {one.key for one in sorted(every, key=lambda one: one.confidence)[:LISTED]}
 
-    def _add(self, number: int, one, listed: set, digits: int, several: bool) -> None:
+    def _add(self, number: int, one: Structure, listed: set, digits: int, several: bool) -> None:
         name = f"{one.name}, {one.outcome.target.title}" if several else one.name
         told = tables.numbers(one.report)
         changes = [tables.shown(told["change"], 1), tables.shown(told["shift"], 1)] if self._hasPrior else []
@@ -87,7 +90,7 @@ class ResultTree:
         parent.setExpanded(True)
         self._tellLeft(parent, one)
 
-    def _item(self, values: list, key: str, reviewed):
+    def _item(self, values: list, key: str, reviewed: Review | None) -> qt.QTreeWidgetItem:
         item = qt.QTreeWidgetItem()
         self._items.append(item)  # Qt does not keep Python's items alive in every version of PythonQt
         for column, text in enumerate(values):
@@ -97,8 +100,8 @@ class ResultTree:
             item.setCheckState(0, qt.Qt.Checked if reviewed.key in self._seen else qt.Qt.Unchecked)
         return item
 
-    def _tellLeft(self, parent, one) -> None:
-        """What is left to look at, in the parent's last column."""
+    def _tellLeft(self, parent: qt.QTreeWidgetItem, one: Structure) -> None:
+        """Show what is left to look at in the parent's last column."""
         left = [slice_ for slice_ in one.slices if slice_.key not in self._seen]
         words = [*one.flags, _("slices: {count}").format(count=len(left))] if left else list(one.flags)
         column = self._tree.columnCount - 1
@@ -112,7 +115,7 @@ class ResultTree:
 
     # -- what is chosen
 
-    def _at(self, item):
+    def _at(self, item: qt.QTreeWidgetItem) -> tuple[Structure, Review | None]:
         """The structure of an item, and its slice or None."""
         number, _space, place = item.data(0, qt.Qt.UserRole).partition(" ")
         one = self.structures[int(number)]
@@ -120,7 +123,7 @@ class ResultTree:
 
     @property
     def structure(self) -> Structure | None:
-        """The structure that is chosen, the first one where nobody chose; None without results."""
+        """The structure that is chosen, the first one where none is; None without results."""
         item = self._tree.currentItem()
         if item is not None:
             return self._at(item)[0]
@@ -135,17 +138,17 @@ class ResultTree:
         one, slice_ = self._at(item)
         return slice_ or one.whole
 
-    def _choose(self, item) -> None:
+    def _choose(self, item: qt.QTreeWidgetItem | None) -> None:
         if item is not None:
             self._onChosen(self.current)
 
-    def _show(self, key) -> None:
+    def _show(self, key: tuple) -> None:
         for item in self._items:
             one, slice_ = self._at(item)
             if (slice_ or one.whole).key == key:
                 self._tree.setCurrentItem(item)
 
-    def _tick(self, item) -> None:
+    def _tick(self, item: qt.QTreeWidgetItem) -> None:
         one, slice_ = self._at(item)
         key = (slice_ or one.whole).key
         checked = item.checkState(0) == qt.Qt.Checked
@@ -160,7 +163,7 @@ class ResultTree:
     # -- from one to the next
 
     def step(self, forward: bool) -> bool:
-        """Go to the next item that nobody has seen, ticking the one that is left; or one back. Whether there was one."""
+        """Go to the next item that was not seen, ticking the one that is left; or one back. Whether there was one."""
         open_ = [item for item in self._items if self._reviewed(item)]
         at = open_.index(self._tree.currentItem()) if self._tree.currentItem() in open_ else -1
         if forward and at >= 0:
@@ -174,12 +177,12 @@ class ResultTree:
             self._tree.setCurrentItem(item)
         return bool(found)
 
-    def _reviewed(self, item) -> bool:
+    def _reviewed(self, item: qt.QTreeWidgetItem) -> bool:
         one, slice_ = self._at(item)
         return slice_ is not None or bool(one.flags)
 
     def _tellStatus(self) -> None:
-        """Segments with something that nobody has seen are flagged, in Slicer's own table, too; the others are in progress."""
+        """Flag segments with something that was not seen, in Slicer's own table, too; the others are in progress."""
         for one in self.structures:
             left = [other for other in one.reviews if other.key not in self._seen]
             node = one.outcome.segmentationNode

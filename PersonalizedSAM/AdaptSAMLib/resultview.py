@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -25,7 +28,7 @@ class ResultView:
         tell: called with a sentence for the panel's status.
     """
 
-    def __init__(self, ui, hasPrior: bool, onChosen, tell) -> None:
+    def __init__(self, ui: Any, hasPrior: bool, onChosen: Callable[[], None], tell: Callable[[str], None]) -> None:
         self._ui, self._hasPrior, self._onChosen, self._tell = ui, hasPrior, onChosen, tell
         self._run, self._comparison, self._surfaces = None, None, None
         self._tree = ResultTree(ui.resultTree, hasPrior, self._chosen)
@@ -81,20 +84,20 @@ class ResultView:
 
     @property
     def structure(self) -> Structure | None:
-        """The one that is chosen, the first one where nobody chose; None without results."""
+        """The one that is chosen, the first one where none is; None without results."""
         return self._tree.structure
 
     @property
     def current(self) -> Review | None:
-        """The slice that is chosen, an AdaptSAMLib.review.Review; None where nobody chose."""
+        """The slice that is chosen, an AdaptSAMLib.review.Review; None where none is."""
         return self._tree.current
 
     def step(self, forward: bool) -> None:
-        """To the next slice that nobody has seen, or one back."""
+        """Go to the next slice that was not seen, or one back."""
         if not self._tree.step(forward) and forward:
             self._tell(_("All slices of the list were seen."))
 
-    def _chosen(self, chosen) -> None:
+    def _chosen(self, chosen: Review) -> None:
         try:
             review.jump(chosen)
         except InputProblem as error:
@@ -105,7 +108,7 @@ class ResultView:
 
     # -- views
 
-    def _node(self):
+    def _node(self) -> slicer.vtkMRMLSegmentationNode | None:
         """The segmentation of the chosen result as it is in the scene, or None."""
         one = self.structure
         return self._run.shownNode(one.outcome) if one is not None else None

@@ -1,4 +1,4 @@
-"""What somebody should look at before a result is used: structures that jumped, and the slices that are trusted least."""
+"""List of what to look at before a result is used: structures that jumped, and the slices of least confidence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Review:
 
     @property
     def key(self) -> tuple:
-        """What tells it from the other slices of a run; a structure as a whole is none of its slices."""
+        """Key of it among the slices of a run; a structure as a whole is none of its slices."""
         return self.target.key, self.segmentId, -1 if self.whole else self.index
 
     @property
@@ -71,7 +71,7 @@ class Structure:
 
     @property
     def reviews(self) -> list:
-        """What is to be ticked: the structure as a whole where it is flagged, and its slices."""
+        """Items to tick: the structure as a whole where it is flagged, and its slices."""
         return ([self.whole] if self.flags else []) + self.slices
 
 
@@ -84,7 +84,7 @@ def structures(outcomes: list[Outcome], names: dict) -> list:
     ]
 
 
-def _structure(outcome, segmentId: str, name: str, report: dict) -> Structure:
+def _structure(outcome: Outcome, segmentId: str, name: str, report: dict) -> Structure:
     flags = _flags(report)
     middle = _middle(report, outcome.target)
     whole = _review(outcome.target, segmentId, report, middle, ", ".join(flags))
@@ -103,7 +103,7 @@ def _holds(one: dict) -> bool:
 
 
 def _reason(one: dict, report: dict) -> str:
-    """Why a slice should be looked at, or ""."""
+    """Reason why a slice should be looked at, or ""."""
     if one["interpolated"]:
         return _("filled in between its neighbours")
     if one["accepted"]:
@@ -126,7 +126,7 @@ def _whyEmpty(one: dict, report: dict) -> str:
 
 
 def _flags(report: dict) -> list:
-    """What is odd about a structure as a whole, in words."""
+    """Reasons to look at a structure as a whole, in words."""
     outside = {"outside": _("outside of the image"), "partly outside": _("partly outside of the image")}
     if "pixels" in report or report["status"] in outside:
         return [outside[report["status"]]] if report["status"] in outside else []
@@ -141,7 +141,7 @@ def _flags(report: dict) -> list:
     return found
 
 
-def _middle(report: dict, target) -> dict:
+def _middle(report: dict, target: results.Target) -> dict:
     """The middle one of the slices that hold the structure."""
     held = sorted((one for one in report["slices"] if _holds(one)), key=lambda one: one["index"])
     if held:
@@ -150,7 +150,7 @@ def _middle(report: dict, target) -> dict:
     return {"index": length // 2, "confidence": 0.0, "points": [], "labels": []}
 
 
-def _review(target, segmentId: str, report: dict, one: dict, reason: str) -> Review:
+def _review(target: results.Target, segmentId: str, report: dict, one: dict, reason: str) -> Review:
     axis = report["slice_axis"]
     dimensions = target.volumeNode.GetImageData().GetDimensions()
     at = [(length - 1) / 2 for length in dimensions]

@@ -1,4 +1,4 @@
-"""What a segment of a structure set is: a target, an organ at risk, or something that no image shows, which nobody carries on."""
+"""Kinds of segments of a structure set: targets, organs at risk, and those that no image shows, which are not carried on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import vtk
 #: Kinds of regions.
 TARGET, ORGAN, OTHER = "target", "organ", "other"
 
-#: RT ROI interpreted types (DICOM PS3.3, C.8.8.8.1) that tell the kind. "ORGAN" tells nothing: some planning systems write it on all.
+#: RT ROI interpreted types (DICOM PS3.3, C.8.8.8.1) that give the kind. "ORGAN" does not: some planning systems write it on all.
 _TYPES = dict.fromkeys(("GTV", "CTV", "PTV", "ITV"), TARGET) | dict.fromkeys(
     (
         *(
@@ -124,7 +124,7 @@ def tag(segment: slicer.vtkSegment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def _types(segmentationNode) -> dict[str, str]:
+def _types(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
     """ROI numbers to interpreted types, of the RTSTRUCT that a segmentation was loaded from; {} where it is not known."""
     path = _rtstruct(segmentationNode)
     if path and path not in _read:
@@ -132,7 +132,7 @@ def _types(segmentationNode) -> dict[str, str]:
     return _read.get(path, {})
 
 
-def _rtstruct(segmentationNode) -> str:
+def _rtstruct(segmentationNode: slicer.vtkMRMLSegmentationNode) -> str:
     """The file in the DICOM database, or ""."""
     database = getattr(slicer, "dicomDatabase", None)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

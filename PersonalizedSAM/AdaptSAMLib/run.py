@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from AdaptSAMLib import patients, results, segments, tables
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.job import Job
-from AdaptSAMLib.results import Outcome
+from AdaptSAMLib.results import Outcome, Target
 
 #: Seconds between two surfaces of a segment that grows: making one of a lung takes a while.
 SURFACE_EVERY = 3.0
@@ -42,20 +44,20 @@ class BaseRun(Job):
 
     def __init__(
         self,
-        engine,
-        targets,
-        title,
-        names,
-        prototypes,
+        engine: Engine,
+        targets: list[Target],
+        title: str,
+        names: dict[str, str],
+        prototypes: dict[str, slicer.vtkSegment],
         *,
-        settings=None,
-        checkpoint=None,
-        device="auto",
-        replaces=None,
-        onProgress=None,
-        onEnd=None,
-        onOutcome=None,
-    ):
+        settings: dict | None = None,
+        checkpoint: str | None = None,
+        device: str = "auto",
+        replaces: BaseRun | None = None,
+        onProgress: Callable[[float, float | None, str], None] | None = None,
+        onEnd: Callable[[str, str], None] | None = None,
+        onOutcome: Callable[[Outcome], None] | None = None,
+    ) -> None:
         BaseRun._count += 1
         self.key = f"run{BaseRun._count}"
         super().__init__(engine, onProgress, onEnd)
@@ -69,7 +71,7 @@ class BaseRun(Job):
         self._surfaceAt = 0.0
 
     def _content(self, targets: list) -> dict:
-        """What every request for a run says; ``targets`` as they were described."""
+        """Content of every request for a run; ``targets`` as they were described."""
         how = {"settings": self._settings, "checkpoint": self._checkpoint, "device": self._device}
         return {"run": self.key, "targets": targets, **how}
 
@@ -88,7 +90,7 @@ class BaseRun(Job):
         self._end("done", " ".join(self.warnings))
 
     def _inputs(self) -> list:
-        """The nodes that were asked about."""
+        """The target nodes of the run."""
         return [one.volumeNode for one in self.targets]
 
     def discard(self, kept: Iterable[slicer.vtkMRMLNode]) -> None:
@@ -133,7 +135,7 @@ class BaseRun(Job):
         text = self.stages.get(event["stage"].rpartition(": ")[2], event["stage"])
         return text.format(title=title, done=event["done"], total=event["total"])
 
-    def _hear(self, event: dict):
+    def _hear(self, event: dict) -> Iterator | None:
         """Masks go into the scene one a step."""
         if self.cancelling:
             return None
@@ -141,12 +143,12 @@ class BaseRun(Job):
             return self._show(event)
         return self._take(event) if event["event"] == "result" else None
 
-    def _target(self, key: str):
+    def _target(self, key: str) -> Target | None:
         """The target of that key, or None if its node was taken out of the scene meanwhile, or got other voxels."""
         target = next(one for one in self.targets if one.key == key)
         return target if results.there(target) else None
 
-    def _show(self, event: dict):
+    def _show(self, event: dict) -> Iterator:
         """Slices that were just accepted, in the segmentation that will hold the result."""
         from adaptsam.worker import wire_format as wire
 
@@ -165,7 +167,7 @@ class BaseRun(Job):
                     return
                 self._fill(self._node(target), segmentId, *grown[name].box(), target, self._surfaceDue())
 
-    def _take(self, event: dict):
+    def _take(self, event: dict) -> Iterator:
         """A finished target."""
         from adaptsam.worker import wire_format as wire
 
@@ -195,13 +197,21 @@ class BaseRun(Job):
         self.warnings += [f"{target.title}: {text}" for text in event["warnings"]]
         self._tell(self._onOutcome, outcome)
 
-    def _wanted(self, target) -> bool:
+    def _wanted(self, target: Target | None) -> bool:
         """Whether the run goes on, and the target is still in the scene."""
         return (
             self.ended is None and not self.cancelling and target is not None and self._target(target.key) is not None
         )
 
-    def _fill(self, node, segmentId: str, inner, first, target, surfaces: bool = True) -> None:
+    def _fill(
+        self,
+        node: slicer.vtkMRMLSegmentationNode,
+        segmentId: str,
+        inner: np.ndarray,
+        first: Sequence[int],
+        target: Target,
+        surfaces: bool = True,
+    ) -> None:
         segments.setSegment(node, segmentId, self._prototypes[segmentId], inner, first, target.volumeNode, surfaces)
 
     def _surfaceDue(self) -> bool:
@@ -229,7 +239,7 @@ class BaseRun(Job):
                     if storage is not None:
                         slicer.mrmlScene.RemoveNode(storage)
 
-    def _node(self, target):
+    def _node(self, target: Target) -> slicer.vtkMRMLSegmentationNode:
         """The segmentation of a target, made when it is first needed."""
         for node in self.made:
             if node.GetAttribute("AdaptSAM.target") == target.key and node.GetScene() is slicer.mrmlScene:
@@ -242,7 +252,7 @@ class BaseRun(Job):
             patients.putBeside(node, target.volumeNode)
         return node
 
-    def _store(self, target, node):
+    def _store(self, target: Target, node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
         """Put an item's segmentation into the sequence that is played beside the images; returns the item's own node."""
         sequence = self._sequences.get(target.sequenceNode.GetID())
         if sequence is None:
@@ -255,7 +265,7 @@ class BaseRun(Job):
             slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         return stored
 
-    def _newSequence(self, target):
+    def _newSequence(self, target: Target) -> slicer.vtkMRMLSequenceNode:
         name = slicer.mrmlScene.GenerateUniqueName(f"{self.title} {target.sequenceNode.GetName()}")
         sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
         sequence.SetIndexName(target.sequenceNode.GetIndexName())
@@ -264,7 +274,7 @@ class BaseRun(Job):
         self.made.append(sequence)
         return sequence
 
-    def _playBeside(self, target, sequence) -> None:
+    def _playBeside(self, target: Target, sequence: slicer.vtkMRMLSequenceNode) -> None:
         """Show the items' segmentations with the images; what is edited of one stays with it, and the prior's is empty."""
         browser = target.browserNode
         browser.AddSynchronizedSequenceNode(sequence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import slicer
@@ -73,7 +73,7 @@ def readingMask(
     return mask
 
 
-def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray):
+def _paste(labels: np.ndarray, first: Sequence[int], toLabels: np.ndarray, mask: np.ndarray) -> Iterator:
     """Sample labels, whose voxel (0, 0, 0) is ``first``, through the matrix from the mask's voxels to theirs, in steps."""
     whole = np.rint(toLabels)
     if np.abs(toLabels - whole).max() < 1e-3 and np.array_equal(whole[:3, :3], np.eye(3)):
@@ -112,7 +112,9 @@ def _paste(labels: np.ndarray, first, toLabels: np.ndarray, mask: np.ndarray):
         yield
 
 
-def _labelmap(segmentationNode, segmentId: str, volumeNode):
+def _labelmap(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, volumeNode: slicer.vtkMRMLVolumeNode
+) -> slicer.vtkOrientedImageData:
     """A segment as an image of its own; made in a copy where the segmentation holds something else."""
     segmentation = segmentationNode.GetSegmentation()
     image = slicer.vtkOrientedImageData()
@@ -145,7 +147,7 @@ def _labelmap(segmentationNode, segmentId: str, volumeNode):
     return image
 
 
-def _toWorld(segmentationNode) -> np.ndarray:
+def _toWorld(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray:
     return geometry._withParent(segmentationNode, np.eye(4), (100, 100, 100))
 
 
@@ -232,7 +234,7 @@ def setSegment(
 
 
 def setStatus(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str, status: str) -> None:
-    """How far a segment is, as Slicer's segment table shows it: a name of vtkSlicerSegmentationsModuleLogic, "InProgress".
+    """Set the status of a segment in Slicer's segment table: a name of vtkSlicerSegmentationsModuleLogic, "InProgress".
 
     What a person has completed stays so.
     """

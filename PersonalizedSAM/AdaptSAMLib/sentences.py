@@ -1,4 +1,4 @@
-"""What the worker says to people, in the language that Slicer speaks: the sentence is the identifier, its values are read from it.
+"""Translation of the worker's sentences into Slicer's language: the sentence is the identifier, its values are read from it.
 
 The table is written by Testing/tools/slicer/collect_sentences.py and can be translated as any text of the module.
 """
@@ -23,6 +23,7 @@ def table(_: Callable[[str], str]) -> list:
         _("A file cannot be read or written: {strerror}."),
         _("A file of another name than AdaptSAM gives was sent; that is refused."),
         _("A file outside of the exchange folder was named; that is refused."),
+        _("A head of {length} bytes in a file of {size}."),
         _("A label is a whole number, the masks' value that counts, and not {label}."),
         _("A label is one of the masks' values, a whole number, not {label}."),
         _("A line between AdaptSAM's window and its worker is damaged; start the worker anew."),
@@ -30,6 +31,8 @@ def table(_: Callable[[str], str]) -> list:
         _("A mask is all foreground or all background; leave that image out of the training."),
         _("A mask must have the shape (H, W), not {shape}; pass one slice at a time."),
         _("A mask of {shape} pixels does not fit its image of {shape2}."),
+        _("A model is a SamModel or the path of a checkpoint, and no {name}."),
+        _("A path is text, as 'planning_ct', and not of type {name}; give one."),
         _("A piece of an image arrived damaged; run it again."),
         _("A point is not finite; give x and y in pixels of the image."),
         _("A request failed."),
@@ -128,14 +131,13 @@ def table(_: Callable[[str], str]) -> list:
         _("Series {handle} of {name} holds one image; leave out '#{part}'."),
         _("Series {handle} of {name} holds {len} images of the same place, told apart by {told_by} ({join}); choose one as series {join2} (--series, --prior-series, --target-series), or carry contours to all with --phases."),
         _("Shrink factors and iterations are whole numbers from 1, not {shrink} and {iterations}."),
-        _("Slice {index} needs at least one prompt of {structure}; add a positive one."),
+        _("Slice {index} needs at least one prompt of {structure}"),
         _("Slice {k} was asked for, but slices are numbered 0 to {depth}."),
         _("Slices {first} to {last} were asked for, but they are numbered 0 to {shape}."),
         _("Small and quick: trained on open CT, MR and endoscopy, and on synthetic images. No clinical model."),
         _("Some slices of the series are bright where others are dark; choose a series of one kind."),
         _("Something went wrong in the worker ({name}: {text}); please report it."),
-        _("Structures are chosen by their names, as names=\"GTV\"."),
-        _("Structures are chosen by their names, as names=\"GTV\"; there are: {join}."),
+        _("Structures are chosen by their names, as names=\"GTV\"{known}."),
         _("Target slice {k} was given for {name}, but slices are numbered 0 to {depth}."),
         _("Text prompts need {name}, which is not installed here; run: pip install 'adaptsam[text]'."),
         _("The AlignSAM setting 'learn_absence' is yes or no."),
@@ -179,10 +181,12 @@ def table(_: Callable[[str], str]) -> list:
         _("The explicit branch needs a text, and the implicit branch takes none."),
         _("The explicit branch needs the attention map of a text prompt for every image; give 'attention', or choose the implicit branch."),
         _("The file holds {len} images of the same place, told apart by {told_by} ({join}); export each of them by itself."),
+        _("The file is not as long as its head says."),
         _("The file of {name} in {parent} is damaged; {how_to_get} again."),
         _("The first pair of points shall come from the truth, but there is none."),
         _("The first pair shall come from a scorer, but none was given to the environment."),
-        _("The frame needs at least one prompt of {structure}; add a positive one."),
+        _("The frame needs at least one prompt of {structure}"),
+        _("The frames are of type {name}; give a list of pictures, or a path."),
         _("The frames of {name} differ in size: the first has {size}×{size2} pixels, frame {count} {size3}×{size4}; cut the video there."),
         _("The frames of {name} differ in size: {name2} has {size}×{size2} pixels, {name3} {width}×{height}; make them equal."),
         _("The image does not lie on the voxels of its DICOM series any more (cropped, resampled or moved); export from the image as it was loaded."),
@@ -228,6 +232,7 @@ def table(_: Callable[[str], str]) -> list:
         _("The series holds {len} images of the same place, told apart by {told_by} ({join}); choose one as 'SERIES#1' or 'SERIES#2' by the series' number, or carry contours to all with --phases."),
         _("The series is multi-frame, which the published collections are not; give it to read_volume."),
         _("The series lacks the slices at {list_mm} (one every {typical} mm); copy it whole."),
+        _("The settings are of type {name}; give {name2}(…)."),
         _("The single slice has no thickness; export the whole series."),
         _("The slices of the series are of several {what}; keep those of one in a folder."),
         _("The slices of the series are sheared by {degrees} degrees, which is no gantry's tilt; export the series again."),
@@ -549,17 +554,19 @@ def table(_: Callable[[str], str]) -> list:
         _("{what} has the same value ({low}) everywhere; there is nothing to see in it."),
         _("{what} has the shape {shape}; needed are slices, rows, columns, and 3 channels if colour."),
         _("{what} has {shape} voxels, but its grid {shape2}."),
+        _("{what} holds no array of numbers; give its intensities as a NumPy array."),
         _("{what} holds numbers that are not finite (NaN) in {name}; train the agent again."),
         _("{what} holds values that are not numbers (NaN or infinity); repair it."),
         _("{what} is an array, which does not say where its voxels lie; give adaptsam.Volume(array, adaptsam.Geometry(array.shape, spacing, origin)), or a path."),
         _("{what} is in colour but of type {dtype}; colour images must have 8 bits."),
         _("{what} is of type {name}; give a Volume or a path."),
+        _("{where}; add a positive one."),
     ]
     # fmt: on
 
 
 def pattern(sentence: str) -> re.Pattern:
-    """What a sentence with any values looks like."""
+    """Pattern of a sentence with any values."""
     parts = string.Formatter().parse(sentence)
     named = [re.escape(text) + (f"(?P<{name}>.*?)" if name is not None else "") for text, name, *_rest in parts]
     return re.compile("".join(named), re.DOTALL)
@@ -582,7 +589,7 @@ def translated(text: str) -> str:
 
 
 def _value(value: str) -> str:
-    """What a sentence was filled with: a name or a number, which stay, or another sentence."""
+    """Value in a sentence: a name or a number, which stay, or another sentence."""
     sentence = value.strip()
     return value.replace(sentence, translated(sentence)) if " " in sentence else value
 

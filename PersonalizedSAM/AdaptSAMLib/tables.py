@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
 import vtk
@@ -11,26 +13,26 @@ from AdaptSAMLib import results, review
 from AdaptSAMLib.charts import addLine, newChart
 from AdaptSAMLib.results import Outcome
 
-#: What marks a run's tables, so that a correction is told in them, too: "results" or "plot".
+#: Attribute of a run's tables, which a correction updates, too: "results" or "plot".
 ROLE = "AdaptSAM.table"
 
 
-def _ofVideo(outcomes) -> bool:
+def _ofVideo(outcomes: Sequence[Outcome]) -> bool:
     return any("pixels" in report for outcome in outcomes for report in outcome.reports.values())
 
 
 def units(outcomes: list[Outcome]) -> tuple:
-    """What amounts and shifts are counted in."""
+    """Units of amounts and shifts."""
     return (_("pixels"), _("pixels")) if _ofVideo(outcomes) else (_("cm³"), _("mm"))
 
 
 def digits(outcomes: list[Outcome]) -> int:
-    """Of an amount, after the point."""
+    """Digits of an amount after the point."""
     return 0 if _ofVideo(outcomes) else 2
 
 
 def numbers(report: dict) -> dict:
-    """Of one structure in one target: "amount", "change" from the prior in per cent, "shift", mean "confidence"; NaN where there is none."""
+    """Figures of one structure in one target: "amount", "change" from the prior in per cent, "shift", mean "confidence"; NaN where there is none."""
     kept = [one["confidence"] for one in report["slices"] if one["accepted"] or one["interpolated"]]
     volume, before = results.amounts(report)
     return {
@@ -80,7 +82,7 @@ def _texts() -> tuple:
 
 
 def status(report: dict) -> str:
-    """What became of a structure, in words; reports have the worker's own word, which scripts compare."""
+    """State of a structure in words; reports have the worker's own word, which scripts compare."""
     words = {
         "found": _("found"),
         "corrected": _("corrected"),
@@ -94,7 +96,7 @@ def status(report: dict) -> str:
     return words.get(report["status"], report["status"])
 
 
-def _columns(outcomes, names: dict, prior: bool = True) -> dict:
+def _columns(outcomes: Sequence[Outcome], names: dict, prior: bool = True) -> dict:
     unit, length = units(outcomes)
     changes = [_("Change from prior (%)"), _("Centroid shift ({unit})").format(unit=length)] if prior else []
     titles = [*_texts(), _("Volume ({unit})").format(unit=unit), *changes, _("Confidence"), _("Slices to review")]
@@ -111,8 +113,8 @@ def _columns(outcomes, names: dict, prior: bool = True) -> dict:
     return columns
 
 
-def _amounts(outcomes, segmentId: str) -> list:
-    """How much there is of a structure in all targets, NaN where it has no report."""
+def _amounts(outcomes: Sequence[Outcome], segmentId: str) -> list:
+    """Amounts of a structure in all targets, NaN where it has no report."""
     reports = [outcome.reports.get(segmentId) for outcome in outcomes]
     return [results.amounts(report)[0] if report else float("nan") for report in reports]
 

@@ -1,1 +1,1 @@
-"""What only PersonalizedSAM needs: the run from a prior to its targets, corrections, parameters, sample data."""
+"""Parts of PersonalizedSAM alone: the run from a prior to its targets, corrections, parameters, sample data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import slicer
@@ -25,9 +26,9 @@ class Correction(Edit):
         shown: the slice whose prompts are in them; None where there are none.
     """
 
-    def __init__(self, *values) -> None:
+    def __init__(self, *values: Any) -> None:
         super().__init__(*values)
-        self._placed: list = []  # labels and places of the points that are shown and that nobody touched
+        self._placed: list = []  # labels and places of the points that are shown and were not moved
         self._clicked: dict = {}
         self.prompts: dict = {}
         self.shown = None
@@ -123,7 +124,7 @@ class Correction(Edit):
         for label, node in self.prompts.items():
             node.EndModify(modifying[label])
 
-    def _promptsOn(self, index: int):
+    def _promptsOn(self, index: int) -> tuple[list, list, list]:
         """Points in voxels of the slice (faster axis first), labels, and which a person placed or moved."""
         points, labels, clicked = [], [], []
         for label, node in self.prompts.items():

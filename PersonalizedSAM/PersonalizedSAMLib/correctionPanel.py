@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import qt
 import slicer
 import slicer.util
 import vtk
@@ -27,7 +30,7 @@ class CorrectionPanel(BasePanel):
         correction: the PersonalizedSAMLib.correction.Correction whose prompts are shown, or None.
     """
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None) -> None:
         super().__init__(parent)
         self.correction = None
 
@@ -92,7 +95,7 @@ class CorrectionPanel(BasePanel):
         self._watchViews(False)
 
     def _tellSlice(self) -> None:
-        """Which slice of which structure is corrected."""
+        """Show which slice of which structure is corrected."""
         text = _("Nothing to correct yet.")
         if self.resultReady():
             one = self.view.structure
@@ -167,7 +170,7 @@ class CorrectionPanel(BasePanel):
         index = self.currentSlice(correction)
         self._correct(lambda: correction.follow(index, self._parameterNode.followReach, told))
 
-    def _correct(self, ask) -> bool:
+    def _correct(self, ask: Callable[[], object]) -> bool:
         asked = self.attempt(ask)
         if asked:
             self.tell(_("Correcting"))

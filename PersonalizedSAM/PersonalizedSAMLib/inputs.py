@@ -37,8 +37,13 @@ def check(
         images.checkKind(node, prior)
 
 
-def _lack(prior, segmentation, chosen, targets) -> str:
-    """What was not chosen, or not rightly; "" where nothing is lacking."""
+def _lack(
+    prior: slicer.vtkMRMLVolumeNode | None,
+    segmentation: slicer.vtkMRMLSegmentationNode | None,
+    chosen: Sequence[str],
+    targets: Sequence[slicer.vtkMRMLNode],
+) -> str:
+    """Sentence about an input that is missing or wrong; "" where nothing is."""
     if prior is None:
         return _("Choose the contoured image.")
     if segmentation is None:
@@ -59,7 +64,7 @@ def _lack(prior, segmentation, chosen, targets) -> str:
 def question(
     prior: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, targets: Sequence[slicer.vtkMRMLNode]
 ) -> str:
-    """What the user should confirm before a run, or ""."""
+    """Question for the user before a run, or ""."""
     for node in targets:
         if patients.samePatient(prior, node) is False:
             return _("{name} and {prior} belong to different patients. Carry the contours over all the same?").format(
@@ -72,21 +77,21 @@ def question(
     return ""
 
 
-#: What tells of contours on which item of a sequence they were used.
+#: Attribute of contours: the item of a sequence on which they were used.
 _ITEM = "AdaptSAM.drawnOn"
 
 
 def remember(
     segmentation: slicer.vtkMRMLSegmentationNode, shown: tuple[slicer.vtkMRMLSequenceNode, int] | None
 ) -> None:
-    """On which item of a sequence contours are drawn that stay when another item is shown; see AdaptSAMLib.images.shownFrom."""
+    """Keep on which item of a sequence contours were used; they stay when another item is shown."""
     if shown is not None and images.shownFrom(segmentation) is None:
         sequence, item = shown
         segmentation.SetAttribute(_ITEM, f"{sequence.GetID()} {item}")
 
 
 def otherItem(prior: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> str:
-    """What the user should confirm where another item of the sequence is shown than the contours were used on, or ""."""
+    """Question for the user where another item of the sequence is shown than the contours were used on, or ""."""
     shown, known = images.shownFrom(prior), segmentation.GetAttribute(_ITEM)
     if shown is None or not known or images.shownFrom(segmentation) is not None:
         return ""

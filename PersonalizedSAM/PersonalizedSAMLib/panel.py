@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import slicer
 from AdaptSAMLib import choices, images, patients, rois, segments
 from AdaptSAMLib.panel import BasePanel
 from slicer.i18n import tr as _
@@ -73,7 +74,7 @@ class Panel(CorrectionPanel):
                 node.targets = images.followUps(order[0])
 
     @staticmethod
-    def _imageOf(segmentation):
+    def _imageOf(segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode | None:
         return segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
 
     # -- what is shown

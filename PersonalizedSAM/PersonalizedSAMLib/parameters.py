@@ -1,4 +1,4 @@
-"""What the panel remembers with the scene, and the settings of `adaptsam` that follow from it."""
+"""Parameters that the panel keeps with the scene, and the settings of `adaptsam` that follow from them."""
 
 from typing import Annotated
 

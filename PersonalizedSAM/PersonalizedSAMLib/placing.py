@@ -1,6 +1,9 @@
-"""Points that somebody places with the mouse: Slicer's own place mode, begun by a button that stays down."""
+"""Points placed with the mouse: Slicer's own place mode, begun by a button that stays down."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import qt
 import slicer
@@ -20,7 +23,7 @@ class Placing(VTKObservationMixin):
         placed: called with a name after a point was placed.
     """
 
-    def __init__(self, buttons: dict, begin, placed) -> None:
+    def __init__(self, buttons: dict, begin: Callable[..., Any], placed: Callable[..., Any]) -> None:
         VTKObservationMixin.__init__(self)
         self._buttons, self._begin, self._placed = buttons, begin, placed
         self._name, self._waiting = None, False
@@ -52,7 +55,7 @@ class Placing(VTKObservationMixin):
             interaction.SwitchToViewTransformMode()
 
     @staticmethod
-    def _interaction():
+    def _interaction() -> slicer.vtkMRMLInteractionNode | None:
         return slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
 
     def _toggled(self, name: str, on: bool) -> None:
@@ -80,7 +83,7 @@ class Placing(VTKObservationMixin):
         if interaction is not None:
             self.addObserver(interaction, slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent, self._onMode)
 
-    def _onPoint(self, caller=None, event=None) -> None:
+    def _onPoint(self, caller: object = None, event: object = None) -> None:
         """Slicer is still at work on the list; what follows waits for it."""
         self._waiting = True
         self.removeObservers()
@@ -90,11 +93,11 @@ class Placing(VTKObservationMixin):
         if self._name is not None and self._waiting:
             self._placed(self._name)
 
-    def _onMode(self, caller=None, event=None) -> None:
+    def _onMode(self, caller: object = None, event: object = None) -> None:
         qt.QTimer.singleShot(0, self._left)
 
     def _left(self) -> None:
-        """Place mode ended: with a point, which is told apart, or because somebody wanted it to."""
+        """Place mode ended: with a point, which has an event of its own, or because the user left it."""
         interaction = self._interaction()
         placing = interaction is not None and interaction.GetCurrentInteractionMode() == interaction.Place
         if not self._waiting and not placing:

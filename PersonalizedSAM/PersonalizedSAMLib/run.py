@@ -1,8 +1,15 @@
 """A run of PersonalizedSAM: from the prior to all targets."""
 
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
 import slicer
 from AdaptSAMLib import display, geometry, images, results, segments, tables
+from AdaptSAMLib.engine import Engine
 from AdaptSAMLib.geometry import InputProblem
+from AdaptSAMLib.results import Target
 from AdaptSAMLib.run import BaseRun
 from slicer.i18n import tr as _
 
@@ -30,7 +37,15 @@ class Run(BaseRun):
         "segment": _("{title}: slice {done} of {total}"),
     }
 
-    def __init__(self, engine, prior, segmentation, chosen, targets, **how):
+    def __init__(
+        self,
+        engine: Engine,
+        prior: slicer.vtkMRMLVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        chosen: Sequence[str],
+        targets: Sequence[slicer.vtkMRMLNode],
+        **how: Any,
+    ) -> None:
         inputs.check(prior, segmentation, chosen, targets)
         self.prior, self.segmentation, self.chosen = prior, segmentation, list(chosen)
         self._shown, self._restore = images.shownFrom(prior), None
@@ -45,7 +60,7 @@ class Run(BaseRun):
     def _video(self) -> bool:
         return geometry.isColor(self.prior)
 
-    def _describe(self):
+    def _describe(self) -> Generator[None, None, tuple[str, dict]]:
         """One structure or image a step."""
         structures, targets, kind = [], [], images.modality(self.prior)
         prior = images.described(self.prior, kind)  # before another item of its sequence may be shown
@@ -61,7 +76,7 @@ class Run(BaseRun):
         return ("track", {**content, "drawn": self._drawn()}) if self._video else ("propagate", content)
 
     def _drawn(self) -> int:
-        """Where the outlined frame stands among the targets, which lack it; -1 for another picture, or several videos."""
+        """Place of the outlined frame among the targets, which lack it; -1 for another picture, or several videos."""
         sequences = {one.sequenceNode for one in self.targets}
         if len(sequences) != 1 or None in sequences:
             return -1
@@ -79,8 +94,8 @@ class Run(BaseRun):
     def _inputs(self) -> list:
         return [*super()._inputs(), self.prior, self.segmentation]
 
-    def _node(self, target):
-        """From the first result on, the contours that it comes from are a pale outline."""
+    def _node(self, target: Target) -> slicer.vtkMRMLSegmentationNode:
+        """Node of a target's result; from the first one on, the contours that it comes from are a pale outline."""
         if self._restore is None:
             self._restore = display.pale(self.segmentation)
         return super()._node(target)
@@ -91,7 +106,7 @@ class Run(BaseRun):
             self._restore()
 
     def _copiedSegments(self) -> dict:
-        """Names, colours, terminology and tags as they are now, so that nobody can take them away during the run."""
+        """Names, colours, terminology and tags as they are now, so that they are there even if a segment is deleted during the run."""
         copies = {}
         for segmentId in self.chosen:
             copies[segmentId] = slicer.vtkSegment()
@@ -99,7 +114,7 @@ class Run(BaseRun):
         return copies
 
     def _withoutPrior(self, targets: list) -> list:
-        """Of a sequence that the prior is shown from, the other items."""
+        """The other items of a sequence that the prior is shown from."""
         kept = [
             one
             for one in targets

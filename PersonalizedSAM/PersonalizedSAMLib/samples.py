@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def register() -> None:
 
 
 def download(source: Any) -> list:
-    """What Sample Data calls for a click; a failure is shown, which Sample Data does not do itself."""
+    """Answer a click in Sample Data; a failure is shown, which Sample Data does not do itself."""
     with slicer.util.tryWithErrorDisplay(_("The sample could not be made.")):
         return load(source.sampleName)
 
@@ -81,7 +82,7 @@ class _Sample:
             if event["structures"]:
                 self.nodes.append(_contours(volume, event["structures"]))
 
-    def _store(self, volume, event: dict) -> None:
+    def _store(self, volume: slicer.vtkMRMLVolumeNode, event: dict) -> None:
         if self.sequence is None:
             self.sequence = slicer.mrmlScene.AddNewNodeByClass(
                 "vtkMRMLSequenceNode", slicer.mrmlScene.GenerateUniqueName(event["title"])
@@ -111,7 +112,7 @@ def _matrix(event: dict) -> np.ndarray:
     return geometry.RAS_TO_LPS @ matrix
 
 
-def _contours(volume, structures):
+def _contours(volume: slicer.vtkMRMLVolumeNode, structures: Iterable[dict]) -> slicer.vtkMRMLSegmentationNode:
     from adaptsam.worker import wire_format as wire
 
     node = segments.newSegmentation(volume, volume.GetName() + " contours")

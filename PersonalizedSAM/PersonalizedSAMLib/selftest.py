@@ -12,19 +12,19 @@ from AdaptSAMLib.geometry import InputProblem
 
 
 class PersonalizedSAMTests(unittest.TestCase):
-    """With a small sphere in a box of two grays; the part that runs a model is skipped where packages are missing."""
+    """Tests with a small sphere in a box of two grays; the part that runs a model is skipped where packages are missing."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
-    def _visit(self, name: str, shift: int):
+    def _visit(self, name: str, shift: int) -> tuple[slicer.vtkMRMLVolumeNode, np.ndarray]:
         k, j, i = np.indices((16, 48, 48))
         ball = (i - 24 - shift) ** 2 + (j - 24) ** 2 + (2 * (k - 8)) ** 2 <= 100
         array = np.where(ball, 200, -700) + np.random.default_rng(shift).normal(0, 10, ball.shape)
         matrix = np.array([[-3.0, 0, 0, 70], [0, -3.0, 0, 70], [0, 0, 5.0, -40], [0, 0, 0, 1]])
         return slicer.util.addVolumeFromArray(array.astype(np.int16), ijkToRAS=matrix, name=name), ball
 
-    def _contours(self, volume, mask):
+    def _contours(self, volume: slicer.vtkMRMLVolumeNode, mask: np.ndarray) -> slicer.vtkMRMLSegmentationNode:
         node = segments.newSegmentation(volume, "Contours")
         prototype = slicer.vtkSegment()
         prototype.SetName("ball")

@@ -16,6 +16,7 @@ from thorax import thorax
 from tiny_sam import tiny_model
 
 from adaptsam.alignsam import save_agent
+from adaptsam.alignsam.agent_folders import FOLDER_VARIABLE
 from adaptsam.sam import load_sam
 
 QUICK = {"acceptance": "off", "cleanup": False}
@@ -250,8 +251,38 @@ def test_cancelling_and_a_killed_worker_leave_the_scene_as_it_was(
     assert "ended from outside" in run.ended[1]
 
 
+def test_the_panel_lists_agents_without_a_worker_unless_they_are_another_machines(
+    panel: Any, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from AdaptSAMLib.engine import Engine
+    from AutoPromptSAMLib import panel as module
+
+    asked: list[str] = []
+    monkeypatch.setattr(Engine, "request", lambda self, do, *_, **more: asked.append(do))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(shelf))
+    (shelf / "broken.agent.safetensors").write_bytes(b"nothing")
+    panel.enter()
+    (shelf / "broken.agent.safetensors").unlink()
+    assert asked == []
+    problems = {one["name"]: one["problem"] for one in panel.knownAgents}
+    assert (problems["blob"], problems["spoken"]) == ("", "")
+    assert "damaged" in problems["broken"]
+    assert {one["name"] for one in panel.logic.agents()} >= {"blob", "lump"}
+    assert asked == []
+    monkeypatch.setattr(module, "elsewhere", lambda: ["ssh", "gpu", "python", "-m", "adaptsam.worker", "-"])
+    panel.enter()
+    assert panel.knownAgents == [], "those of this computer are not there"
+    assert asked == ["hello", "agents"]
+
+
 def test_the_panel_from_the_empty_scene_to_the_changed_slice(
-    panel: Any, engine: Any, scene: Any, shelf: Path, until: Callable[..., None], request: pytest.FixtureRequest
+    panel: Any,
+    engine: Any,
+    scene: Any,
+    shelf: Path,
+    until: Callable[..., None],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import slicer
     from AdaptSAMLib import segments
@@ -262,9 +293,8 @@ def test_the_panel_from_the_empty_scene_to_the_changed_slice(
     volume = request.getfixturevalue("volume")
     panel.initializeParameterNode()
     assert panel.parameterNode.targets == [volume]
-    panel.askWorker()
-    engine.request("agents", panel.onAgents, files=[str(one) for one in sorted(shelf.iterdir())])
-    until(lambda: any(one["name"] == "blob" for one in panel.knownAgents))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(shelf))
+    panel.initializeParameterNode()
     texts = [panel.ui.agentList.item(n).text() for n in range(panel.ui.agentList.count)]
     assert "blob, CT" in texts
     [tip] = [panel.ui.agentList.item(texts.index("blob, CT")).toolTip()]

@@ -20,8 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urljoin, urlsplit
 
-from adaptsam.alignsam.agent_file import SUFFIX, load_agent
+from adaptsam.alignsam.agent_file import load_agent
 from adaptsam.alignsam.agent_folders import own_folder
+from adaptsam.alignsam.agent_header import SUFFIX
 from adaptsam.errors import CheckpointError, InputError, OutputError
 from adaptsam.progress import Progress, silent
 from adaptsam.storage.atomic_files import replacing

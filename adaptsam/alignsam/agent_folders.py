@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from adaptsam.alignsam.agent_file import SUFFIX
+from adaptsam.alignsam.agent_header import SUFFIX
 from adaptsam.errors import CheckpointError, InputError
 
 FOLDER_VARIABLE = "ADAPTSAM_AGENTS"
@@ -83,6 +83,6 @@ def unfinished_agents() -> list[str]:
 
 def _folders() -> Iterator[Path]:
     yield own_folder()
-    package = Path(str(files("adaptsam.sam"))).parent
+    package = Path(str(files("adaptsam.storage"))).parent
     yield package / "_resources" / "agents"
     yield package.parent / "Resources" / "agents"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptsam.alignsam import Evidence, Package, Prompted, Target
+from adaptsam.alignsam import Evidence, Package, Prompted
+from adaptsam.alignsam.agent_target import structure_of
 from adaptsam.autoprompting.agent_batches import accepted as is_accepted
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.agent_slices import AgentSlices
@@ -14,17 +15,12 @@ from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.hysteresis import outward
 from adaptsam.autoprompting.prompt_steps import Watch, played
 from adaptsam.errors import InputError
-from adaptsam.image.terminology import CODE_KEYS
-from adaptsam.image.volume import Structure, Volume
+from adaptsam.image.volume import Volume
 from adaptsam.sam import SamModel
 from adaptsam.slicewise import slice_report as status
 from adaptsam.slicewise.cleanup import Shape, bounding_box, bridge, clean
 from adaptsam.slicewise.confidence import Continuity, continuity, usual_continuity
 from adaptsam.slicewise.slice_report import SliceReport, StructureReport
-
-#: Colours of structures, RGB, in the order of the agents.
-COLORS = ((220, 60, 50), (60, 140, 230), (70, 180, 90), (240, 170, 40), (160, 90, 200), (40, 190, 190))
-
 
 #: Modalities that count as another one.
 _ALIKE = {"CBCT": "CT"}
@@ -218,9 +214,3 @@ class AgentTrack:
             predicted_iou=outcome.evidence.predicted_iou,
             interpolated=bridged and there,
         )
-
-
-def structure_of(target: Target, mask: np.ndarray, number: int = 0) -> Structure:
-    """A structure of an agent's target: ``mask`` (K, J, I), name, code and, by the agent's number, colour."""
-    tags = dict(zip(CODE_KEYS, target.code, strict=True)) if target.code else {}
-    return Structure(target.name, mask, COLORS[number % len(COLORS)], tags=tags)

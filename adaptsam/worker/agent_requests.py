@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from adaptsam.alignsam import Package, load_agent
-from adaptsam.alignsam.agent_folders import agent_files, agent_name, find_agent, unfinished_agents
+from adaptsam.alignsam.agent_folders import find_agent, unfinished_agents
+from adaptsam.alignsam.agent_listing import list_agents
 from adaptsam.autoprompting.agent_batches import TextMaps
 from adaptsam.autoprompting.agent_slices import AgentSlices
-from adaptsam.autoprompting.agent_volume import structure_of
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.prompt_replay import replay_from
 from adaptsam.autoprompting.prompt_steps import PlayedSlice
 from adaptsam.autoprompting.text_maps import text_maps
 from adaptsam.autoprompting.volume_autoprompting import autoprompt
-from adaptsam.errors import AdaptSAMError, InputError
+from adaptsam.errors import InputError
 from adaptsam.image.region_of_interest import region
-from adaptsam.image.terminology import slicer_entry, term_of
 from adaptsam.image.volume import Volume
 from adaptsam.sam import EmbeddingStore
 from adaptsam.worker import result_messages as messages
@@ -68,10 +65,7 @@ class AgentRequests:
     def agents(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """List the agents on this machine, and in ``files``: "agents" with names, files and descriptions, and the
         names of trainings that have not ended."""
-        files = [(agent_name(Path(one)), Path(one)) for one in request.get("files", [])]
-        known = [*agent_files().items(), *files]
-        found = [described(name, path, number) for number, (name, path) in enumerate(known)]
-        emit("agents", agents=found, unfinished=unfinished_agents())
+        emit("agents", agents=list_agents(request.get("files", [])), unfinished=unfinished_agents())
 
     def autoprompt(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
         """Find the agents' targets: tells "progress", "partial" with what they did, and "result" for each image."""
@@ -145,21 +139,6 @@ def played_message(one: PlayedSlice) -> wire.Message:
         "accepted": one.accepted,
         "confidence": float(one.confidence),
     }
-
-
-def described(name: str, path: Path, number: int) -> Mapping[str, Any]:
-    """Describe an agent for a window; ``problem`` where its file cannot be used."""
-    try:
-        package = load_agent(path)
-    except AdaptSAMError as error:
-        return {"name": name, "path": str(path), "problem": str(error)}
-    structure = structure_of(package.target, np.zeros((0, 0, 0), bool), number)
-    shown = {
-        "color": structure.color,
-        "terminology": slicer_entry(term_of(structure)),
-        "picture": base64.b64encode(package.picture).decode("ascii"),
-    }
-    return {"name": name, "path": str(path), "problem": "", **shown, **package.describe()}
 
 
 def _within(target: wire.Message, volume: Volume) -> np.ndarray | None:

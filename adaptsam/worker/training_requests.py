@@ -10,11 +10,12 @@ import numpy as np
 
 from adaptsam.alignsam import AlignSamSettings, Shown, Target
 from adaptsam.alignsam.agent_folders import own_agent
+from adaptsam.alignsam.agent_listing import described
 from adaptsam.errors import InputError
 from adaptsam.image.terminology import own_code
 from adaptsam.image.volume import Structure
 from adaptsam.worker import wire_format as wire
-from adaptsam.worker.agent_requests import Home, described
+from adaptsam.worker.agent_requests import Home
 from adaptsam.worker.recent_runs import asked_settings, tell_model
 from adaptsam.worker.remaining_time import Clock
 from adaptsam.worker.result_messages import Emit
@@ -71,7 +72,7 @@ class TrainingRequests:
                 "curve", episodes=[asdict(one) for one in trained.history], total=settings.training.episodes
             ),
         )
-        emit("trained", agent=described(request["name"], output, 0), held_back=package.training["held_back"])
+        emit("trained", agent=described(request["name"], output), held_back=package.training["held_back"])
 
     def _volumes(self, request: wire.Message) -> list[TaughtVolume]:
         from adaptsam.autoprompting.training_volumes import TaughtVolume

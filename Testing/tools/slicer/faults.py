@@ -142,7 +142,6 @@ class AgentBench(Bench):
         return AutoPromptSAMWidget(window)
 
     def choose(self, node: Any) -> None:
-        self.panel.askWorker()
         self.until(lambda: any(one["name"] == "blob" for one in self.panel.knownAgents))
         node.targets = [self.target]
         node.agents = [one["path"] for one in self.panel.knownAgents if one["name"] == "blob"]
@@ -200,9 +199,9 @@ def cancelled(on: Bench, moment: float) -> float | None:
 
 def killed(on: Bench, moment: float) -> float | None:
     before = on.ids()
-    if not on.during(moment) or on.engine.workerPid is None:
-        return None
-    on.until(lambda: not on.under_way or on.job._number is not None)  # before it is asked, the next worker is asked
+    on.during(moment)
+    # Before the worker said which process it is, there is nothing to kill; before the request, the next one gets it.
+    on.until(lambda: not on.under_way or None not in (on.job._number, on.engine.workerPid))
     if not on.under_way:
         return None
     os.kill(on.engine.workerPid, signal.SIGKILL)

@@ -1,6 +1,6 @@
 """A planning study as a hospital sends it, driven click by click on the bench; clicks are counted, pictures taken.
 
-    python Testing/tools/slicer/hospital.py LUNG1-003.zip --output FOLDER [--first 40 --slices 10]
+    python Testing/tools/slicer/hospital.py LUNG1-003.zip --output FOLDER [--first 28 --slices 32]
 
 LUNG1-003.zip is TCIA's NSCLC-Radiomics LUNG1-003 with CT, RTSTRUCT (13 contoured regions, 12 points) and RTDOSE. Volumes,
 segments and points come into the scene as Slicer's DICOM module and SlicerRT put them there. The later CT is the planning CT moved by
@@ -21,9 +21,12 @@ from typing import Any
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[3]), str(Path(__file__).resolve().parents[2])]
+from scipy import ndimage
 from slicer_bench import bench
 
 POINTS = ("MARKER", "ISOCENTER")
+#: Pixels (j, i) between the two CTs.
+MOVED = (6, 12)
 
 
 class Database:
@@ -87,6 +90,7 @@ class Study:
         self.ct = self._volume("2: CT planning", planning, "20140101", "CT")
         self.later = self._volume("3: CT week 3", later, "20140122", "CT")
         self.contours = self._segmentation(structures)
+        self._first = first
         self._fiducials(structures)
         self._dose(dose)
         self._volume("9: PET", replace(planning, array=np.maximum(planning.array, 0)), "20140101", "PT")
@@ -94,11 +98,18 @@ class Study:
     @staticmethod
     def _later(planning: Any, first: int, slices: int) -> Any:
         noise = np.random.default_rng(1).normal(0, 12, (slices, *planning.array.shape[1:]))
-        array = np.roll(planning.array[first : first + slices], (6, 12), axis=(1, 2)) + noise
+        array = np.roll(planning.array[first : first + slices], MOVED, axis=(1, 2)) + noise
         grid = planning.geometry
         origin = tuple(float(value) for value in grid.world(np.array([0, 0, first])))
         shape = (slices, *grid.shape[1:])
         return replace(planning, array=array.astype(np.int16), geometry=replace(grid, shape=shape, origin=origin))
+
+    def truth(self, segmentId: str) -> Any:
+        """A structure on the later CT, bool (K, J, I)."""
+        from AdaptSAMLib import segments
+
+        mask = segments.readMask(self.contours, segmentId, self.ct)[self._first :]
+        return np.roll(mask, MOVED, axis=(1, 2))
 
     def _study(self, day: str) -> int:
         if day not in self._studies:
@@ -165,7 +176,7 @@ def tickOnly(mouse: Clicks, widget: Any, names: list[str], qt: Any) -> None:
 def drive(driver: Any, study: Study, output: Path) -> None:
     import qt
     import slicer
-    from AdaptSAMLib import segments
+    from AdaptSAMLib import geometry, segments
 
     ui, mouse = driver.panel.ui, Clicks()
     driver.panel.initializeParameterNode()
@@ -192,23 +203,22 @@ def drive(driver: Any, study: Study, output: Path) -> None:
     print("result:", driver.panel.ui.statusLabel.property("text"), flush=True)
     driver.picture("done")
 
-    ui.nextButton.click()
-    chosen = driver.panel.view.current
-    outcome = driver.panel.view.structure.outcome
+    chosen, outcome, truth = firstWrong(driver, study)
     driver.look(study.later, chosen.index)
-    before = segments.readMask(outcome.segmentationNode, chosen.segmentId, study.later)[chosen.index].sum()
+    before = sliceOf(outcome, chosen, study)
     driver.view.save(output / f"{driver.name}-slice-before.png")
-    mouse.press("− not structure", ui.excludeButton.click)
+    lacking, index = mostWrong(before, truth)
+    button = ui.addButton if lacking else ui.excludeButton
+    mouse.press(button.property("text"), button.click)
     driver.picture("placing")
-    mouse.press("in the slice", lambda: driver.view.click(inside(outcome, chosen, study.later)))
-    driver.until(
-        lambda: "Corrected." in ui.statusLabel.property("text") or "positive" in ui.statusLabel.property("text")
-    )
+    where = geometry.worldOfVoxel(study.later, [index[1], index[0], chosen.index])
+    mouse.press("in the slice", lambda: driver.view.click(where))
+    driver.until(lambda: "Corrected." in ui.statusLabel.property("text"))
     mouse.told("to correct a slice with a point")
-    after = segments.readMask(outcome.segmentationNode, chosen.segmentId, study.later)[chosen.index].sum()
-    print(f"{chosen.place}: {before} pixels before, {after} after: {ui.statusLabel.property('text')}", flush=True)
+    after = sliceOf(outcome, chosen, study)
+    print(f"{chosen.place}: Dice {dice(before, truth):.2f} before, {dice(after, truth):.2f} after", flush=True)
     driver.view.save(output / f"{driver.name}-slice-after.png")
-    ui.excludeButton.click()
+    button.click()
     driver.picture("corrected")
     export(driver, mouse, output / "RS_week3.dcm", study)
     ui.compareButton.click()
@@ -217,13 +227,34 @@ def drive(driver: Any, study: Study, output: Path) -> None:
     slicer.dicomDatabase = None
 
 
-def inside(outcome: Any, chosen: Any, volume: Any) -> Any:
-    """A place of the world at the rim of a result's slice, where its structure ends."""
-    from AdaptSAMLib import geometry, segments
+def firstWrong(driver: Any, study: Study) -> tuple[Any, Any, Any]:
+    """The first slice to look at whose contour is wrong (Dice below 0.8), its result, and its true mask."""
+    for looked in range(1, 100):
+        driver.panel.ui.nextButton.click()
+        chosen, outcome = driver.panel.view.current, driver.panel.view.structure.outcome
+        truth = study.truth(chosen.segmentId)[chosen.index]
+        if truth.any() and dice(sliceOf(outcome, chosen, study), truth) < 0.8:
+            print(f"slices looked at before one needs a correction: {looked - 1}", flush=True)
+            return chosen, outcome, truth
+    raise RuntimeError("No slice needs a correction.")
 
-    mask = segments.readMask(outcome.segmentationNode, chosen.segmentId, volume)[chosen.index]
-    j, i = np.argwhere(mask)[0] if mask.any() else (256, 256)
-    return geometry.worldOfVoxel(volume, [int(i), int(j), chosen.index])
+
+def sliceOf(outcome: Any, chosen: Any, study: Study) -> Any:
+    from AdaptSAMLib import segments
+
+    return segments.readMask(outcome.segmentationNode, chosen.segmentId, study.later)[chosen.index]
+
+
+def dice(one: Any, other: Any) -> float:
+    return 2 * float((one & other).sum()) / max(float(one.sum() + other.sum()), 1)
+
+
+def mostWrong(mask: Any, truth: Any) -> tuple[bool, tuple[int, int]]:
+    """Whether something is lacking rather than too much, and the innermost pixel (j, i) of it."""
+    lacking = (truth & ~mask).sum() >= (mask & ~truth).sum()
+    depth = ndimage.distance_transform_edt(truth & ~mask if lacking else mask & ~truth)
+    j, i = np.unravel_index(int(depth.argmax()), depth.shape)
+    return bool(lacking), (int(j), int(i))
 
 
 def export(driver: Any, mouse: Clicks, path: Path, study: Study) -> None:
@@ -259,8 +290,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("zip", type=Path)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--first", type=int, default=50, help="first slice of the later CT")
-    parser.add_argument("--slices", type=int, default=8)
+    parser.add_argument("--first", type=int, default=0, help="first slice of the later CT")
+    parser.add_argument("--slices", type=int, default=107)
     args = parser.parse_args()
     bench.start()
     import slicer

@@ -113,14 +113,14 @@ def agents(repeats: int) -> None:
 
 
 def in_module(engine: Any, logic: Any, node: Any, paths: list[str]) -> dict[str, float]:
-    process = psutil.Process(engine.pid)
+    process = psutil.Process(engine.workerPid)  # not its launcher
     before, own = sum(process.cpu_times()[:2]), 0.0
     run = logic.segment(node, paths, wait=False)
     while run.ended is None:
         start = time.thread_time()
         engine.pump()
         own += time.thread_time() - start
-        time.sleep(0.01)
+        bench.idle(0.01)
     assert run.ended[0] == "done", run.ended
     return {"worker": sum(process.cpu_times()[:2]) - before, "window": own}
 

@@ -53,7 +53,7 @@ class AgentDriver(Driver):
 
     def choose(self, target: Any, *agents: str) -> None:
         """Tick an image and agents by their names."""
-        self.panel.askWorker()
+        self.panel.initializeParameterNode()
         self.until(lambda: {one["name"] for one in self.panel.knownAgents} >= set(agents))
         node = self.panel.parameterNode
         node.targets = [target]
