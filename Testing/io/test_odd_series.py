@@ -444,3 +444,14 @@ def test_a_position_of_a_hundred_thousand_numbers_is_refused_at_once(make_series
     with pytest.raises(InputError, match="lacks its position, orientation or pixel spacing"):
         read_volume(folder)
     assert time.process_time() - began < 5
+
+
+def test_a_damaged_file_head_gets_one_sentence(make_series: MakeSeries) -> None:
+    folder = make_series()
+    path = sorted(folder.iterdir())[1]
+    dataset = dcmread(path)
+    del dataset.SOPClassUID
+    dataset.save_as(path)
+    path.write_bytes(path.read_bytes().replace(b"\x02\x00\x02\x00UI", b"\x02\x00\x02\x00QI"))
+    with pytest.raises(InputError, match="is damaged or truncated; copy it again"):
+        read_volume(folder)

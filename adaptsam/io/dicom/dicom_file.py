@@ -97,6 +97,7 @@ def read_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None =
             if bare and "SOPClassUID" not in dataset:
                 raise InvalidDicomError
             dataset.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian)
+            _decode(dataset.file_meta)
             _decode(dataset)
             return dataset
     except InputError:
