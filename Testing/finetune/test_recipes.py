@@ -59,7 +59,9 @@ def test_every_recipe_is_a_bundle_with_metadata_and_published_numbers() -> None:
         assert settings["tuning"] == name.split("_")[1]
         folder = recipe_files(name)[1].parent.parent
         assert json.loads((folder / "configs" / "metadata.json").read_text())["network_data_format"]
-        assert (folder / "configs" / "inference.json").is_file()
+        for file in ("inference.json", "evaluate.json", "multi_gpu_train.json", "logging.conf"):
+            assert (folder / "configs" / file).is_file()
+        assert "Apache License" in (folder / "LICENSE").read_text()
         assert name in (folder / "docs" / "README.md").read_text()
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from adaptsam.errors import InputError
 from adaptsam.p2sam import Job, P2SamSettings, Prior, segment
-from adaptsam.p2sam.prompt_selection import make_prompts, peaks, target_guided_attention
+from adaptsam.p2sam.prompt_selection import make_prompts, peaks, similarity_maps, target_guided_attention
 from adaptsam.sam import Embedding
 
 
@@ -42,6 +43,18 @@ def test_positive_points_find_the_structure_where_it_moved_to(model, prior, targ
     for prompt in prompts:
         x, y = prompt.points[prompt.labels == 1].T
         assert ((x >= 30) & (x < 50) & (y >= 38) & (y < 58)).all()
+
+
+def test_three_maps_are_upsampled_as_the_three_channels_of_one_image_to_the_last_bit(model, prior, target):
+    """PyTorch's kernel for three channels rounds otherwise than for one; the last bit tells where a flat peak is."""
+    target = Embedding(target.features, (48, 64), (90, 120))
+    parts = prior.foreground_parts(3)
+    features = (target.features / target.features.norm(dim=0, keepdim=True)).flatten(1)
+    coarse = functional.interpolate((parts @ features).reshape(1, 3, 8, 8), scale_factor=4, mode="bilinear")
+    together = model.sam.postprocess_masks(coarse, target.input_size, target.original_size)[0]
+    apart = model.sam.postprocess_masks(coarse.transpose(0, 1), target.input_size, target.original_size)[:, 0]
+    assert not torch.equal(together, apart)
+    assert torch.equal(similarity_maps(model, target, [parts])[0], together)
 
 
 def test_negative_points_come_last_and_lie_off_the_structure(model, prior, target):
