@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_WHOLE, _PART, _MAGNIFIED = 0.4, 0.25, 0.35
+_WHOLE, _PART, _MAGNIFIED = 0.45, 0.2, 0.35
 #: Gray of what lies outside where the model pads; becomes 0 after normalisation.
 PADDING = 127.5
 
