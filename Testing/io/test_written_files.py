@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from adaptsam.alignsam import agent_file
+from adaptsam.alignsam import agent_header
 from adaptsam.errors import InputError
 from adaptsam.finetune import adapter_file
 from adaptsam.io.written_files import describe_json, describe_model
@@ -21,7 +21,7 @@ from adaptsam.storage.disk_cache import KeptFolder
 @pytest.mark.parametrize(
     ("key", "kind", "use"),
     [
-        (agent_file._KEY, "agent", "--agent"),
+        (agent_header.KEY, "agent", "--agent"),
         (adapter_file._KEY, "adapter", "best.safetensors"),
         (METADATA_KEY, "SAM of AdaptSAM", "--checkpoint"),
         ("", "weights of a model", "no SAM"),
