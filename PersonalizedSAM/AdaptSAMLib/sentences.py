@@ -1,4 +1,4 @@
-"""What the worker says to people, in the language that Slicer speaks: the sentence is the identifier, its values are read from it.
+"""Translation of the worker's sentences into Slicer's language: the sentence is the identifier, its values are read from it.
 
 The table is written by Testing/tools/slicer/collect_sentences.py and can be translated as any text of the module.
 """
@@ -566,7 +566,7 @@ def table(_: Callable[[str], str]) -> list:
 
 
 def pattern(sentence: str) -> re.Pattern:
-    """What a sentence with any values looks like."""
+    """Pattern of a sentence with any values."""
     parts = string.Formatter().parse(sentence)
     named = [re.escape(text) + (f"(?P<{name}>.*?)" if name is not None else "") for text, name, *_rest in parts]
     return re.compile("".join(named), re.DOTALL)
@@ -589,7 +589,7 @@ def translated(text: str) -> str:
 
 
 def _value(value: str) -> str:
-    """What a sentence was filled with: a name or a number, which stay, or another sentence."""
+    """Value in a sentence: a name or a number, which stay, or another sentence."""
     sentence = value.strip()
     return value.replace(sentence, translated(sentence)) if " " in sentence else value
 
