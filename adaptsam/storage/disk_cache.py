@@ -29,6 +29,8 @@ SUFFIX = ".safetensors"
 _USUAL_GIGABYTES = 4.0
 # What a bound of so many bytes is brought down to, so that not every new file requests it.
 _TRIMMED = 0.9
+# What a process writes, as a share of the bound, until it counts the folder again.
+_COUNTED_AFTER = 0.05
 # A file that is being written is younger than this; an older one was left by a process that was killed.
 _LEFT_SECONDS = 3600.0
 
@@ -76,7 +78,7 @@ class KeptFolder:
     def __init__(self, folder: str | Path, most_bytes: int | None = None) -> None:
         self.folder = Path(folder)
         self._most = most_bytes
-        self._size: int | None = None
+        self._uncounted: int | None = None
         self._writes = True
 
     def path(self, key: str) -> Path:
@@ -148,22 +150,26 @@ class KeptFolder:
         """Remove what was used longest ago, once the folder is over its bound."""
         if self._most is None:
             return
-        if self._size is None:
+        if self._uncounted is None:
             for path in self._leftovers(_LEFT_SECONDS):
                 with suppress(OSError):
                     path.unlink()
         else:
-            self._size += added
-        if self._size is None or self._size > self._most:
-            files = sorted(self._files())  # other processes write and remove, too
-            self._size = sum(size for _, size, _ in files)
-            if self._size > self._most:
-                for _, size, path in files:
-                    if self._size <= _TRIMMED * self._most:
-                        break
-                    with suppress(OSError):
-                        path.unlink(missing_ok=True)
-                        self._size -= size
+            self._uncounted += added
+            # Other processes write, too: what one has added says little of the whole.
+            if self._uncounted <= _COUNTED_AFTER * self._most:
+                return
+        self._uncounted = 0
+        files = sorted(self._files())
+        size = sum(one for _, one, _ in files)
+        if size <= self._most:
+            return
+        for _, one, path in files:
+            if size <= _TRIMMED * self._most:
+                break
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+                size -= one
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Files with their last use, size and path."""
