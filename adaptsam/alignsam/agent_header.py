@@ -49,7 +49,7 @@ def read_header(path: Path) -> Header:
         described = json.loads(texts.get(KEY, "null"))
         picture = base64.b64decode(texts.get(PICTURE_KEY, ""), validate=True)
         novelty = base64.b64decode(texts.get(NOVELTY_KEY, ""), validate=True)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is damaged or not an agent file; copy it again.") from error
     _check_version(described, path)
     try:
