@@ -189,6 +189,7 @@ def table(_: Callable[[str], str]) -> list:
         _("The frames are of type {name}; give a list of pictures, or a path."),
         _("The frames of {name} differ in size: the first has {size}×{size2} pixels, frame {count} {size3}×{size4}; cut the video there."),
         _("The frames of {name} differ in size: {name2} has {size}×{size2} pixels, {name3} {width}×{height}; make them equal."),
+        _("The head is none of a safetensors file."),
         _("The image does not lie on the voxels of its DICOM series any more (cropped, resampled or moved); export from the image as it was loaded."),
         _("The image orientation of the series is invalid; export it again."),
         _("The image {name} has no mask."),

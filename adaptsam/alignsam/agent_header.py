@@ -1,8 +1,4 @@
-"""The head of an agent's file, read with plain Python: its description without its weights. Needs no PyTorch.
-
-A safetensors file begins with the length of its head (8 bytes, least significant first), then the head as JSON: the
-texts of ``__metadata__``, and for each tensor where it lies behind the head.
-"""
+"""The head of an agent's file, read with plain Python: its description without its weights. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -14,13 +10,12 @@ from typing import Any
 
 from adaptsam.alignsam.agent_description import FORMAT_VERSION, Description
 from adaptsam.errors import CheckpointError, InputError
+from adaptsam.storage.safetensors_head import read_head
 
 SUFFIX = ".agent.safetensors"
 
 #: Texts of the head.
 KEY, PICTURE_KEY, NOVELTY_KEY = "adaptsam_agent", "adaptsam_agent_picture", "adaptsam_agent_novelty"
-#: More than any agent's head has, in bytes.
-_LONGEST_HEAD = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,11 +40,11 @@ def read_header(path: Path) -> Header:
     if not path.is_file():
         raise CheckpointError(f"There is no agent file at {path}; check the path.")
     try:
-        texts = _texts(path)
+        texts, _ = read_head(path)
         described = json.loads(texts.get(KEY, "null"))
         picture = base64.b64decode(texts.get(PICTURE_KEY, ""), validate=True)
         novelty = base64.b64decode(texts.get(NOVELTY_KEY, ""), validate=True)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is damaged or not an agent file; copy it again.") from error
     _check_version(described, path)
     try:
@@ -64,21 +59,6 @@ def not_an_agent(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path.name} does not describe an agent as it should ({str(reason).rstrip('.')}); get it again."
     )
-
-
-def _texts(path: Path) -> dict[str, str]:
-    """The texts of a safetensors file that is as long as its head says."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(size - 8, _LONGEST_HEAD):
-            raise ValueError(f"A head of {length} bytes in a file of {size}.")
-        head = json.loads(file.read(length))
-    texts = head.pop("__metadata__", {})
-    ends = [int(one["data_offsets"][1]) for one in head.values()]
-    if 8 + length + max(ends, default=0) != size:
-        raise ValueError("The file is not as long as its head says.")
-    return dict(texts)
 
 
 def _check_version(described: Any, path: Path) -> None:

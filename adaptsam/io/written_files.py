@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from adaptsam.errors import InputError
+from adaptsam.storage.safetensors_head import read_head
 
-_LONGEST_HEADER = 16 * 2**20
 # By the key of their metadata: the kind, and what to do with it. The writers stand in rooms above.
 _MODELS = {
     "adaptsam_agent": ("agent", "See it with 'adaptsam agents inspect', and give it as --agent."),
@@ -41,8 +40,10 @@ def describe_model(path: Path) -> Description:
     if path.suffix.lower() != ".safetensors":
         use = "Give a SAM's as --checkpoint; a state.pt belongs to a training, which the same command goes on with."
         return "weights of a model", facts, use
-    header = _header(path)
-    metadata = header.pop("__metadata__", None) or {}
+    try:
+        metadata, header = read_head(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} is damaged or no safetensors file; copy it again.") from error
     facts["tensors"] = len(header)
     for key, (kind, use) in _MODELS.items():
         if key in metadata:
@@ -52,18 +53,6 @@ def describe_model(path: Path) -> Description:
     if any(name.removeprefix("module.").startswith("image_encoder.") for name in header):
         return "weights of a SAM", facts, "Give it as --checkpoint."
     return "weights of a model", facts, "It is no SAM and no agent, which AdaptSAM reads."
-
-
-def _header(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length <= _LONGEST_HEADER else None
-    except (OSError, ValueError, RecursionError, struct.error):
-        header = None
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__") or {}, dict):
-        raise InputError(f"{path.name} is damaged or no safetensors file; copy it again.")
-    return header
 
 
 def describe_json(path: Path) -> tuple[Description, list[dict[str, object]]]:
