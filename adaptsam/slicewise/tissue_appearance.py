@@ -7,6 +7,7 @@ moved a little finds its own label; tissue that was replaced finds the label of 
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -51,14 +52,16 @@ def voted(
         j, i = offset[0] + reach[0], offset[1] + reach[1]
         return array[j : j + rows, i : i + columns]
 
-    unlike = np.stack([ndimage.uniform_filter((fixed - shifted(padded, o)) ** 2, 3, mode="nearest") for o in offsets])
+    unlike = np.empty((len(offsets), rows, columns), np.float32)
+    for difference, offset in zip(unlike, offsets, strict=True):
+        apart = fixed - shifted(padded, offset)
+        cv2.blur(np.multiply(apart, apart, out=apart), (3, 3), dst=difference, borderType=cv2.BORDER_REPLICATE)
     nearest = unlike.min(axis=0)
     scale = nearest + NOISE**2
-    total, agreed = np.zeros_like(fixed), np.zeros_like(fixed)
-    for difference, offset in zip(unlike, offsets, strict=True):
-        weight = np.exp((nearest - difference) / scale)
-        total += weight
-        agreed += weight * shifted(labelled, offset)
+    weights = np.exp(np.divide(np.subtract(nearest, unlike, out=unlike), scale, out=unlike), out=unlike)
+    total, agreed = weights.sum(axis=0), np.zeros_like(fixed)
+    for weight, offset in zip(weights, offsets, strict=True):
+        agreed += np.multiply(weight, shifted(labelled, offset), out=weight)
     share = np.clip(agreed / total, 1e-6, 1 - 1e-6)
     # Where nothing in the prior looks like this, the vote says little.
     known = NOISE**2 / scale
