@@ -16,6 +16,7 @@ class ByGray:
 
     image_size = 64
     grid_size = 16
+    workers = 1
 
     def __init__(self) -> None:
         self.seen: dict[bytes, int] = {}

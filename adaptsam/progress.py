@@ -1,7 +1,10 @@
 """One callback carries progress out and cancellation in."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
+
+from adaptsam.errors import Cancelled
 
 Item = TypeVar("Item")
 
@@ -33,18 +36,45 @@ def ticked(items: Iterable[Item], tick: Tick) -> Iterator[Item]:
         yield item
 
 
+class _Thread(threading.local):
+    """Marks of the running thread."""
+
+    helps = False
+
+
+_thread = _Thread()
+
+
+def become_helper() -> None:
+    """Make the running thread a helper of another one, which waits for it and alone reports progress."""
+    _thread.helps = True
+
+
 class Repeating:
-    """Hands progress on, and repeats the last word in long steps that have nothing new to tell but may be stopped."""
+    """Hands progress on, and repeats the last word in long steps that have nothing new to tell but may be stopped.
+
+    On a helper's thread nothing is reported; it learns there that the work was stopped.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self.prefix = ""
         self._progress = progress
         self._last = ("prior", 0, 1)
+        self._stopped = False
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         self._last = (self.prefix + stage, done, total)
+        self._stopped = False
         self.again()
 
     def again(self) -> None:
         """The :data:`Tick` of whoever is given this progress."""
-        self._progress(*self._last)
+        if _thread.helps:
+            if self._stopped:
+                raise Cancelled("The work was stopped.")
+            return
+        try:
+            self._progress(*self._last)
+        except BaseException:
+            self._stopped = True
+            raise

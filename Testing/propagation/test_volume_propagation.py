@@ -247,3 +247,15 @@ def test_the_method_measures_the_priors_own_distances_as_those_of_its_results(mo
 def test_every_volume_setting_can_be_chosen_for_a_propagation() -> None:
     assert issubclass(PropagationSettings, VolumeSettings)
     assert PropagationSettings(margin_mm=5.0, p2sam=P2SamSettings(retrieval=False)).p2sam.retrieval is False
+
+
+def test_slices_side_by_side_give_the_same_masks_voxel_for_voxel(model: SamModel, monkeypatch) -> None:
+    target, given = _scene(1)[0], []
+    for workers in (1, 3):
+        monkeypatch.setattr(SamModel, "side_by_side", workers)
+        given.append(_propagate(model, target, PropagationSettings(batch_slices=2)))
+    alone, together = given
+    assert alone.encoded == together.encoded
+    for one, other in zip(alone.structures.structures, together.structures.structures, strict=True):
+        assert one.mask.any()
+        np.testing.assert_array_equal(one.mask, other.mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -44,6 +45,7 @@ class P2SamSlices:
         self._tick = tick
         self._kept = kept_priors
         self._priors: OrderedDict[tuple[str, bytes], Prior] = OrderedDict()
+        self._learning = threading.RLock()
         self._prior_keys: set[str] = set()
         self._target_keys: set[str] = set()
 
@@ -54,6 +56,10 @@ class P2SamSlices:
     @property
     def grid_size(self) -> int:
         return self.store.model.grid_size
+
+    @property
+    def workers(self) -> int:
+        return self.store.model.side_by_side
 
     @property
     def encoded(self) -> int:
@@ -109,7 +115,16 @@ class P2SamSlices:
     def _learn(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], others: Sequence[np.ndarray]
     ) -> tuple[list[Prior], list[Embedding]]:
-        """The priors of images with masks, and the embeddings of other images, encoded in as few passes as possible."""
+        """The priors of images with masks, and the embeddings of other images, encoded in as few passes as possible.
+
+        One thread at a time, so that no image is encoded twice.
+        """
+        with self._learning:
+            return self._learn_alone(images, masks, others)
+
+    def _learn_alone(
+        self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], others: Sequence[np.ndarray]
+    ) -> tuple[list[Prior], list[Embedding]]:
         keys = [
             (self.store.key(image), hashlib.sha256(np.packbits(mask).tobytes()).digest())
             for image, mask in zip(images, masks, strict=True)

@@ -31,6 +31,9 @@ from adaptsam.storage.weight_hash import hash_weights
 
 #: What the image encoder computes in. "auto" is bfloat16 on a GPU, and on a processor that multiplies it fast for
 #: encoders as wide as ViT-B's; else float32. "int8" is for the CPU.
+#: More images at once take more memory, and Python itself is shared by all.
+_MOST_SIDE_BY_SIDE = 8
+
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
@@ -93,6 +96,13 @@ class SamModel:
     def grid_size(self) -> int:
         """Side of the grid of features."""
         return self.config.grid_size
+
+    @property
+    def side_by_side(self) -> int:
+        """Number of images to work on at once: one a core for a small model on the CPU, else one."""
+        if self.device.type != "cpu" or _is_wide(self.config):
+            return 1
+        return min(_MOST_SIDE_BY_SIDE, torch.get_num_threads())
 
     @property
     def embed_dim(self) -> int:
@@ -248,5 +258,9 @@ def _choose_precision(precision: Precision, device: torch.device, config: SamCon
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
     if device.type != "cpu":
         return torch.bfloat16
-    wide = config.tiny_vit is config.pyramid is None and config.encoder_dim >= FEWEST_CHANNELS
-    return torch.bfloat16 if wide and bfloat16_is_fast() else torch.float32
+    return torch.bfloat16 if _is_wide(config) and bfloat16_is_fast() else torch.float32
+
+
+def _is_wide(config: SamConfig) -> bool:
+    """Whether most of the encoder's time goes into products that are large enough to be shared among cores."""
+    return config.tiny_vit is config.pyramid is None and config.encoder_dim >= FEWEST_CHANNELS

@@ -11,12 +11,13 @@ from adaptsam.image.cropping import View, full_view, square_view
 from adaptsam.image.orientation import acquisition_plane
 from adaptsam.image.volume import Structure, StructureSet, Volume
 from adaptsam.image.windowing import Window, choose_window
-from adaptsam.progress import Progress, silent
+from adaptsam.progress import Progress, Repeating, silent
 from adaptsam.slicewise.acceptance import Threshold, calibrate
 from adaptsam.slicewise.cleanup import Shape, shape_of
 from adaptsam.slicewise.confidence import Continuity, usual_continuity
 from adaptsam.slicewise.fusion import PriorSlices, Weights, calibrate_fusion
 from adaptsam.slicewise.prior_contour import DistanceField, PriorContour, prior_contour
+from adaptsam.slicewise.side_by_side import SideBySide
 from adaptsam.slicewise.slice_images import SliceImages, body_square
 from adaptsam.slicewise.slice_method import SliceMethod
 from adaptsam.slicewise.tissue import Tissue, tissue_of
@@ -68,11 +69,13 @@ class PriorVisit:
         self.plane = acquisition_plane(prior.geometry, drawn_along_k)
         self.images = SliceImages(prior, self.plane)
         self.body_centre, self.body_side_mm = body_square(self.images, settings.body_margin)
+        steps, total = Repeating(progress), len(structures.structures)
+        steps("prior", 0, total)
         plans = []
-        for done, structure in enumerate(structures.structures):
-            progress("prior", done, len(structures.structures))
-            plans.append(self._plan(structure))
-        progress("prior", len(plans), len(plans))
+        with SideBySide(method.workers) as side_by_side:
+            for _, plan in side_by_side.each(self._plan, structures.structures, steps.again):
+                plans.append(plan)
+                steps("prior", len(plans), total)
         self.plans: Sequence[StructurePlan] = tuple(plans)
 
     def view(self, plan: StructurePlan, k: int) -> View:

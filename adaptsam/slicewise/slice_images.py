@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from threading import Lock
 
 import numpy as np
 from scipy import ndimage
@@ -37,16 +38,18 @@ class SliceImages:
         self.volume = Volume(self.orientation.apply(volume.array), self.geometry, volume.modality)
         self._kept = kept
         self._images: OrderedDict[tuple[int, View, Window], np.ndarray] = OrderedDict()
+        self._drawing = Lock()
 
     def image(self, k: int, view: View, window: Window) -> np.ndarray:
         """Slice ``k`` in a view and window, uint8 (h, w, 3)."""
         key = (k, view, window)
-        if key not in self._images:
-            self._images[key] = view.image(window.rgb(self.volume.array[k]))
-            if len(self._images) > self._kept:
-                self._images.popitem(last=False)
-        self._images.move_to_end(key)
-        return self._images[key]
+        with self._drawing:
+            if key not in self._images:
+                self._images[key] = view.image(window.rgb(self.volume.array[k]))
+                if len(self._images) > self._kept:
+                    self._images.popitem(last=False)
+            self._images.move_to_end(key)
+            return self._images[key]
 
     def stored_slice(self, k: int) -> tuple[int, int]:
         """The stored array's axis along which slices run, and the index of canonical slice ``k`` there."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +21,11 @@ from adaptsam.image.volume import Volume
 from adaptsam.progress import Progress, Repeating, Tick, silent, ticked
 from adaptsam.registration.deformable import Deformation
 from adaptsam.registration.rigid import Rigid
-from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.finishing import Outcome, finish
 from adaptsam.slicewise.prior_contour import FAR
 from adaptsam.slicewise.prior_visit import PriorVisit, StructurePlan
 from adaptsam.slicewise.search_range import Search
+from adaptsam.slicewise.side_by_side import SideBySide
 from adaptsam.slicewise.slice_method import SliceJob, SliceResult
 from adaptsam.slicewise.slice_pairing import neighbours
 from adaptsam.slicewise.slice_report import StructureReport
@@ -143,22 +145,33 @@ def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
 def _segment(visit: TargetVisit, tracks: list[Track], steps: Repeating, watch: Watch) -> None:
     """First the slices where structures are expected, bottom to top; then outward, all structures in step."""
     waiting = sorted({k for track in tracks for k in track.search.first})
-    size = 1 if visit.target.settings.hint == "neighbour" else visit.target.settings.batch_slices
+    settings, method = visit.target.settings, visit.target.prior.method
+    # A hint from the neighbour wants the slices one after the other.
+    size, workers = (1, 1) if settings.hint == "neighbour" else (settings.batch_slices, method.workers)
     done = 0
     steps("segment", 0, len(waiting))
-    while waiting:
-        for _, batch in batches(waiting, size, steps, "segment", done + len(waiting), done):
-            wanted = [(track, k) for k in batch for track in tracks if track.search.wants(k)]
-            _segment_batch(visit, wanted, steps.again)
-            for track, k in wanted:
-                if track.turned[k].any():
-                    axis, index = visit.target.images.stored_slice(k)
-                    watch(track.plan.structure.name, axis, index, track.mask.take(index, axis=axis))
-        done += len(waiting)
-        waiting = sorted({k for track in tracks for k in track.search.next_slices()})
+    with SideBySide(workers) as side_by_side:
+        while waiting:
+            total = done + len(waiting)
+            slices = [[(track, k) for track in tracks if track.search.wants(k)] for k in waiting]
+            step = min(size, -(-len(slices) // workers))
+            batches = [list(chain(*slices[start : start + step])) for start in range(0, len(slices), step)]
+            for batch, _ in side_by_side.each(partial(_segment_batch, visit, steps.again), batches, steps.again):
+                _show(visit, batch, watch)
+                done += len({k for _, k in batch})
+                steps("segment", done, total)
+            waiting = sorted({k for track in tracks for k in track.search.next_slices()})
 
 
-def _segment_batch(visit: TargetVisit, wanted: list[tuple[Track, int]], tick: Tick) -> None:
+def _show(visit: TargetVisit, batch: Sequence[tuple[Track, int]], watch: Watch) -> None:
+    """Show the accepted slices of a batch."""
+    for track, k in batch:
+        if track.turned[k].any():
+            axis, index = visit.target.images.stored_slice(k)
+            watch(track.plan.structure.name, axis, index, track.mask.take(index, axis=axis))
+
+
+def _segment_batch(visit: TargetVisit, tick: Tick, wanted: list[tuple[Track, int]]) -> None:
     asked = []
     for track, k in ticked(wanted, tick):
         one = _ask(visit, track, k)

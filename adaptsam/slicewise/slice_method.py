@@ -51,6 +51,10 @@ class SliceMethod(Protocol):
         """The side of the model's feature grid in patches."""
 
     @property
+    def workers(self) -> int:
+        """Number of threads that may call the method at once, each for slices of its own."""
+
+    @property
     def encoded(self) -> int:
         """Number of images that went through the image encoder so far."""
 
