@@ -33,7 +33,8 @@ def prompted(
     if package.text and text_maps is not None:
         maps = [np.asarray(one) for one in text_maps(package.text, images)]
     cases = [AgentImage(embedding, attention=one) for embedding, one in zip(embeddings, maps, strict=True)]
-    results = prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
+    with model.threads():
+        results = prompt_cases(model, package.agent, cases, options.use, keep_steps=keep_steps)
     kind = package.novelty
     if kind is None:
         return results

@@ -206,6 +206,7 @@ class AgentTraining:
                 held = Pictures(learnt.shown, held.without)
             loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
             store = loaded if isinstance(loaded, EmbeddingStore) else EmbeddingStore(loaded)
+            stack.enter_context(store.model.threads())
             shown = self._shown(learnt.shown)
             attention, clip = self._attention(shown)
 

@@ -110,6 +110,11 @@ def segment(
             raise InputError(
                 "The prior's mask covers no patch of the model's grid; choose a neighbouring slice or a magnified view."
             )
+    with model.threads():
+        return _segmented(model, jobs, settings, tick)
+
+
+def _segmented(model: SamModel, jobs: Sequence[Job], settings: P2SamSettings, tick: Tick) -> list[Result]:
     prompts = [make_prompts(model, job.prior, job.target, job.region, settings) for job in ticked(jobs, tick)]
     targets = [job.target for job, own in zip(jobs, prompts, strict=True) for _ in own]
     hints = [job.hint for job, own in zip(jobs, prompts, strict=True) for _ in own]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +20,7 @@ from adaptsam.sam.architecture import SamConfig
 from adaptsam.sam.batched_decoding import Decoded, decode
 from adaptsam.sam.checkpoint import BUNDLED, bundled_checkpoint, read_checkpoint
 from adaptsam.sam.cpu_precision import FEWEST_CHANNELS, bfloat16_is_fast
+from adaptsam.sam.cpu_threads import one_thread
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.former_model import FORMER_KIND, former_model
 from adaptsam.sam.image_encoder import encode
@@ -104,6 +105,10 @@ class SamModel:
             return 1
         return min(_MOST_SIDE_BY_SIDE, torch.get_num_threads())
 
+    def threads(self) -> AbstractContextManager[None]:
+        """Threads that suit the model, for a piece of work: one where it is small and on the CPU, else all."""
+        return one_thread() if self.side_by_side > 1 else nullcontext()
+
     @property
     def embed_dim(self) -> int:
         """Channels of a feature."""
@@ -127,8 +132,9 @@ class SamModel:
         if batch_size < 1:
             raise InputError(f"The batch size must be at least 1, not {batch_size}.")
         embeddings: list[Embedding] = []
-        for start in range(0, len(images), batch_size):
-            embeddings += self._embed_batch(images[start : start + batch_size])
+        with self.threads():
+            for start in range(0, len(images), batch_size):
+                embeddings += self._embed_batch(images[start : start + batch_size])
         return embeddings
 
     def _embed_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Embedding]:
@@ -144,7 +150,8 @@ class SamModel:
 
     def decode(self, requests: Sequence[DecodeRequest], multimask: bool = False, tick: Tick = unasked) -> list[Decoded]:
         """Masks for prompts, many in one pass; see :func:`adaptsam.sam.batched_decoding.decode`."""
-        return decode(self.sam, requests, multimask, tick=tick)
+        with self.threads():
+            return decode(self.sam, requests, multimask, tick=tick)
 
     def upscale(self, logits: torch.Tensor, embedding: Embedding) -> torch.Tensor:
         """Low-resolution logits (…, 4h, 4w) in the image's own pixels (…, H, W), as ``Sam.postprocess_masks``.

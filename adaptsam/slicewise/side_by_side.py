@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from functools import lru_cache
 from types import TracebackType
 from typing import TypeVar
 
-import torch
-from threadpoolctl import ThreadpoolController
-
 from adaptsam.progress import Tick, become_helper
+from adaptsam.sam.cpu_threads import one_thread
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -44,8 +41,8 @@ class SideBySide:
 
     def __enter__(self) -> SideBySide:
         if self.workers > 1:
-            self._stack.enter_context(_libraries().limit(limits=1))
-            self._pool = ThreadPoolExecutor(self.workers, "adaptsam-slices", _begin_helper)
+            self._stack.enter_context(one_thread())
+            self._pool = ThreadPoolExecutor(self.workers, "adaptsam-slices", become_helper)
         return self
 
     def __exit__(
@@ -62,7 +59,7 @@ class SideBySide:
                 tick()
                 yield item, work(item)
             return
-        futures: list[Future[Made]] = [self._pool.submit(work, item) for item in items]
+        futures: list[Future[Made]] = [self._pool.submit(_alone, work, item) for item in items]
         for item, future in zip(items, futures, strict=True):
             while not future.done():
                 tick()
@@ -70,13 +67,6 @@ class SideBySide:
             yield item, future.result()
 
 
-@lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
-    """The libraries with threads of their own that are loaded; to find them takes some 20 ms."""
-    return ThreadpoolController()
-
-
-def _begin_helper() -> None:
-    become_helper()
-    torch.get_num_threads()  # PyTorch sets a new thread's number at its first question, over what was set before
-    _libraries().limit(limits=1)
+def _alone(work: Callable[[Item], Made], item: Item) -> Made:
+    with one_thread():
+        return work(item)

@@ -14,10 +14,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
+mpl.use("Agg")
+from matplotlib import pyplot as plt
 
 #: Parts, and what names them in a stack; the first that is found counts.
 PARTS = {
@@ -55,7 +55,7 @@ def seconds(path: Path, rate: float) -> Counter[str]:
 
 def draw(profiles: dict[str, Counter[str]], output: Path) -> None:
     order = [part for part in (*PARTS, OTHER) if any(profile[part] for profile in profiles.values())]
-    figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     height = 0.8 / len(profiles)
     for row, (name, profile) in enumerate(profiles.items()):
         places = [n + (row - (len(profiles) - 1) / 2) * height for n in range(len(order))]
