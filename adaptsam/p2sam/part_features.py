@@ -15,6 +15,7 @@ from torch import Tensor
 from adaptsam.errors import InputError
 from adaptsam.p2sam.kmeans_seeds import KMeansSeeds
 from adaptsam.sam import Embedding, SamModel
+from adaptsam.sam.cpu_threads import one_thread
 
 _RESTARTS = 10
 
@@ -130,5 +131,6 @@ def part_labels(features: np.ndarray, n: int) -> np.ndarray:
     """
     seeds = KMeansSeeds(restarts=_RESTARTS)
     kmeans = KMeans(n, init=seeds, n_init=_RESTARTS, random_state=0, algorithm="lloyd")
-    labels: np.ndarray = kmeans.fit_predict(features)
+    with one_thread():  # a thread waits longer than a part of these few features takes
+        labels: np.ndarray = kmeans.fit_predict(features)
     return labels
