@@ -23,6 +23,7 @@ from torch.nn import functional
 from adaptsam.evaluation.methods.evaluated_method import Pair, Workbench
 from adaptsam.evaluation.methods.slice_by_slice import PictureMethod
 from adaptsam.sam import DecodeRequest, Embedding, SamModel
+from adaptsam.sam.cpu_threads import one_thread
 
 #: Prompts that are decoded together, so that masks at the image's own size stay few.
 _PROMPTS_AT_ONCE = 32
@@ -167,7 +168,8 @@ def place(model: SamModel, target: Embedding, index: Tensor) -> np.ndarray:
 def centres(places: np.ndarray, settings: MatcherSettings) -> np.ndarray:
     """Cluster centres (k, 2) on whole pixels; the k-means++ is seeded, which the published one is not."""
     count = min(settings.centres, len(np.unique(places, axis=0)))
-    return np.floor(KMeans(count, random_state=0, n_init=1).fit(places).cluster_centers_)
+    with one_thread():
+        return np.floor(KMeans(count, random_state=0, n_init=1).fit(places).cluster_centers_)
 
 
 def choices(points: np.ndarray, settings: MatcherSettings) -> list[np.ndarray]:
