@@ -27,6 +27,8 @@ PITCH_MM, WHOLE_PIXELS = 2.0, 300
 AROUND_MM = 60.0
 #: A follow-up of these draws from other seeds than any that AdaptSAM was made with.
 SEED = 1900
+#: Below this, most of what surrounds a tumour is lung.
+IN_LUNG_HU = -300.0
 CHANGES = ("small", "medium", "large")
 SARCOMA = Scan("sarcoma", "ctmr-sts-001/images/CT", "ctmr-sts-001/labels/CT_rtstruct.dcm", ("GTV_Mass_CT",))
 NODE = replace(TUMOURS[-1], structures=("LN_c40",))
@@ -70,7 +72,14 @@ def tumours(data: Path, changes: Sequence[str] = CHANGES) -> Iterator[Known]:
             settings = settings_for(change)
             later = digital_followup(prior, drawn, name, seed=SEED + number, settings=settings)
             pair = VolumePair(f"{scan.name} {name}", prior, drawn, later.volume)
-            yield Known(f"tumour, {change}", f"{scan.name} {name}, {change}", pair, later.structures)
+            kind = f"tumour in {_host(later.volume, later.structures.structures[0].mask)}, {change}"
+            yield Known(kind, f"{scan.name} {name}, {change}", pair, later.structures)
+
+
+def _host(later: Volume, mask: np.ndarray) -> str:
+    """What took the tumour's place: where it is soft tissue like the tumour itself, no image shows that it shrank."""
+    distance = ndimage.distance_transform_edt(~mask, sampling=later.geometry.spacing[::-1])
+    return "lung" if later.array[(distance > 2) & (distance < 8)].mean() < IN_LUNG_HU else "soft tissue"
 
 
 def organs(data: Path, copies: int = 2) -> Iterator[Known]:
