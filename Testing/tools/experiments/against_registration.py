@@ -34,7 +34,7 @@ from adaptsam.sam import EmbeddingStore, SamModel, load_sam
 from adaptsam.slicewise import PriorVisit, StructureReport, carry
 
 sys.path.insert(0, str(Path(__file__).parent))
-from followup_pairs import Known, organs, tumours
+from followup_pairs import Known, hippocampi, organs, phantoms, tumours
 
 METHODS = ("copied", "rigid", "registration", "syn")
 OBSERVER = "observer"
@@ -125,6 +125,10 @@ def _pairs(args: argparse.Namespace) -> Iterable[Known]:
         yield from tumours(args.data, args.changes)
     if "organs" in args.pairs:
         yield from organs(args.data)
+    if "hippocampi" in args.pairs:
+        yield from hippocampi(args.data)
+    if "phantoms" in args.pairs:
+        yield from phantoms()
     for path in args.list:
         yield from listed(path)
 
@@ -132,7 +136,7 @@ def _pairs(args: argparse.Namespace) -> Iterable[Known]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--pairs", nargs="+", choices=("tumours", "organs"), default=[])
+    parser.add_argument("--pairs", nargs="+", choices=("tumours", "organs", "hippocampi", "phantoms"), default=[])
     parser.add_argument("--changes", nargs="+", default=["small", "medium", "large"])
     parser.add_argument("--list", type=Path, nargs="+", default=[])
     parser.add_argument("--methods", nargs="+", choices=(*METHODS, OBSERVER, DEFAULT), default=[*METHODS, DEFAULT])

@@ -20,6 +20,7 @@ from adaptsam.image import Geometry, StructureSet, Volume, select_structures
 from adaptsam.image.downsampling import block_means, coarse_blocks, coarse_geometry
 from adaptsam.io import read_structures, read_volume
 from adaptsam.synthetic.digital_followup import digital_followup, settings_for
+from adaptsam.synthetic.thorax_phantom import phantom_visits
 
 #: Pixels of whole scans are averaged to about this; those of scans that were cropped before stay.
 PITCH_MM, WHOLE_PIXELS = 2.0, 300
@@ -92,8 +93,33 @@ def organs(data: Path, copies: int = 2) -> Iterator[Known]:
         yield Known("organ", f"abdomen, warp {seed}", pair, truth)
 
 
-def warped(volume: Volume, structures: StructureSet, seed: int) -> tuple[Volume, StructureSet]:
-    """A CT and its contours after a shift of 8 mm, a turn of 2°, and a smooth displacement of 5 mm (deviation)."""
+def hippocampi(data: Path, every: int = 6) -> Iterator[Known]:
+    """Small MR volumes of the Decathlon, with both parts of the hippocampus, warped as organs are."""
+    folder = data / "mr-hippocampus-msd"
+    for number, path in enumerate(sorted((folder / "images").glob("*.nii.gz"))[::every]):
+        volume = replace(read_volume(path), modality="MR")
+        # To the range of CT, so that the warp's noise is what it is there.
+        array = volume.array.astype(np.float32)
+        volume = replace(volume, array=800 * array / np.percentile(array, 99))
+        drawn = select_structures(read_structures(folder / "labels" / path.name, volume))
+        target, truth = warped(volume, drawn, SEED + number, shift_mm=3.0, deviation_mm=1.5)
+        yield Known("hippocampus", f"hippocampus {number}", VolumePair(path.name, volume, drawn, target), truth)
+
+
+def phantoms(count: int = 6) -> Iterator[Known]:
+    """Synthetic thorax patients at two visits, coarse; no training saw their seeds."""
+    for seed in range(100_000 + SEED, 100_000 + SEED + count):
+        first, second = phantom_visits(seed, 2, shape=(40, 112, 112), spacing=(3.9, 3.9, 7.2))
+        drawn = select_structures(first.structures, ["GTV-1", "Heart", "Spinal-Cord"])
+        yield Known(
+            "phantom", f"phantom {seed}", VolumePair(f"{seed}", first.volume, drawn, second.volume), second.structures
+        )
+
+
+def warped(
+    volume: Volume, structures: StructureSet, seed: int, shift_mm: float = 8.0, deviation_mm: float = 5.0
+) -> tuple[Volume, StructureSet]:
+    """An image and its contours after a shift, a turn of 2°, and a smooth random displacement."""
     draw = np.random.default_rng(seed)
     old = volume.geometry
     slices, rows, columns = (int(size / 1.1) for size in old.shape)
@@ -103,8 +129,8 @@ def warped(volume: Volume, structures: StructureSet, seed: int) -> tuple[Volume,
     turn = np.radians(2.0) * draw.choice([-1, 1])
     plane = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
     shift = draw.normal(size=(3, 1))
-    shift *= 8.0 / np.linalg.norm(shift) / np.array(old.spacing[::-1])[:, None]
-    smooth = [_smooth(draw, grid, 40.0, 5.0) / side for side in old.spacing[::-1]]
+    shift *= shift_mm / np.linalg.norm(shift) / np.array(old.spacing[::-1])[:, None]
+    smooth = [_smooth(draw, grid, 40.0, deviation_mm) / side for side in old.spacing[::-1]]
     place = plane @ (place - middle) + middle + shift + np.reshape(smooth, (3, -1))
 
     def sampled(array: np.ndarray, outside: float) -> np.ndarray:
