@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", choices=("tumours", "organs", "hippocampi", "phantoms"), default=[])
     parser.add_argument("--changes", nargs="+", default=["small", "medium", "large"])
     parser.add_argument("--list", type=Path, nargs="+", default=[])
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="pairs whose names hold one of these")
     parser.add_argument("--methods", nargs="+", choices=(*METHODS, OBSERVER, DEFAULT), default=[*METHODS, DEFAULT])
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -146,6 +147,8 @@ def main() -> None:
     done = {(one["pair"], one["method"]) for one in map(json.loads, lines)}
     model, methods = load_sam(None, "cpu"), usable(args.methods)
     for one in _pairs(args):
+        if not any(word in one.name for word in args.only):
+            continue
         wanted = [name for name in methods if (one.name, name) not in done]
         records = list(measured(one, model, wanted))
         with args.output.open("a") as file:
