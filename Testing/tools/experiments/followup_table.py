@@ -168,7 +168,8 @@ def draw(records: Records, path: Path) -> None:
     axes[0].set_ylabel("mean Dice")
     axes[1].set_ylabel("share that is truly empty")
     axes[1].yaxis.set_tick_params(labelleft=True)
-    axes[0].legend(fontsize=8, loc="upper left", frameon=False)
+    for handle in axes[0].legend(fontsize=8, loc="upper left", frameon=False).legend_handles:
+        handle.set_sizes([24])
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
