@@ -75,5 +75,11 @@ class StructureReport:
 
     @property
     def worst_slices(self) -> tuple[SliceReport, ...]:
-        """The slices to look at, the least trusted first: those that hold the structure, and empty ones that should."""
-        return tuple(sorted((s for s in self.slices if s.held or s.expected), key=lambda s: s.confidence))
+        """The slices to look at, the least trusted first: those that hold the structure, and empty ones that may.
+
+        These are where the registered contour lies, and the ones beside a slice that holds it: an end is missed there.
+        """
+        held = {one.index for one in self.slices if one.held}
+        beside = {index + step for index in held for step in (-1, 1)}
+        listed = (one for one in self.slices if one.held or one.expected or one.index in beside)
+        return tuple(sorted(listed, key=lambda one: one.confidence))

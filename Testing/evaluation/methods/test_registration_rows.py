@@ -55,11 +55,12 @@ def test_registration_finds_the_shift(pair, truth, bench, name):
 
 
 @pytest.mark.slow
-def test_elastix_finds_the_shift_on_a_grid_of_its_own(pair, truth, bench):
-    pytest.importorskip("itk", reason="the extra 'elastix' is not installed")
+@pytest.mark.parametrize(("name", "library"), [("elastix", "itk"), ("syn", "ants")])
+def test_an_optional_library_finds_the_shift_on_a_grid_of_its_own(pair, truth, bench, name, library):
+    pytest.importorskip(library, reason=f"the extra of {name} is not installed")
     cropped = replace(GRID, shape=(20, 40, 48), origin=(-120.0, -100.0, 12.0))
     target = Volume(np.ascontiguousarray(pair.target.array[2:22]), cropped, "CT")
-    [method] = make_methods(["elastix"])
+    [method] = make_methods([name])
     method.prepare(bench)
     found = method.volume(bench, VolumePair("cropped", pair.prior, pair.structures, target))["GTV"].mask
     assert found.shape == (20, 40, 48)
@@ -67,7 +68,7 @@ def test_elastix_finds_the_shift_on_a_grid_of_its_own(pair, truth, bench):
 
 
 def test_registration_has_no_part_in_single_pictures(bench, make_pair):
-    for method in make_methods(["copied", "rigid", "registration", "elastix"]):
+    for method in make_methods(["copied", "rigid", "registration", "elastix", "syn"]):
         with pytest.raises(NotApplicable, match="needs volumes"):
             method.pictures(bench, [make_pair()])
 

@@ -113,6 +113,17 @@ def test_where_the_tumour_was_there_is_lung_as_around_it() -> None:
     assert grain[0] == pytest.approx(grain[1], rel=0.25)
 
 
+def test_a_tumour_leaves_lung_in_a_scan_whose_border_cuts_the_lung_open() -> None:
+    whole, structures = patient()
+    cut = replace(GRID, shape=(36, 96, 60), origin=tuple(GRID.world([18, 0, 0]).tolist()))
+    tumour = np.ascontiguousarray(mask(structures)[:, :, 18:78])
+    prior = Volume(np.ascontiguousarray(whole.array[:, :, 18:78]), cut, "CT")
+    drawn = StructureSet((Structure("GTV-1", tumour),), cut)
+    found = digital_followup(prior, drawn, settings=settings_for("medium", "vanish", **STILL))
+    gone = found.volume.array[ndimage.binary_erosion(tumour)]
+    assert np.median(gone) == pytest.approx(-820, abs=30)
+
+
 def test_where_it_grew_there_is_tumour_and_no_trace_of_the_old_border() -> None:
     prior, structures = patient()
     found = digital_followup(prior, structures, settings=settings_for("large", "grow", **STILL, slice_mm=4.0))

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from adaptsam.image import Geometry, Structure, StructureSet, Volume, select_structures
+from adaptsam.image import Geometry, Structure, StructureSet, Volume
 from adaptsam.io import read_structures, read_volume, write_structures, write_volume
+from adaptsam.io.dicom.rtstruct_reader import roi_names
 
 sys.path.insert(0, str(Path(__file__).parent))
 from moved_copy import moved_copy
@@ -74,8 +75,9 @@ def brain(folder: Path, output: Path) -> list[dict[str, Any]]:
 def observers(folder: Path, output: Path) -> list[dict[str, Any]]:
     """One case an observer, whose contour is carried; all five are truths on the copy."""
     volume = read_volume(folder / "img")
-    drawn = read_structures(folder / "RTSTRUCT.dcm", volume)
-    chosen = select_structures(drawn, [name for name in drawn.names if name.startswith("GTV-1vis")])
+    file = folder / "RTSTRUCT.dcm"
+    # Named, so that "Patient", which reaches beyond the slices that are there, is not read.
+    chosen = read_structures(file, volume, [name for name in roi_names(file) if name.startswith("GTV-1vis")])
     copy, truth = moved_copy(volume, chosen)
     target = output / "tumour-copy.nrrd"
     write_volume(target, copy, overwrite=True)

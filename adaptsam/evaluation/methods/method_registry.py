@@ -11,6 +11,7 @@ from pathlib import Path
 from adaptsam import alignsam
 from adaptsam.errors import InputError
 from adaptsam.evaluation.methods.alignsam_rows import AlignSam
+from adaptsam.evaluation.methods.ants_syn import Syn
 from adaptsam.evaluation.methods.evaluated_method import Method, Unavailable
 from adaptsam.evaluation.methods.finetuned_rows import FineTunedOnPrior, Schedule, TrainedModel
 from adaptsam.evaluation.methods.matcher import Matcher
@@ -125,12 +126,13 @@ MAKERS: dict[str, Maker] = {
     "rigid": lambda extras: RigidRegistration(),
     "registration": lambda extras: DeformableRegistration(),
     "elastix": lambda extras: Elastix(),
+    "syn": lambda extras: Syn(),
     **_p2sam_rows(),
     **_alignsam_rows(),
 }
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "clinic": ("copied", "rigid", "registration", "elastix"),
+    "clinic": ("copied", "rigid", "registration", "elastix", "syn"),
     "rivals": ("persam", "persam-f", "matcher", "panet", "direct-transfer", "fine-tune", "seggpt", "painter", "seem"),
     "table4": tuple(name for name in MAKERS if name.startswith("p2sam-t4")),
     "table5": tuple(name for name in MAKERS if name.startswith("p2sam-t5")),

@@ -75,14 +75,16 @@ def find_site(prior: Volume, target: np.ndarray) -> Site:
     high = np.minimum(held.max(axis=0) + margin + 1, target.shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     image, here = prior.array[box].astype(np.float32), target[box]
-    body = _body(prior, box)
     smooth = ndimage.gaussian_filter(image, [1.2 / s for s in spacing])
     near = ndimage.distance_transform_edt(~here, sampling=spacing)
-    aerated = (smooth < _AERATED) & (smooth > _GAS) & body
+    body, shell = _body(prior, box), (near > 2) & (near < 8)
+    dark = (smooth < _AERATED) & (smooth > _GAS)
+    if not _surrounds(dark & body, shell):
+        body |= _cut_lung(dark & ~body, near, spacing)
+    aerated = dark & body
     lung = _closed(aerated, 4.0, spacing) & body & (smooth > _GAS) & (smooth < _BONE)
     soft = (smooth > -250) & (smooth < _BONE) & body
-    shell = (near > 2) & (near < 8)
-    in_lung = bool(aerated[shell].sum() > 0.2 * max(1, shell.sum()))
+    in_lung = _surrounds(aerated, shell)
     distance = ndimage.gaussian_filter(signed_distance(here, spacing), [0.0, 0.7, 0.7])
     return Site(box, spacing, image, here, distance, lung, soft, in_lung)
 
@@ -295,6 +297,22 @@ def _body(prior: Volume, box: tuple[slice, ...]) -> np.ndarray:
         np.minimum(np.arange(a.start, a.stop) // b, n - 1) for a, b, n in zip(box, blocks, body.shape, strict=True)
     ]
     return body[np.ix_(*index)]
+
+
+def _surrounds(aerated: np.ndarray, shell: np.ndarray) -> bool:
+    return bool(aerated[shell].sum() > 0.2 * max(1, shell.sum()))
+
+
+def _cut_lung(dark: np.ndarray, near: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """Lung beside the target that the scan's border cuts open, so that it is no hole of the body.
+
+    Args:
+        dark: aerated and outside of the body.
+        near: distance to the target, mm.
+    """
+    labels, _ = ndimage.label(_opened(dark, 2.0, spacing))
+    beside = np.unique(labels[near < 8])
+    return _closed(np.isin(labels, beside[beside > 0]), 4.0, spacing)
 
 
 def _closed(mask: np.ndarray, radius: float, spacing: tuple[float, ...]) -> np.ndarray:
