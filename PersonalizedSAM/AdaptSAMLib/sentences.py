@@ -513,7 +513,7 @@ def table(_: Callable[[str], str]) -> list:
         _("{name}: of a part that was {share} % of it, nothing was found; it is expected on {slices}; look there."),
         _("{name}: the image has {shape}×{shape2} pixels and its mask {shape3}×{shape4}; make them equal."),
         _("{name}: the mask is empty; outline the structure or leave the image out."),
-        _("{novel} of {len} slices look unlike all images that the agent for {name} learnt from: another part of the body, another modality or another window."),
+        _("{novel} of {total} images look unlike all that the agent for {name} learnt from: another part of the body, another modality or another window."),
         _("{package}.{name} was renamed: use {renamed}. The old name goes with the next version."),
         _("{path} cannot be removed ({strerror}); check who owns it."),
         _("{path} cannot be removed: {error}."),

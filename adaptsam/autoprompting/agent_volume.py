@@ -9,6 +9,7 @@ import numpy as np
 from adaptsam.alignsam import Evidence, Package, Prompted
 from adaptsam.alignsam.agent_target import structure_of
 from adaptsam.autoprompting.agent_batches import accepted as is_accepted
+from adaptsam.autoprompting.agent_batches import is_known, unlike
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.agent_slices import AgentSlices
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
@@ -109,8 +110,7 @@ class AgentTrack:
         allowed = None if self._within is None else self._within[k]
         if allowed is not None:
             mask &= allowed
-        kind = self.package.novelty
-        known = not self._refused and (result.novelty is None or kind is None or kind.knows(result.novelty))
+        known = not self._refused and is_known(self.package, result)
         accepted = not self._refused and is_accepted(self.package, self._options, result) and bool(mask.any())
         if accepted:
             self._mask[k] = mask
@@ -148,10 +148,7 @@ class AgentTrack:
         warnings = [] if held else [f"{name} was not found in this image; its contour is empty."]
         novel = sum(not outcome.known for outcome in self._results.values())
         if not held and novel and not self._refused and self._options.novelty:
-            warnings.append(
-                f"{novel} of {len(self._results)} slices look unlike all images that the agent for {name} learnt from: "
-                "another part of the body, another modality or another window."
-            )
+            warnings.append(unlike(self.package, novel, len(self._results)))
         if bridged:
             warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
         return report, warnings
