@@ -322,6 +322,10 @@ def scored(masks: dict[str, list[Mask]], tested: Pictures) -> dict[str, dict[str
     return figures
 
 
+def mean_of(cases: Sequence[dict[str, float]], name: str) -> float:
+    return round(float(np.mean([one[name] for one in cases])), 4)
+
+
 def on_volume(package: Package, volume: Volume, truth: Mask, store: EmbeddingStore, maps, rule) -> dict[str, object]:
     """Dice over the volume, and slices kept, each way of searching."""
     told: dict[str, object] = {}
@@ -410,24 +414,25 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
     told: dict[str, object] = {"branch": branch, "seed": seed, "least evidence": round(least, 4), "cases": {}}
     maps = (lambda text, images: attention(images)) if callable(attention) else None
     count = 2 if args.small else args.each
-    pooled: dict[str, list[float]] = {}
+    pooled: dict[str, list[dict[str, float]]] = {}
     for name, tested, volume, truth in test_cases(args.data, task, store.model.image_size, count):
         shown = [one.image for one in tested]
         masks = {"agent": [one.mask for one in prompt(store, agent, shown, attention=attention, keep_steps=False)]}
         masks |= comparator_masks(store, agent, learnt, shown, attention, seed=seed, tuned=tuned)
         figures: dict[str, object] = dict(scored(masks | with_truth(store, tested), tested))
         for row, values in figures.items():
-            pooled.setdefault(row, []).append(values["iou"])  # type: ignore[index]
-        if volume is not None and not args.small:
+            pooled.setdefault(row, []).append(values)  # type: ignore[arg-type]
+        if volume is not None and not args.small and not args.slices_only:
             figures["volume"] = on_volume(package, volume, truth, store, maps, task.rule)
         told["cases"][name] = {"images": len(tested), **figures}  # type: ignore[index]
         print(args.task, branch, seed, name, json.dumps(figures), flush=True)
-    means = {row: round(float(np.mean(values)), 4) for row, values in pooled.items()}
+    means, dices = ({row: mean_of(values, of) for row, values in pooled.items()} for of in ("iou", "dice"))
     rivals = {row: v for row, v in means.items() if row != "agent" and "truth" not in row}
     scores["comparators"] = rivals
     scores["iou"] = means["agent"]
     scores["scored_on"] = "the test cases"
-    told |= {"mean IoU of cases": means, "outdone by": {k: v for k, v in rivals.items() if v >= means["agent"]}}
+    told |= {"mean IoU of cases": means, "mean Dice of cases": dices}
+    told |= {"outdone by": {k: v for k, v in rivals.items() if v >= means["agent"]}}
     told["elsewhere"] = {} if args.small else elsewhere(package, args.data, store, maps, args.each)
     told["may be released"] = task.free
     save_agent(args.output / f"{args.task}-{branch}-{seed}.agent.safetensors", package)
@@ -462,6 +467,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--reward", choices=("point", "overlap", "coverage"), default="point")
     parser.add_argument("--each", type=int, default=0, help="test images of each case; 0 for all")
+    parser.add_argument("--slices-only", action="store_true", help="volumes are not searched through")
     parser.add_argument("--small", action="store_true", help="a few images and one episode, to see that it runs")
     parser.add_argument("--cache", type=Path, help="folder of embeddings")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -475,7 +481,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows.append(learn(args, task, store, branch, seed))
             (args.output / f"{args.task}.json").write_text(json.dumps({"task": args.task, "agents": rows}, indent=2))
     for row in rows:
-        print(row["branch"], row["seed"], row["mean IoU of cases"], "outdone by", row["outdone by"], row["elsewhere"])
+        print(row["branch"], row["seed"], row["mean IoU of cases"], row["mean Dice of cases"])
+        print("outdone by", row["outdone by"], row["elsewhere"])
 
 
 if __name__ == "__main__":
