@@ -224,6 +224,24 @@ def test_images_of_another_kind_come_out_empty_and_say_so(
     assert "1 of 1 images look unlike all that the agent for blob learnt from" in caplog.text
 
 
+def test_slices_that_are_empty_for_their_kind_alone_are_told_of(model: SamModel, agent: Package) -> None:
+    slices = AgentSlices(scene(), agent.shown, model.image_size)
+    kind = Novelty.of(model.embed([slices.image(k) for k in range(10)]), [], model.image_size)
+    assert kind is not None
+    each = AutoPromptSettings(cleanup=False)
+    free = autoprompt([agent], scene(), model=model, settings=each)
+    accepted = sum(one.accepted for one in free.reports[0].slices)
+    told = sorted(kind.of_image(one, model.image_size) for one in model.embed([slices.image(k) for k in range(10)]))
+    strict = replace(agent, novelty=replace(kind, limit=told[4]))
+    result = autoprompt([strict], scene(), model=model, settings=each)
+    lost = accepted - sum(one.accepted for one in result.reports[0].slices)
+    assert 0 < lost < accepted
+    assert result.warnings[0].startswith(
+        f"{lost} slices with enough evidence for blob are empty, because they look unlike"
+    )
+    assert not free.warnings
+
+
 def test_an_agent_that_its_comparators_outdid_says_so(model: SamModel, agent: Package) -> None:
     scores = {"iou": 0.5, "comparators": {"random actions": 0.4, "decoder fine-tuned": 0.7}}
     result = autoprompt([replace(agent, scores=scores)], scene(), model=model)

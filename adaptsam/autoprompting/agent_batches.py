@@ -58,7 +58,8 @@ def unlike(package: Package, novel: int, total: int) -> str:
     name = package.target.name
     return (
         f"{novel} of {total} images look unlike all that the agent for {name} learnt from: another part of the body, "
-        "another modality or another window."
+        "another modality or another window. If it is only another scanner, set its limits with adaptsam agents "
+        "calibrate."
     )
 
 
