@@ -57,6 +57,7 @@ def test_one_command_trains_compares_and_writes_all_of_it(program: ModuleType, t
     assert all(value >= mine for value in row["outdone by"].values())
     package = load_agent(tmp_path / "out" / "polyp-implicit-0.agent.safetensors", load_sam(options[1][13:], "cpu"))
     assert package.outdone_by == row["outdone by"]
+    assert Image.open(tmp_path / "out" / "polyp-implicit-0.png").width > 100
 
 
 def test_an_unknown_scale_becomes_hounsfield_units(program: ModuleType) -> None:

@@ -13,7 +13,8 @@ tasks, trained on → tested on:
   liver        one abdomen → two slices of AMOS (may train no released agent)
   glass        half of GDD → the other half (may train no released agent)
 
-OUTPUT/TASK.json has every figure and the split; OUTPUT/TASK-SEED.agent.safetensors is the agent. An agent is
+OUTPUT/TASK.json has every figure; OUTPUT/TASK-BRANCH-SEED.agent.safetensors is the agent, and the .png beside it shows
+what it did on test images of five cases. An agent is
 worth bundling only where "outdone by" is empty, on open data. On volumes the Dice is that of `adaptsam.autoprompt`,
 slice by slice and searched outwards; "elsewhere" counts accepted slices of bodies and organs that no agent of these
 may know.
@@ -34,6 +35,7 @@ from PIL import Image
 from real_cases import CHEST_WINDOW, LUNG1, TUMOURS, Scan, msd_slice, opened, spread, two_points, windowed
 
 from adaptsam.alignsam import (
+    Agent,
     AlignSamSettings,
     EnvironmentSettings,
     Package,
@@ -52,6 +54,7 @@ from adaptsam.autoprompting.agent_thumbnail import agent_picture
 from adaptsam.autoprompting.agent_training import judge, novelty_of
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.comparators import comparator_masks, fine_tuned_decoder, lungs_by_threshold
+from adaptsam.autoprompting.prompt_drawing import draw_prompts
 from adaptsam.autoprompting.text_maps import attention_of, clip_record
 from adaptsam.autoprompting.volume_autoprompting import autoprompt
 from adaptsam.image.volume import Geometry, Volume
@@ -421,6 +424,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
     maps = (lambda text, images: attention(images)) if callable(attention) else None
     count = 2 if args.small else args.each
     pooled: dict[str, list[dict[str, float]]] = {}
+    pictured: Pictures = []
     for name, tested, volume, truth in test_cases(args.data, task, store.model.image_size, count):
         shown = [one.image for one in tested]
         masks = {"agent": [one.mask for one in prompt(store, agent, shown, attention=attention, keep_steps=False)]}
@@ -431,6 +435,7 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
         if volume is not None and not args.small and not args.slices_only:
             figures["volume"] = on_volume(package, volume, truth, store, maps, task.rule, args.every)
         told["cases"][name] = {"images": len(tested), **figures}  # type: ignore[index]
+        pictured += tested[:1]
         print(args.task, branch, seed, name, json.dumps(figures), flush=True)
     means, dices = ({row: mean_of(values, of) for row, values in pooled.items()} for of in ("iou", "dice"))
     rivals = {row: v for row, v in means.items() if row != "agent" and "truth" not in row}
@@ -441,8 +446,15 @@ def learn(args: argparse.Namespace, task: Task, store: EmbeddingStore, branch: s
     told |= {"outdone by": {k: v for k, v in rivals.items() if v >= means["agent"]}}
     told["elsewhere"] = {} if args.small else elsewhere(package, args.data, store, maps, args.each)
     told["may be released"] = task.free
+    (args.output / f"{args.task}-{branch}-{seed}.png").write_bytes(drawn(store, agent, spread(pictured, 5), attention))
     save_agent(args.output / f"{args.task}-{branch}-{seed}.agent.safetensors", package)
     return told
+
+
+def drawn(store: EmbeddingStore, agent: Agent, tested: Pictures, attention: Attention | None) -> bytes:
+    """A PNG of what the agent does on test images."""
+    shown = [one.image for one in tested]
+    return draw_prompts(shown, [one.mask for one in tested], prompt(store, agent, shown, attention=attention))
 
 
 def test_cases(data: Path, task: Task, size: int, count: int) -> Iterator[tuple[str, Pictures, Volume | None, Mask]]:
