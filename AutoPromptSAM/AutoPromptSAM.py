@@ -34,6 +34,8 @@ class AutoPromptSAM(ScriptedLoadableModule):
         parent.contributors = ["AdaptSAM's authors"]
         parent.helpText = _(
             "Finds the targets that agents were trained for with the Segment Anything Model; nobody clicks, and every step can be watched and changed. "
+            "Agents are your own, for a structure that no model knows; none comes along, because none beat simpler ways on real scans. "
+            "For lungs take a threshold, for common organs a model that knows them. "
             "For research use only: nothing that comes out of it is approved by a clinician."
         ) + link("autoprompt")
         parent.acknowledgementText = _(

@@ -57,6 +57,7 @@ def test_one_command_trains_compares_and_writes_all_of_it(program: ModuleType, t
     assert all(value >= mine for value in row["outdone by"].values())
     package = load_agent(tmp_path / "out" / "polyp-implicit-0.agent.safetensors", load_sam(options[1][13:], "cpu"))
     assert package.outdone_by == row["outdone by"]
+    assert Image.open(tmp_path / "out" / "polyp-implicit-0.png").width > 100
 
 
 def test_an_unknown_scale_becomes_hounsfield_units(program: ModuleType) -> None:
@@ -75,3 +76,15 @@ def test_test_cases_are_spread_evenly_over_patients(program: ModuleType) -> None
     assert len(chosen) == 6
     assert {name[0] for name in chosen} == {"a", "b"}
     assert program.spread(range(3), 5) == [0, 1, 2]
+
+
+def test_the_decathlons_slices_lie_as_other_scans_do(program: ModuleType, tmp_path: Path) -> None:
+    stored = np.full((8, 8), 10, np.uint8)
+    stored[:, 0] = 250  # the spine, as the files have it: at the left
+    stored[0, 5] = 200
+    for part, array in (("images", stored), ("masks", np.where(stored == 200, 255, 0).astype(np.uint8))):
+        (tmp_path / part).mkdir()
+        Image.fromarray(array).save(tmp_path / part / "0.png")
+    pixels, mask = program.msd_slice(tmp_path / "images" / "0.png")
+    assert (pixels[-1] > pixels[:-1].max(axis=0)).all()
+    assert np.argwhere(mask).tolist() == [[2, 0]]

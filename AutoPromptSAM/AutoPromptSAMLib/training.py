@@ -37,6 +37,7 @@ class Training(Job):
     Attributes:
         curves: AutoPromptSAMLib.curves.Curves.
         agent: the description of the agent, when it is there.
+        warnings: sentences against what it was made from, as fewer than ten slices.
     """
 
     stages = {
@@ -70,6 +71,7 @@ class Training(Job):
         self.name = name.strip()
         self.curves = Curves(self.name)
         self.agent = None
+        self.warnings: list[str] = []
         self._examples, self._onEpisode = list(examples), onEpisode
         self._content = {
             "name": self.name,
@@ -119,7 +121,7 @@ class Training(Job):
             self.made += self.curves.show(event["episodes"])
             self._tell(self._onEpisode, event["episodes"])
         elif event["event"] == "trained":
-            self.agent = event["agent"]
+            self.agent, self.warnings = event["agent"], event.get("warnings", [])
 
     def _finish(self) -> None:
         self._end("done", "")

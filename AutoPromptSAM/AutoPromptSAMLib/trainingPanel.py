@@ -228,7 +228,7 @@ class TrainingPanel(BasePanel):
             _("on images held back") if training.agent["training"]["held_back"] else _("on the images it learnt from")
         )
         text = _("The agent {name} is there and can be ticked on the other tab. Its overlap (IoU) {where}: {iou:.2f}.")
-        return text.format(name=training.name, where=where, iou=scores["iou"])
+        return " ".join([text.format(name=training.name, where=where, iou=scores["iou"]), *training.warnings])
 
     def onCurve(self) -> None:
         chart = self.learnt.curves.charts[choices.chosen(self.ui.curveComboBox)]

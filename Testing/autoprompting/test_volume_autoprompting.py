@@ -199,7 +199,9 @@ def test_an_image_of_another_modality_comes_out_empty_and_says_so(model: SamMode
     assert autoprompt([agent], scene(modality="CBCT"), model=model).reports[0].status == "found"
 
 
-def test_images_of_another_kind_come_out_empty_and_say_so(model: SamModel, agent: Package) -> None:
+def test_images_of_another_kind_come_out_empty_and_say_so(
+    model: SamModel, agent: Package, caplog: pytest.LogCaptureFixture
+) -> None:
     slices = AgentSlices(scene(), agent.shown, model.image_size)
     known = model.embed([slices.image(k) for k in range(10)])
     knowing = replace(agent, novelty=Novelty.of(known, [], model.image_size))
@@ -209,13 +211,35 @@ def test_images_of_another_kind_come_out_empty_and_say_so(model: SamModel, agent
     assert autoprompt([agent], odd, model=model).structures.structures[0].mask.any()
     result = autoprompt([knowing], odd, model=model)
     assert not result.structures.structures[0].mask.any()
-    assert "10 of 10 slices look unlike all images that the agent for blob learnt from" in result.warnings[1]
+    assert "10 of 10 images look unlike all that the agent for blob learnt from" in result.warnings[1]
     off = AutoPromptSettings(novelty=False)
     assert autoprompt([knowing], odd, model=model, settings=off).structures.structures[0].mask.any()
     frames = [slices.image(5), np.random.default_rng(0).integers(0, 255, slices.image(5).shape).astype(np.uint8)]
     first, second = autoprompt_frames([knowing], frames, model=model)
     assert first.masks["blob"].any()
     assert not second.masks["blob"].any()
+    assert "look unlike" not in caplog.text
+    [other] = autoprompt_frames([knowing], frames[1:], model=model)
+    assert not other.masks["blob"].any()
+    assert "1 of 1 images look unlike all that the agent for blob learnt from" in caplog.text
+
+
+def test_slices_that_are_empty_for_their_kind_alone_are_told_of(model: SamModel, agent: Package) -> None:
+    slices = AgentSlices(scene(), agent.shown, model.image_size)
+    kind = Novelty.of(model.embed([slices.image(k) for k in range(10)]), [], model.image_size)
+    assert kind is not None
+    each = AutoPromptSettings(cleanup=False)
+    free = autoprompt([agent], scene(), model=model, settings=each)
+    accepted = sum(one.accepted for one in free.reports[0].slices)
+    told = sorted(kind.of_image(one, model.image_size) for one in model.embed([slices.image(k) for k in range(10)]))
+    strict = replace(agent, novelty=replace(kind, limit=told[4]))
+    result = autoprompt([strict], scene(), model=model, settings=each)
+    lost = accepted - sum(one.accepted for one in result.reports[0].slices)
+    assert 0 < lost < accepted
+    assert result.warnings[0].startswith(
+        f"{lost} slices with enough evidence for blob are empty, because they look unlike"
+    )
+    assert not free.warnings
 
 
 def test_an_agent_that_its_comparators_outdid_says_so(model: SamModel, agent: Package) -> None:

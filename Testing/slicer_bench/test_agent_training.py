@@ -166,6 +166,8 @@ def test_the_panel_trains_cancels_and_goes_on(
     assert seen[0] > 1
     assert seen[-1] == 4
     assert ui.trainStatusLabel.text.startswith("The agent mine is there and can be ticked on the other tab.")
+    assert "training images, where the paper has 50: expect an agent" in ui.trainStatusLabel.text
+    assert "No image could be held back" in ui.trainStatusLabel.text
     until(lambda: "mine" in {one["name"] for one in panel.knownAgents})
     rows = {ui.agentList.item(n).text(): ui.agentList.item(n) for n in range(ui.agentList.count)}
     assert not rows["mine, CT"].icon().isNull()

@@ -86,6 +86,9 @@ def test_an_agent_is_trained_stopped_taken_up_again_and_listed(worker: WorkerCli
     shares = [event["share"] for event in events if event["event"] == "progress" and event["stage"] == "train"]
     assert shares == sorted(shares)
     [trained] = [event for event in events if event["event"] == "trained"]
+    few, alone = trained["warnings"]
+    assert few.startswith("There are 3 training images, where the paper has 50: expect an agent")
+    assert alone.startswith("No image could be held back")
     agent = trained["agent"]
     assert agent["target"]["name"] == "small heart"
     assert agent["target"]["code"] == ["80891009", "SCT", "Heart"]

@@ -21,7 +21,7 @@ from adaptsam.sam import Embedding
 #: The least spread of a channel, as a share of that of all: images of one scanner differ little in some.
 _FLOOR = 0.1
 #: The limit is so many times the novelty that this share of the images held back does not pass. Training images alone
-#: say less of other patients: eight slices of one chest have 0.45 to 1.02, eight of another patient's up to 1.16.
+#: say less of other patients.
 MARGIN, MARGIN_ALONE, SHARE = 1.25, 1.75, 0.95
 #: With fewer images than these their spread says nothing.
 LEAST_IMAGES = 5

@@ -44,9 +44,24 @@ def prompted(
 
 def accepted(package: Package, options: AutoPromptSettings, result: Prompted) -> bool:
     """Whether the target is on the image: enough evidence, on an image of the kind that the agent knows."""
-    known = result.novelty is None or package.novelty is None or package.novelty.knows(result.novelty)
     judged = options.acceptance != "off" and options.novelty
-    return options.threshold(package).accepts(1.0 - result.evidence.total) and (known or not judged)
+    enough = options.threshold(package).accepts(1.0 - result.evidence.total)
+    return enough and (is_known(package, result) or not judged)
+
+
+def is_known(package: Package, result: Prompted) -> bool:
+    """Whether an image is of the kind that the agent learnt from, as far as its file tells."""
+    return result.novelty is None or package.novelty is None or package.novelty.knows(result.novelty)
+
+
+def unlike(package: Package, novel: int, total: int) -> str:
+    """The warning that so many slices or frames are of a kind that the agent never saw."""
+    name = package.target.name
+    return (
+        f"{novel} of {total} images look unlike all that the agent for {name} learnt from: another part of the body, "
+        "another modality or another window. If it is only another scanner, set its limits with adaptsam agents "
+        "calibrate."
+    )
 
 
 def within_batch(progress: Progress, done: int, total: int) -> Progress:

@@ -9,6 +9,7 @@ import numpy as np
 from adaptsam.alignsam import Evidence, Package, Prompted
 from adaptsam.alignsam.agent_target import structure_of
 from adaptsam.autoprompting.agent_batches import accepted as is_accepted
+from adaptsam.autoprompting.agent_batches import is_known, unlike
 from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.agent_slices import AgentSlices
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
@@ -109,8 +110,7 @@ class AgentTrack:
         allowed = None if self._within is None else self._within[k]
         if allowed is not None:
             mask &= allowed
-        kind = self.package.novelty
-        known = not self._refused and (result.novelty is None or kind is None or kind.knows(result.novelty))
+        known = not self._refused and is_known(self.package, result)
         accepted = not self._refused and is_accepted(self.package, self._options, result) and bool(mask.any())
         if accepted:
             self._mask[k] = mask
@@ -146,15 +146,27 @@ class AgentTrack:
             slice_axis=self.slices.images.orientation.order[0],
         )
         warnings = [] if held else [f"{name} was not found in this image; its contour is empty."]
-        novel = sum(not outcome.known for outcome in self._results.values())
-        if not held and novel and not self._refused and self._options.novelty:
-            warnings.append(
-                f"{novel} of {len(self._results)} slices look unlike all images that the agent for {name} learnt from: "
-                "another part of the body, another modality or another window."
-            )
+        warnings += self._unknown(bool(held))
         if bridged:
             warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
         return report, warnings
+
+    def _unknown(self, found: bool) -> list[str]:
+        """Warnings that slices are empty because they look unlike all that the agent learnt from."""
+        novel = [one for one in self._results.values() if not one.known]
+        if not novel or self._refused or not self._options.novelty:
+            return []
+        if not found:
+            return [unlike(self.package, len(novel), len(self._results))]
+        lost = sum(bool(one.packed.any()) and self.limit.accepts(1.0 - one.evidence.total) for one in novel)
+        if not lost or self._options.acceptance == "off":
+            return []
+        name = self.package.target.name
+        said = (
+            f"{lost} slices with enough evidence for {name} are empty, because they look unlike all that its agent "
+            "learnt from; if it is only another scanner, set its limits with adaptsam agents calibrate."
+        )
+        return [said]
 
     @property
     def _is_judged(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from adaptsam.slicewise.batch_loop import batches
 from adaptsam.slicewise.confidence import Continuity, continuity
 from adaptsam.slicewise.frame_report import FrameResult, frame_report
 
+_log = logging.getLogger(__name__)
+
 
 def autoprompt_frames(
     agents: Package | str | Path | Sequence[Package | str | Path],
@@ -50,7 +54,8 @@ def autoprompt_frames(
             :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`.
 
     Returns:
-        One result a frame, in order, by the targets' names; where an agent's evidence is too weak the mask is empty.
+        One result a frame, in order, by the targets' names; where an agent's evidence is too weak, or the frame is of a
+        kind that it never saw, the mask is empty. A warning is logged at the end where nothing is left.
 
     Raises:
         CheckpointError, InputError: as in :func:`adaptsam.autoprompting.volume_autoprompting.autoprompt`, at once;
@@ -75,6 +80,7 @@ def _frames(
     progress: Progress,
 ) -> Iterator[FrameResult]:
     before: dict[str, np.ndarray] = {}
+    seen, held, novel = 0, set(), Counter[str]()
     for done, images in batches(checked_frames(frames), options.batch_slices, progress, "prompt", total):
         embeddings = store.get(images, within_batch(progress, done, total))
         found = [prompted(store.model, package, images, embeddings, options, text_maps) for package in agents]
@@ -89,5 +95,12 @@ def _frames(
                 alike = continuity(mask, [earlier]) if accepted and earlier is not None and earlier.any() else None
                 trust = slice_confidence(one.evidence, mask, limit, alike, Continuity(), options.confidence)
                 masks[name], before[name] = mask, mask
+                novel[name] += not prompting.is_known(package, one)
+                held |= {name} if accepted else set()
                 reports[name] = frame_report(mask, accepted, distance, limit.limit, trust, one.points, one.labels)
             yield FrameResult(done + number, image, masks, reports)
+        seen += len(images)
+    for package in agents:
+        name = package.target.name
+        if novel[name] and name not in held and options.novelty:
+            _log.warning("%s", prompting.unlike(package, novel[name], seen))

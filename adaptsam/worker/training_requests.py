@@ -35,12 +35,14 @@ class TrainingRequests:
         self._home = home
 
     def train(self, request: wire.Message, emit: Emit, check: Callable[[], None]) -> None:
-        """Train an agent: tells "progress", "curve" after every episode, and "trained" with the agent at the end.
+        """Train an agent: tells "progress", "curve" after every episode, and "trained" at the end, with the agent and
+        "warnings" against what it was made from.
 
         The state after every episode lies beside the agent's file, so that the same request goes on after a stop;
         with ``anew`` it is removed first.
         """
-        from adaptsam.autoprompting.agent_training import AgentTraining  # needs torchrl, which using agents does not
+        # needs torchrl, which using agents does not
+        from adaptsam.autoprompting.agent_training import AgentTraining, doubts
 
         settings = asked_settings(request, AlignSamSettings(branch=request.get("branch", "implicit")))
         output = own_agent(request["name"])
@@ -72,7 +74,9 @@ class TrainingRequests:
                 "curve", episodes=[asdict(one) for one in trained.history], total=settings.training.episodes
             ),
         )
-        emit("trained", agent=described(request["name"], output), held_back=package.training["held_back"])
+        held = package.training["held_back"]
+        warnings = doubts(package.training["images"], held)
+        emit("trained", agent=described(request["name"], output), held_back=held, warnings=warnings)
 
     def _volumes(self, request: wire.Message) -> list[TaughtVolume]:
         from adaptsam.autoprompting.training_volumes import TaughtVolume

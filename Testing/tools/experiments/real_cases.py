@@ -83,9 +83,12 @@ def spread(items: Sequence, count: int) -> list:
 
 
 def msd_slice(path: Path) -> tuple[NDArray[np.uint8], Mask]:
-    """A slice of the Decathlon's lungs that lies as other scans do, in the window of the chest, and its tumour."""
-    gray = np.array(Image.open(path).convert("L")).T.astype(np.float32)
-    mask = np.array(Image.open(path.parents[1] / "masks" / path.name).convert("L")).T > 0
+    """A slice of the Decathlon's lungs as it lies in other scans, spine below, in the window of the chest; its tumour.
+
+    The files have the spine at the left: transposed alone, it would lie above.
+    """
+    gray = np.array(Image.open(path).convert("L")).T[::-1].astype(np.float32)
+    mask = np.array(Image.open(path.parents[1] / "masks" / path.name).convert("L")).T[::-1] > 0
     return windowed(two_points(gray), CHEST_WINDOW), mask
 
 
