@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from adaptsam.commands.help_layout import broken_command, is_example, laid_out
@@ -12,8 +12,8 @@ from adaptsam.commands.help_layout import broken_command, is_example, laid_out
 class CommandParser(argparse.ArgumentParser):
     """A parser whose help begins with what the command does and one example, and ends with the other examples.
 
-    A description is as :func:`adaptsam.commands.help_layout.laid_out` takes it. What comes up to the first example stands
-    above the usage, the rest below the options.
+    A description is as :func:`adaptsam.commands.help_layout.laid_out` takes it. What comes up to the first example
+    stands above the usage, the rest below the options.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -36,7 +36,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class CommandHelp(argparse.RawDescriptionHelpFormatter):
-    """Prose and examples laid out for the terminal, a usage that names only what must be given, subcommands in a column."""
+    """Prose and examples laid out for the terminal, a usage of what must be given, subcommands in a column."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return laid_out(text, width)
@@ -54,7 +54,7 @@ class CommandHelp(argparse.RawDescriptionHelpFormatter):
             return "".join(self._format_action(one) for one in self._iter_indented_subactions(action))
         return super()._format_action(action)
 
-    def _iter_indented_subactions(self, action: argparse.Action) -> Iterator[argparse.Action]:
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:
         # Their title stands above them already, so that they need no further indent.
         yield from action._get_subactions() if isinstance(action, argparse._SubParsersAction) else ()
 

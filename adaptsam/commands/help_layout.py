@@ -27,8 +27,8 @@ def laid_out(text: str, width: int) -> str:
     """The text with no line longer than ``width``, save for single words.
 
     Args:
-        text: paragraphs with blank lines between. One whose lines begin with two blanks has examples: commands, each with
-            a remark after two more blanks or on the next line, far to the right; a backslash goes on to the next line.
+        text: paragraphs with blank lines between. One whose lines begin with two blanks has examples: commands, each
+            with a remark after two more blanks or on the next line, far to the right; a backslash joins two lines.
         width: in characters.
 
     Examples that fit stay as they are. Where one does not, its whole paragraph has the remarks below the commands.

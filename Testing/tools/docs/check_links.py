@@ -1,10 +1,10 @@
-"""Follow every link that stays on this machine: of the built site, and of the pages that GitHub shows; fail on a dead one.
+"""Follow every link that stays on this machine, of the site and of the pages that GitHub shows; fail on a dead one.
 
     mkdocs build --site-dir site
     python Testing/tools/docs/check_links.py site
 
-MkDocs itself looks at the links between its pages. Here are the others: pictures, scripts, anchors in HTML, files that the
-site leaves out, README and the pages beside it. Addresses of other machines are counted, not fetched.
+MkDocs itself looks at the links between its pages. Here are the others: pictures, scripts, anchors in HTML, files that
+the site leaves out, README and the pages beside it. Addresses of other machines are counted, not fetched.
 """
 
 from __future__ import annotations
