@@ -283,7 +283,7 @@ def table(_: Callable[[str], str]) -> list:
         _("There is no SEG or RTSTRUCT; download it too."),
         _("There is no address for the weights {name}: {how_to_get}."),
         _("There is no agent file at {path}; check the path."),
-        _("There is no agent {str}, neither a file nor a name (known by name: {names})."),
+        _("There is no agent {str}, neither a file nor a name (known by name: {names}); make one with 'adaptsam train alignsam'."),
         _("There is no agent; give at least one."),
         _("There is no case to calibrate with; give an image with its contour."),
         _("There is no data set {kind}; known are {join}."),

@@ -136,7 +136,8 @@ def _tell(args: argparse.Namespace, written: Any) -> None:
         print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows], table.title)
         if table.note:
             print(table.note)
-    print(f"\n{written.found.evaluated} cases evaluated, {len(written.found.errors)} could not be read.")
+    count = written.found.evaluated
+    print(f"\n{count} case{'' if count == 1 else 's'} evaluated, {len(written.found.errors)} could not be read.")
     print(f"Report: {written.page}")
 
 
