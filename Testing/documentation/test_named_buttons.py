@@ -12,12 +12,8 @@ PAGES = ("README.md", "docs/slicer/README.md", "docs/slicer/tutorial.md", "docs/
 LABEL = re.compile(r"\*\*([^*]+?)\*\*")
 #: Bold words of these pages that name nothing in a panel: sentences, and places where README's paragraphs begin.
 LEADS = (
-    "In 3D Slicer",
-    "With pip",
-    "One line",
-    "Command line",
-    "From one visit to the next",
-    "Without a first contour",
+    *("In 3D Slicer", "With pip", "One line", "Command line", "From one visit to the next", "Without a first contour"),
+    "The images are sent to that machine",
 )
 
 
