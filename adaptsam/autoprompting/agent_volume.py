@@ -153,7 +153,7 @@ class AgentTrack:
                 "another part of the body, another modality or another window."
             )
         if bridged:
-            warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
+            warnings.append(f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them.")
         return report, warnings
 
     @property
