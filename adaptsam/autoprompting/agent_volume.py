@@ -153,7 +153,9 @@ class AgentTrack:
                 "another part of the body, another modality or another window."
             )
         if bridged:
-            warnings.append(f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them.")
+            warnings.append(
+                f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them."
+            )
         return report, warnings
 
     @property
