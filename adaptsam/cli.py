@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from types import FrameType
 
 import adaptsam
@@ -36,6 +37,7 @@ from adaptsam.commands import (
 )
 from adaptsam.commands.command_parser import CommandParser
 from adaptsam.commands.console import printable
+from adaptsam.commands.help_layout import laid_out
 from adaptsam.errors import AdaptSAMError, Cancelled
 
 FIRST_STEPS = """\
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         words = sys.argv[1:] if argv is None else argv
         if not words:
-            print(FIRST_STEPS.format(version=adaptsam.__version__), end="")
+            print(laid_out(FIRST_STEPS.format(version=adaptsam.__version__), get_terminal_size().columns))
             return
         args = build_parser().parse_args(_with_negatives(words))
         args.run(args)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from adaptsam.image.volume import Geometry, Structure, StructureSet, Volume
-from adaptsam.report.volume_report import Visit, write_report
+from adaptsam.report.volume_report import Visit, compared, write_report
 from adaptsam.slicewise.slice_report import SliceReport, StructureReport
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -43,7 +44,8 @@ def visit() -> tuple[Volume, StructureSet, Visit]:
         StructureReport("Heart", "found", 8.0, 10.0, 3.0, slices(0.1)),
     )
     found = SimpleNamespace(structures=both, reports=reports, warnings=(), encoded=0)
-    return volume, both, Visit("Target 1", volume, found)
+    seen = compared(Visit("Target 1", volume, found), both)
+    return volume, both, replace(seen, baseline=seen.agreements)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,19 @@ def test_on_paper_still_pictures_stand_in_for_the_sliders(browser):
     assert paper.startswith(b"%PDF")
     assert browser.find_element("css selector", ".viewer").is_displayed()
     assert not browser.find_element("css selector", ".still").is_displayed()
+
+
+def test_on_paper_no_column_of_a_table_is_cut_off(browser):
+    size = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4 less its margins
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    wider = browser.execute_script(
+        "return [...document.querySelectorAll('table')].filter(one => one.scrollWidth > document.body.clientWidth + 1)"
+        ".map(one => one.textContent)"
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert wider == []
 
 
 def test_the_file_is_small(page):

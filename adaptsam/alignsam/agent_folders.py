@@ -57,7 +57,10 @@ def find_agent(agent: str | os.PathLike[str]) -> Path:
     if str(agent) in known:
         return known[str(agent)]
     names = ", ".join(known) or "none yet"
-    raise CheckpointError(f"There is no agent {str(agent)!r}, neither a file nor a name (known by name: {names}).")
+    raise CheckpointError(
+        f"There is no agent {str(agent)!r}, neither a file nor a name (known by name: {names}); "
+        "make one with 'adaptsam train alignsam'."
+    )
 
 
 def own_agent(name: str) -> Path:

@@ -148,7 +148,9 @@ class AgentTrack:
         warnings = [] if held else [f"{name} was not found in this image; its contour is empty."]
         warnings += self._unknown(bool(held))
         if bridged:
-            warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
+            warnings.append(
+                f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them."
+            )
         return report, warnings
 
     def _unknown(self, found: bool) -> list[str]:

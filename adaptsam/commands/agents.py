@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import (
     Actions,
     ProgressBars,
@@ -41,20 +42,21 @@ ADAPTSAM_AGENT_CATALOGUE names a catalogue for everybody: TOML, a table with url
 works with the SAM that it was trained with, which 'inspect' names.
 """
 
-
+FETCH = "adaptsam agents fetch https://…/liver.agent.safetensors --sha256 …"
+CALIBRATE = "adaptsam agents calibrate liver --image ct --contours rtstruct.dcm --output liver_here.agent.safetensors"
 #: Letters of a value that ``inspect`` shows, so that its table fits a terminal; ``--json`` has all.
 _WIDEST = 72
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = Actions(commands, "agents", "list or inspect the agents of autoprompt", DESCRIPTION)
-    listing = actions.add("list", run_list, "the agents on this machine")
+    listing = actions.add("list", run_list, "the agents on this machine", "adaptsam agents list")
     listing.add_argument("--folder", type=Path, metavar="DIR", help="look here instead")
-    inspecting = actions.add("inspect", run_inspect, "what is in an agent's file")
+    inspecting = actions.add("inspect", run_inspect, "what is in an agent's file", "adaptsam agents inspect heart")
     inspecting.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
-    calibrating = actions.add("calibrate", run_calibrate, "set an agent's limits from cases of your own")
+    calibrating = actions.add("calibrate", run_calibrate, "set an agent's limits from cases of your own", CALIBRATE)
     _add_calibration(calibrating)
-    fetching = actions.add("fetch", run_fetch, "bring an agent to this machine")
+    fetching = actions.add("fetch", run_fetch, "bring an agent to this machine", FETCH)
     fetching.add_argument("agent", metavar="AGENT", help="an address, a file, or a name in the catalogue")
     fetching.add_argument("--sha256", metavar="HEX", help="what an address's or file's hash must be")
     fetching.add_argument("--catalogue", metavar="FILE", help="a file or an address; default: ADAPTSAM_AGENT_CATALOGUE")
@@ -63,14 +65,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _add_calibration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("agent", metavar="AGENT", help="a file, or a name from the list")
-    parser.add_argument(
+    inputs, output = section(parser, "inputs"), section(parser, "output")
+    inputs.add_argument(
         "--image", action="append", required=True, type=Path, metavar="PATH", help="an image; repeat for more"
     )
-    parser.add_argument(
+    inputs.add_argument(
         "--contours", action="append", required=True, type=Path, metavar="FILE", help="of each image, in order"
     )
-    parser.add_argument("--structure", metavar="NAME", help="what the target is called there; default: as the agent's")
-    parser.add_argument(
+    inputs.add_argument("--structure", metavar="NAME", help="what the target is called there; default: as the agent's")
+    inputs.add_argument(
         "--without",
         action="append",
         default=[],
@@ -79,9 +82,9 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         help="an image that does not show the target; repeat for more",
     )
     add_model_options(parser)
-    parser.add_argument("--clip", metavar="SOURCE", help="CLIP for an agent of the explicit branch")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the agent with its new limits")
-    parser.add_argument("--overwrite", action="store_true", help="replace an agent of that name")
+    section(parser, "model").add_argument("--clip", metavar="SOURCE", help="CLIP for an agent of the explicit branch")
+    output.add_argument("--output", required=True, type=Path, metavar="FILE", help="the agent with its new limits")
+    output.add_argument("--overwrite", action="store_true", help="replace an agent of that name")
 
 
 def run_list(args: argparse.Namespace) -> None:

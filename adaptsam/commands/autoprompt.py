@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import (
     ProgressBars,
     add_cache_option,
@@ -79,7 +80,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="contours to measure against, one for each target",
     )
     add_model_options(parser)
-    parser.add_argument("--clip", metavar="SOURCE", help="CLIP for agents of the explicit branch: a folder or a file")
+    section(parser, "model").add_argument(
+        "--clip", metavar="SOURCE", help="CLIP for agents of the explicit branch: a folder or a file"
+    )
     settings = parser.add_argument_group("settings")
     settings.add_argument(
         "--least-evidence",

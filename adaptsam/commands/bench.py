@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from adaptsam.commands.benchmark_page import check_page, write_page
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import add_talk_options, print_json, print_table
 from adaptsam.errors import InputError
 
@@ -34,7 +35,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--quick", action="store_true", help="one repeat instead of a median of five")
     parser.add_argument("--repeats", type=int, default=5, help="how often each side is timed; default: 5")
     parser.add_argument("--only", metavar="NAME", help="one benchmark, by its name")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="Markdown to write the tables into")
+    section(parser, "output").add_argument(
+        "--output", type=Path, metavar="FILE", help="Markdown to write the tables into"
+    )
     add_talk_options(parser)
     parser.set_defaults(run=run)
 

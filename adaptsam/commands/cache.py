@@ -22,8 +22,8 @@ ADAPTSAM_CACHE_GB says (0 keeps nothing). What was used longest ago goes first.
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = Actions(commands, "cache", "what is kept between runs", DESCRIPTION)
-    actions.add("info", run_info, "where, how much, and the bound")
-    actions.add("clear", run_clear, "remove all of it")
+    actions.add("info", run_info, "where, how much, and the bound", "adaptsam cache info")
+    actions.add("clear", run_clear, "remove all of it", "adaptsam cache clear")
 
 
 def run_info(args: argparse.Namespace) -> None:

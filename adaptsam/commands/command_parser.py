@@ -1,18 +1,19 @@
-"""Help of every command: one example first, options in groups, all wrapped to the terminal."""
+"""Help of every command: one example first, options in groups, all laid out for the terminal."""
 
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
+
+from adaptsam.commands.help_layout import broken_command, is_example, laid_out
 
 
 class CommandParser(argparse.ArgumentParser):
     """A parser whose help begins with what the command does and one example, and ends with the other examples.
 
-    A description has paragraphs of prose, which are wrapped, and examples: lines that begin with two blanks, which stay
-    as they are. What comes up to the first example stands above the usage, the rest below the options.
+    A description is as :func:`adaptsam.commands.help_layout.laid_out` takes it. What comes up to the first example
+    stands above the usage, the rest below the options.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -35,18 +36,27 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class CommandHelp(argparse.RawDescriptionHelpFormatter):
-    """Prose wrapped, examples as they are, and a usage that names only what must be given."""
+    """Prose and examples laid out for the terminal, a usage of what must be given, subcommands in a column."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        blocks = text.strip("\n").split("\n\n")
-        return "\n\n".join(block if _is_example(block) else textwrap.fill(block, width) for block in blocks)
+        return laid_out(text, width)
 
     def _format_usage(
         self, usage: str | None, actions: Iterable[argparse.Action], groups: Iterable[Any], prefix: str | None
     ) -> str:
         if usage is None:
             usage = f"{self._prog} {' '.join(_needed(list(actions), list(groups)))}".rstrip()
-        return super()._format_usage(usage.replace("%", "%%"), [], [], prefix)
+        start = "usage: " if prefix is None else prefix
+        return broken_command(f"{start}{usage}", self._width, " " * len(start), end="") + "\n\n"
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(self._format_action(one) for one in self._iter_indented_subactions(action))
+        return super()._format_action(action)
+
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:
+        # Their title stands above them already, so that they need no further indent.
+        yield from action._get_subactions() if isinstance(action, argparse._SubParsersAction) else ()
 
 
 def section(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
@@ -58,12 +68,8 @@ def section(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGr
 def parted(description: str) -> tuple[str, str]:
     """A description up to its first example, and the rest."""
     blocks = description.strip("\n").split("\n\n")
-    end = next((number for number, block in enumerate(blocks, start=1) if _is_example(block)), len(blocks))
+    end = next((number for number, block in enumerate(blocks, start=1) if is_example(block)), len(blocks))
     return "\n\n".join(blocks[:end]), "\n\n".join(blocks[end:])
-
-
-def _is_example(block: str) -> bool:
-    return any(line.startswith("  ") for line in block.splitlines())
 
 
 def _needed(actions: list[argparse.Action], groups: list[Any]) -> list[str]:

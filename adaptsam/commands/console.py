@@ -79,10 +79,14 @@ class Actions:
         self._actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add(
-        self, name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str | None = None
+        self, name: str, run: Callable[[argparse.Namespace], None], summary: str, example: str, description: str = ""
     ) -> argparse.ArgumentParser:
-        """The parser of one action, which has the options of all that talk; ``run`` is called with its arguments."""
-        parser = self._actions.add_parser(name, help=summary, description=description)
+        """The parser of one action, which has the options of all that talk; ``run`` is called with its arguments.
+
+        Its help is the ``description``, or else the summary and the example.
+        """
+        short = f"{summary[:1].upper()}{summary[1:]}.\n\n  {example}"
+        parser = self._actions.add_parser(name, help=summary, description=description or short)
         add_talk_options(parser)
         parser.set_defaults(run=run)
         return parser

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import Actions, ProgressBars, print_json, print_table
 
 if TYPE_CHECKING:
@@ -43,16 +44,18 @@ _SHOWN = 40
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = Actions(commands, "data", "check a folder of training data", DESCRIPTION)
-    check = actions.add("check", run_check, "what was found, what is missing, what looks wrong", DESCRIPTION)
+    summary = "what was found, what is missing, what looks wrong"
+    check = actions.add("check", run_check, summary, "adaptsam data check Kvasir-SEG", DESCRIPTION)
     check.add_argument("path", type=Path, help="the folder of the data set")
-    check.add_argument("--kind", metavar="KIND", help="what it is; default: as its folders' names tell")
-    check.add_argument("--structure", metavar="NAME", help="another structure than the published one (DICOM)")
-    check.add_argument("--gate", type=int, metavar="N", help="of 4D-Lung: breathing phase, 0 is 0 %%, 1 is 10 %%")
-    check.add_argument("--label", type=int, metavar="N", help="of a folder: the masks' value that counts")
-    check.add_argument("--part", metavar="PART", help="of natural images: train (default) or test, as published")
-    check.add_argument("--quick", action="store_true", help="do not read every image and mask")
-    check.add_argument("--strict", action="store_true", help="exit with 2 when anything is missing or wrong")
-    check.add_argument("--seed", type=int, default=0, help="of the split; default: 0")
+    what, how = section(check, "what is in it"), section(check, "how it is checked")
+    what.add_argument("--kind", metavar="KIND", help="what it is; default: as its folders' names tell")
+    what.add_argument("--structure", metavar="NAME", help="another structure than the published one (DICOM)")
+    what.add_argument("--gate", type=int, metavar="N", help="of 4D-Lung: breathing phase, 0 is 0 %%, 1 is 10 %%")
+    what.add_argument("--label", type=int, metavar="N", help="of a folder: the masks' value that counts")
+    what.add_argument("--part", metavar="PART", help="of natural images: train (default) or test, as published")
+    how.add_argument("--quick", action="store_true", help="do not read every image and mask")
+    how.add_argument("--strict", action="store_true", help="exit with 2 when anything is missing or wrong")
+    how.add_argument("--seed", type=int, default=0, help="of the split; default: 0")
 
 
 def run_check(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import (
     ProgressBars,
     add_model_options,
@@ -31,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="try everything on a synthetic patient",
         description=DESCRIPTION,
     )
-    parser.add_argument("--seed", type=int, default=0, help="the patient; default: 0")
+    section(parser, "inputs").add_argument("--seed", type=int, default=0, help="the patient; default: 0")
     add_model_options(parser)
     add_output_options(parser, "the patient and the results")
     parser.set_defaults(run=run)

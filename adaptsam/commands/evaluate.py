@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import (
     ProgressBars,
     add_model_options,
@@ -49,17 +50,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=DESCRIPTION,
     )
     parser.add_argument("protocol", nargs="?", metavar="PROTOCOL", help="which; --list tells all")
-    parser.add_argument("--list", action="store_true", help="tell all protocols and methods, and stop")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="the data set's folder as it is unpacked, or a list")
-    parser.add_argument(
+    inputs, output, several = (section(parser, title) for title in ("inputs", "output", "on several processes"))
+    inputs.add_argument("--list", action="store_true", help="tell all protocols and methods, and stop")
+    inputs.add_argument("--data", type=Path, metavar="PATH", help="the data set's folder as it is unpacked, or a list")
+    inputs.add_argument(
         "--methods",
         default="p2sam,persam,matcher,panet,direct-transfer,registration",
         metavar="NAMES",
         help="methods and groups of them, separated by commas; default: %(default)s",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the results; made if missing")
-    parser.add_argument("--workers", type=int, metavar="N", help="evaluate with N Ray workers; needs the extra 'ray'")
-    parser.add_argument("--ray-address", metavar="ADDRESS", help="of a running Ray cluster; default: this machine")
+    output.add_argument("--output", type=Path, metavar="DIR", help="folder for the results; made if missing")
+    several.add_argument("--workers", type=int, metavar="N", help="evaluate with N Ray workers; needs the extra 'ray'")
+    several.add_argument("--ray-address", metavar="ADDRESS", help="of a running Ray cluster; default: this machine")
     _add_choices(parser)
     add_model_options(parser)
     add_talk_options(parser)
@@ -134,7 +136,8 @@ def _tell(args: argparse.Namespace, written: Any) -> None:
         print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows], table.title)
         if table.note:
             print(table.note)
-    print(f"\n{written.found.evaluated} cases evaluated, {len(written.found.errors)} could not be read.")
+    count = written.found.evaluated
+    print(f"\n{count} case{'' if count == 1 else 's'} evaluated, {len(written.found.errors)} could not be read.")
     print(f"Report: {written.page}")
 
 

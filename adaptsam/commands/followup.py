@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import ProgressBars, add_output_options, print_json, printable
 
 if TYPE_CHECKING:
@@ -29,18 +30,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="make a later visit with known contours from a real CT",
         description=DESCRIPTION,
     )
-    parser.add_argument("--image", required=True, type=Path, metavar="PATH", help="the CT: a DICOM folder or a file")
-    parser.add_argument("--mask", required=True, type=Path, metavar="PATH", help="its structures")
-    parser.add_argument("--series", help="UID or number, where a folder holds several series")
-    parser.add_argument("--target", default="GTV-1", metavar="NAME", help="the structure that changes; default: GTV-1")
-    parser.add_argument("--change", default="medium", help="how much changes: small, medium, large; default: medium")
-    parser.add_argument(
+    inputs, change = section(parser, "inputs"), section(parser, "what changes")
+    inputs.add_argument("--image", required=True, type=Path, metavar="PATH", help="the CT: a DICOM folder or a file")
+    inputs.add_argument("--mask", required=True, type=Path, metavar="PATH", help="its structures")
+    inputs.add_argument("--series", help="UID or number, where a folder holds several series")
+    inputs.add_argument("--target", default="GTV-1", metavar="NAME", help="the structure that changes; default: GTV-1")
+    change.add_argument("--change", default="medium", help="how much changes: small, medium, large; default: medium")
+    change.add_argument(
         "--tumour",
         default="regress",
         metavar="FATE",
         help="regress, grow, vanish, split, necrosis or same; default: regress",
     )
-    parser.add_argument("--seed", type=int, default=0, help="directions and shapes are drawn from it; default: 0")
+    change.add_argument("--seed", type=int, default=0, help="directions and shapes are drawn from it; default: 0")
     detail = parser.add_argument_group("in place of what --change says")
     detail.add_argument("--volume-ratio", type=float, metavar="R", help="new volume of the target by the old one")
     detail.add_argument("--shift-mm", type=float, metavar="MM", help="set-up shift")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import add_talk_options, print_json, print_table, printable
 from adaptsam.errors import InputError
 from adaptsam.image.remarks import Remark, rows_of, sentences
@@ -34,8 +35,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "path", type=Path, help="a folder, or a file of any kind: DICOM, NIfTI, NRRD, video, picture, …"
     )
-    parser.add_argument("--series", metavar="ID", help="UID or number, where a folder holds several series")
-    parser.add_argument("--structures", type=Path, metavar="FILE", help="RTSTRUCT, SEG, .seg.nrrd or labelmap on it")
+    inputs = section(parser, "inputs")
+    inputs.add_argument("--series", metavar="ID", help="UID or number, where a folder holds several series")
+    inputs.add_argument("--structures", type=Path, metavar="FILE", help="RTSTRUCT, SEG, .seg.nrrd or labelmap on it")
     add_talk_options(parser)
     parser.set_defaults(run=run)
 

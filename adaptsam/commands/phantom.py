@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import ProgressBars, add_output_options, json_text, print_json
 from adaptsam.errors import InputError
 
@@ -42,7 +43,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "kind", nargs="?", choices=("thorax", "endoscopy"), default="thorax", help="what is drawn; default: thorax"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the patient; default: 0")
+    section(parser, "thorax and endoscopy").add_argument("--seed", type=int, default=0, help="the patient; default: 0")
     _add_course_options(parser.add_argument_group("thorax: from visit to visit"))
     _add_breathing_options(parser.add_argument_group("thorax: breathing"))
     _add_scan_options(parser.add_argument_group("thorax: body and scanner"))

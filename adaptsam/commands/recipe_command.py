@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ _OTHER = ("Fine-tune a SAM by a recipe.", "adaptsam train RECIPE dataset_dir=FOL
 #: How the settings end that are paths or names, whatever these look like.
 _TEXTS = ("_dir", "checkpoint", "structure")
 _NOTHING = ("none", "null")
+_PROMPTS = {"none": "no prompt", "point": "one point", "box": "box"}
 
 
 def add(methods: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -152,14 +155,26 @@ def _read(text: str) -> object:
         return parse(text)
 
 
+class EpochLines(logging.Formatter):
+    """Log lines of a training, with MONAI's line of an epoch's scores in words."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not (found := re.match(r"Epoch\[(\d+)\] Metrics -- (.*)", text)):
+            return text
+        scores = dict(re.findall(r"(\w+): ([\d.]+)", found[2]))
+        rest = [f"{word} {scores[name]}" for name, word in _PROMPTS.items() if name in scores]
+        return f"epoch {found[1]}: Dice in validation {scores.get('dice', '–')} ({', '.join(rest)})"
+
+
 def _say_what_happens(as_json: bool) -> None:
     """MONAI's lines of progress, without those that only say that an engine runs, and tracebacks of told errors."""
-    import logging
     import sys
 
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel(logging.WARNING if as_json else logging.INFO)  # MONAI sets the logger's own level
-    shown.addFilter(lambda record: record.levelno < logging.ERROR)
+    shown.addFilter(lambda record: record.levelno < logging.ERROR and not record.getMessage().startswith("Key metric:"))
+    shown.setFormatter(EpochLines())
     logging.getLogger("adaptsam.train").handlers = [shown]
     for quiet in ("ignite", "ignite.engine.engine.SupervisedTrainer", "monai"):
         logging.getLogger(quiet).setLevel(logging.CRITICAL)

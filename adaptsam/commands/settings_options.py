@@ -29,11 +29,11 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto (default), anatomy, lung, 'soft tissue', …, or LOW,HIGH, as -160,240 in HU",
     )
-    add_method_options(group)
+    add_method_options(group, "margin_mm=8")
 
 
-def add_method_options(group: argparse._ArgumentGroup) -> None:
-    """The options of P²SAM itself, and ``--set``."""
+def add_method_options(group: argparse._ArgumentGroup, example: str) -> None:
+    """The options of P²SAM itself, and ``--set`` with an example of its own."""
     group.add_argument("--parts", type=int, metavar="N", help="try 1 to N parts of the prior; default: 4")
     group.add_argument(
         "--retrieval",
@@ -45,7 +45,7 @@ def add_method_options(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other setting, for example --set margin_mm=8; a wrong name lists those that are known",
+        help=f"any other setting, for example --set {example}; a wrong name lists those that are known",
     )
 
 

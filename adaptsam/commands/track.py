@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adaptsam
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import (
     ProgressBars,
     add_cache_option,
@@ -76,10 +77,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group.add_argument("--structure", metavar="NAME", help="what a black and white mask shows, or the label to follow")
     group.add_argument("--reference", type=Path, metavar="DIR", help="masks to measure against, called like the frames")
     add_model_options(parser)
-    add_method_options(parser.add_argument_group("settings"))
-    parser.add_argument("--domain", metavar="KIND", help="medical (default), or natural for things and animals")
-    parser.add_argument("--reanchor", action="store_true", help="let confident frames be priors for later ones")
-    parser.add_argument("--fps", type=float, metavar="N", help="of overlay.mp4; default: the video's, 10 for pictures")
+    settings = section(parser, "settings")
+    add_method_options(settings, "area_share=0.5")
+    settings.add_argument("--domain", metavar="KIND", help="medical (default), or natural for things and animals")
+    settings.add_argument("--reanchor", action="store_true", help="let confident frames be priors for later ones")
+    section(parser, "output").add_argument(
+        "--fps", type=float, metavar="N", help="of overlay.mp4; default: the video's, 10 for pictures"
+    )
     add_cache_option(parser)
     add_output_options(parser, "the results")
     parser.set_defaults(run=run)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptsam.commands import recipe_command as train_recipe
+from adaptsam.commands.command_parser import section
 from adaptsam.commands.console import (
     ProgressBars,
     add_model_options,
@@ -72,9 +73,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _add_data(align.add_argument_group("data"))
     _add_schedule(align.add_argument_group("schedule"))
-    align.add_argument("--log", type=Path, metavar="DIR", help="curves and pictures for TensorBoard")
-    align.add_argument("--output", required=True, type=Path, metavar="FILE", help="the agent: NAME.agent.safetensors")
-    align.add_argument("--overwrite", action="store_true", help="replace an agent of that name")
+    output = section(align, "output")
+    output.add_argument("--log", type=Path, metavar="DIR", help="curves and pictures for TensorBoard")
+    output.add_argument("--output", required=True, type=Path, metavar="FILE", help="the agent: NAME.agent.safetensors")
+    output.add_argument("--overwrite", action="store_true", help="replace an agent of that name")
     add_model_options(align)
     add_talk_options(align)
     align.set_defaults(run=run)

@@ -28,19 +28,24 @@ environment variable ADAPTSAM_WEIGHTS says.
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = Actions(commands, "weights", "list, fetch, verify or clear weights of SAM", DESCRIPTION)
-    actions.add("list", run_list, "the weights that are known, and which are here")
-    fetching = actions.add("fetch", run_fetch, "bring weights to this machine")
+    actions.add("list", run_list, "the weights that are known, and which are here", "adaptsam weights list")
+    fetching = actions.add("fetch", run_fetch, "bring weights to this machine", "adaptsam weights fetch vit_b")
     fetching.add_argument("names", nargs="+", metavar="NAME", help="from 'adaptsam weights list'")
     fetching.add_argument("--from", dest="source", metavar="FILE", help="take this file or address instead")
     fetching.add_argument(
         "--stall", type=_seconds, default=30.0, metavar="S", help="give a silent server S seconds; default: 30"
     )
-    verifying = actions.add("verify", run_verify, "check files against their hashes")
+    verifying = actions.add("verify", run_verify, "check files against their hashes", "adaptsam weights verify")
     verifying.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
-    exporting = actions.add("export", run_export, "write a model as segment_anything reads it")
+    exporting = actions.add(
+        "export",
+        run_export,
+        "write a model as segment_anything reads it",
+        "adaptsam weights export best.safetensors --output sam.pth",
+    )
     exporting.add_argument("model", metavar="MODEL", help="a file, or a name of 'adaptsam weights list'")
     exporting.add_argument("--output", required=True, metavar="FILE", help="NAME.pth; an existing one is replaced")
-    clearing = actions.add("clear", run_clear, "remove files from this machine")
+    clearing = actions.add("clear", run_clear, "remove files from this machine", "adaptsam weights clear vit_b")
     clearing.add_argument("names", nargs="*", metavar="NAME", help="which")
     clearing.add_argument("--all", action="store_true", help="all of them")
 

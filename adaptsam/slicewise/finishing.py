@@ -309,5 +309,5 @@ def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
             f"contour) on {touching} of {sum(one.accepted for one in report.slices)} slices."
         )
     if bridged:
-        warnings.append(f"{name} was interpolated on {len(bridged)} slices between accepted ones; check them.")
+        warnings.append(f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them.")
     return warnings

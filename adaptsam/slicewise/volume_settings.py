@@ -187,6 +187,8 @@ class VolumeSettings:
         extend_mm: how far slices are tried beyond those where the structure is expected (and the margin along k).
         blunt_end_share: a structure whose last slice has this share of its median area (a cord, an aorta) was cut off
             there by whoever drew it: along k it gets only ``blunt_margin_mm``, and no extension.
+        window: of intensities, as :func:`adaptsam.image.windowing.check_window` takes it: "auto" suits the structure, a
+            name such as "lung", or two bounds.
         view: "auto" is "body", and "magnified" for small structures; "full" is the papers' whole slice.
         magnify_below_patches: median in-plane diameter in patches of the body view under which "auto" magnifies.
         magnified_extent: side of the magnified view as a multiple of the structure's largest in-plane extent, at least
@@ -196,7 +198,8 @@ class VolumeSettings:
         hint: the mask that the method begins with: none ("off", the papers), the registered "contour", or the result on
             the "neighbour" slice where there is one already, at one slice at a time.
         fusion: "calibrated" weighs registered contour, method and appearance pixel by pixel; "off" is the method alone.
-        acceptance: "calibrated" or "off".
+        acceptance: "calibrated" rejects slices by the distances among the prior's own; "off" takes all.
+        cleanup: whether what was found is cleaned up in 3-D, as its own settings say.
         target_slices: the papers' oracle: the indices along the target's stored slice axis (k, as a rule) that hold the
             structure, for all structures or per structure name.
         batch_slices: target slices whose images are in memory at a time.

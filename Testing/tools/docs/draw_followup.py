@@ -4,7 +4,7 @@ From files that the commands write, so that it can be made of any scan whose lic
 
     adaptsam followup --image ct --mask rtstruct.dcm --target Tumor_c40 --output later
     adaptsam propagate --prior-image ct --prior-mask rtstruct.dcm --structure Tumor_c40 --target later/ct \\
-             --output result
+             --reference later/rtstruct.dcm --output result
     python Testing/tools/docs/draw_followup.py --prior-image ct --prior-mask rtstruct.dcm --structure Tumor_c40 \\
            --target later/ct --result result --credit "Scan: 4D-Lung 113_HM10395, TCIA, CC BY 3.0"
 """

@@ -110,9 +110,9 @@ def alignsam() -> str:
         Box(20, 120, 130, 64, ("Image",), DATA),
         Box(190, 120, 130, 64, ("Image encoder", "of SAM")),
         Box(370, 30, 190, 84, ("State", "features × the mask", "of the last step (Eq. 4)")),
-        Box(610, 30, 170, 84, ("Actor", "which of the patches", "to click (Eq. 3, 5)"), LEARNT),
+        Box(585, 30, 170, 84, ("Actor", "which of the patches", "to click (Eq. 3, 5)"), LEARNT),
         Box(820, 30, 160, 84, ("Point", "in the middle", "of that patch")),
-        Box(610, 190, 170, 84, ("Recalibration", "is it the target or not?", "(Eq. 12)"), LEARNT),
+        Box(585, 190, 170, 84, ("Recalibration", "is it the target or not?", "(Eq. 12)"), LEARNT),
         Box(820, 190, 160, 84, ("Mask decoder", "of SAM, all points", "so far")),
         Box(370, 190, 190, 84, ("Mask", "of this step;", "the last one is the result"), DATA),
         Box(370, 310, 190, 60, ("Text or image", "explicit: CLIP; implicit: SAM"), DATA),
@@ -120,14 +120,14 @@ def alignsam() -> str:
     arrows = [
         arrow([(150, 152), (188, 152)]),
         arrow([(320, 140), (345, 140), (345, 72), (368, 72)]),
-        arrow([(560, 72), (608, 72)]),
-        arrow([(780, 72), (818, 72)]),
+        arrow([(560, 72), (583, 72)]),
+        arrow([(755, 72), (818, 72)]),
         arrow([(900, 114), (900, 188)], "with its label", (943, 155)),
-        arrow([(820, 100), (720, 150), (720, 188)], "", None),
-        arrow([(780, 232), (818, 232)], "+ or −", (799, 222)),
-        arrow([(860, 274), (860, 292), (590, 292), (590, 232), (562, 232)]),
+        arrow([(820, 100), (690, 150), (690, 188)], "", None),
+        arrow([(755, 232), (818, 232)], "+ or −", (786, 222)),
+        arrow([(860, 274), (860, 292), (573, 292), (573, 232), (562, 232)]),
         arrow([(465, 190), (465, 116)], "next step", (500, 156)),
-        arrow([(560, 340), (695, 340), (695, 276)]),
+        arrow([(560, 340), (670, 340), (670, 276)]),
     ]
     title = (
         "AlignSAM: an agent sees SAM's features under the last mask, chooses a patch, a recalibration module labels it "

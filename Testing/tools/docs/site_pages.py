@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 import posixpath
 import re
@@ -32,6 +33,8 @@ ELSEWHERE = {
     "Resources/agents/README.md": "reference/agents.md",
 }
 LINK = re.compile(r"(?P<head>\]\()(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?P<tail>\))")
+#: What Sphinx would read in docstrings, as the site shows it: a role before a name.
+ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>~?\.?([\w.]+)</code>")
 SETTINGS = (
     ("Propagation", "adaptsam", "PropagationSettings", "`adaptsam propagate --set NAME=VALUE`"),
     ("Videos", "adaptsam", "VideoSettings", "`adaptsam track --set NAME=VALUE`"),
@@ -48,6 +51,9 @@ CHANGED = {
 }
 
 
+API_PAGE = "---\ntitle: adaptsam.{room}\n---\n\n::: adaptsam.{room}\n"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
     made = {
@@ -55,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/commands.md": commands_page(),
         "reference/settings.md": settings_page(),
         "reference/index.md": api_index(),
-        **{f"reference/api/{room}.md": f"# adaptsam.{room}\n\n::: adaptsam.{room}\n" for room in rooms()},
+        **{f"reference/api/{room}.md": API_PAGE.format(room=room) for room in rooms()},
     }
     for name, text in made.items():
         if files.get_file_from_path(name) is not None:  # written by hand, or by another program
@@ -65,8 +71,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links that leave ``docs/`` lead to the file's page, or to the repository."""
+    """Let links that leave ``docs/`` lead to the file's page, or to the repository; the first page is a whole one."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation", "toc"]
     return redirected(markdown, f"docs/{page.file.src_uri}")
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let names in docstrings lead to what they name, where that is on the site."""
+    return ROLE.sub(lambda found: _reference(found[1]), html)
+
+
+def _reference(name: str) -> str:
+    code = f"<code>{name}</code>"
+    return f'<autoref optional identifier="{name}">{code}</autoref>' if name.startswith("adaptsam.") else code
 
 
 def redirected(markdown: str, place: str) -> str:
@@ -106,10 +124,10 @@ def _elsewhere(source: str, page: str) -> str:
 
 
 def commands_page() -> str:
-    """The help of every command, as the terminal shows it at a width of 100."""
+    """The help of every command, as the terminal shows it at a width that the page has."""
     from adaptsam.cli import build_parser
 
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "80"
     parts = ["# Commands\n\n`adaptsam COMMAND --help` prints the same.\n"]
     for names, parser in _parsers(build_parser(), ()):
         title = " ".join(("adaptsam", *names))
@@ -128,13 +146,12 @@ def _parsers(
 
 
 def settings_page() -> str:
-    """Every setting with its default, under the name that ``--set`` takes."""
+    """Every setting with its default and what it does, under the name that ``--set`` takes."""
     from adaptsam.nested_settings import word_of
 
     head = (
         "# Settings\n\nA dot leads into a group: `--set p2sam.positives=1,3`; in Python, nested dataclasses. What can "
-        "be switched has one word for its choice and its numbers: `acceptance=off`, `acceptance.factor=3`. "
-        "What each one does stands under its group.\n"
+        "be switched has one word for its choice and its numbers: `acceptance=off`, `acceptance.factor=3`.\n"
     )
     parts = [head]
     for title, module, name, use in SETTINGS:
@@ -143,16 +160,18 @@ def settings_page() -> str:
         often = ", ".join(f"`{one}`" for one in CHANGED[name])
         parts.append(f"What people change: {often}. The rest is for experts.\n")
         for prefix, group in _groups(kind(), ""):
+            prose, said = _documented(type(group))
             rows = "\n".join(
-                f"| `{prefix}{word_of(group, field.name)}` | `{_plain(getattr(group, field.name))}` |"
+                f"| `{prefix}{word_of(group, field.name)}` | `{_plain(getattr(group, field.name))}` "
+                f"| {said.get(field.name) or _said_with(field.name, said)} |"
                 for field in fields(group)
                 if not is_dataclass(getattr(group, field.name))
             )
             parts.append(
                 f"### {prefix.rstrip('.') or name} {{ #{name.lower()}-{prefix.rstrip('.').replace('.', '-')} }}\n"
             )
-            parts.append(f"| name | default |\n|---|---|\n{rows}\n")
-            parts.append(_prose(type(group)))
+            parts.append(f"{prose}\n")
+            parts.append(f"| name | default | what it does |\n|---|---|---|\n{rows}\n" if said else _two_columns(rows))
     return "\n".join(parts)
 
 
@@ -166,18 +185,35 @@ def _groups(settings: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _groups(value, f"{prefix}{word_of(settings, field.name)}.")
 
 
-def _prose(kind: type) -> str:
-    """The docstrings of a class of settings and of those that it extends."""
-    texts = [
-        re.sub(r":(?:class|func|mod|meth|attr):`~?\.?([^`]+)`", r"`\1`", parent.__doc__.replace("``", "`"))
-        for parent in kind.__mro__
-        if is_dataclass(parent) and parent.__doc__ and not parent.__doc__.startswith(f"{parent.__name__}(")
-    ]
-    return "\n\n".join("\n".join(line.strip() for line in text.splitlines()) for text in texts)
+def _said_with(name: str, said: dict[str, str]) -> str:
+    """Where a setting is spoken of that has no entry of its own."""
+    return next((f"see `{other}`" for other, words in said.items() if f"`{name}`" in words), "")
+
+
+def _two_columns(rows: str) -> str:
+    return "| name | default |\n|---|---|\n" + re.sub(r"\|\s*\|$", "|", rows, flags=re.MULTILINE) + "\n"
+
+
+def _documented(kind: type) -> tuple[str, dict[str, str]]:
+    """What the docstrings of a class of settings and of those that it extends say: of all, and of each by its name."""
+    prose: list[str] = []
+    said: dict[str, str] = {}
+    for parent in kind.__mro__:
+        text = inspect.cleandoc(parent.__dict__.get("__doc__") or "")
+        if not is_dataclass(parent) or not text or text.startswith(f"{parent.__name__}("):
+            continue
+        plain = re.sub(r":(?:attr|class|data|func|meth|mod):`~?\.?([^`]+)`", r"`\1`", text.replace("``", "`"))
+        before, _, entries = plain.partition("Args:\n")
+        prose.append(before.strip())
+        for entry in re.split(r"\n(?=    ?(?:  )?\S)", f"\n{entries}"):
+            names, colon, words = entry.strip().partition(": ")
+            if colon:
+                said.update(dict.fromkeys((name.strip() for name in names.split(",")), " ".join(words.split())))
+    return "\n\n".join(prose), said
 
 
 def _plain(value: object) -> str:
-    text = repr(value)
+    text = value if isinstance(value, str) else repr(value)
     return text if len(text) < 80 else f"{text[:76]} …"
 
 
@@ -189,11 +225,21 @@ def rooms() -> list[str]:
     return sorted({*folders, *files} - {"commands"})
 
 
+def _public_row(name: str) -> str:
+    """A row of the table of public names: the name, which leads to its documentation, and its first sentence."""
+    import adaptsam
+
+    thing = getattr(adaptsam, name)
+    first = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].replace("``", "`").split())
+    link = f'<autoref identifier="{thing.__module__}.{thing.__qualname__}"><code>adaptsam.{name}</code></autoref>'
+    return f"| {link} | {first} |"
+
+
 def api_index() -> str:
     """What is public, by name, and the rooms."""
     import adaptsam
 
-    names = "\n".join(f"- `adaptsam.{name}`" for name in adaptsam.__all__ if not name.startswith("__"))
+    names = "\n".join(_public_row(name) for name in adaptsam.__all__ if not name.startswith("__"))
     lines = []
     for room in rooms():
         path = TOP / "adaptsam" / room / "__init__.py"
@@ -207,5 +253,7 @@ def api_index() -> str:
         "- [Settings](settings.md), each with its default\n"
         "- [Recipes](recipes.md) of training\n- [Bundled models](models.md) and [agents](agents.md)\n\n"
         "## What `import adaptsam` gives\n\nThese names stay; the rooms below may move between versions.\n\n"
-        f"{names}\n\n## Rooms\n\n| room | what is in it |\n|---|---|\n" + "\n".join(lines) + "\n"
+        f"| name | what it is |\n|---|---|\n{names}\n\n## Rooms\n\n| room | what is in it |\n|---|---|\n"
+        + "\n".join(lines)
+        + "\n"
     )

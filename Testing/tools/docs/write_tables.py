@@ -41,7 +41,7 @@ def models(figures: dict[str, Any]) -> str:
     """What `--checkpoint` takes by name: the bundled model and the catalogue."""
     bundled = figures["bundled"]
     lines = ["| name | size | licence | when to use it |", "|---|---|---|---|"]
-    use = f"{bundled['use']}: trained on {bundled['trained_on']}"
+    use = f"{bundled['use']}, trained on {bundled['trained_on']}"
     lines.append(f"| `{bundled['name']}` | {bundled['size']} | {bundled['licence']} | {use} |")
     known = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     for name, facts in known.items():

@@ -18,9 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[3]), str(Path(__file__).resolve().parents[2])]
 from slicer_bench import bench
+
+
+def without_empty_end(path: Path, margin: int = 20) -> None:
+    """Cut a picture off below the last row in which something is drawn."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+        last = int(np.flatnonzero((np.abs(pixels - pixels[-1, 0]) > 8).any(axis=(1, 2)))[-1])
+        image.crop((0, 0, image.width, min(image.height, last + margin))).save(path, optimize=True)
 
 
 class Heartbeat:
@@ -114,7 +123,9 @@ class Driver:
     def picture(self, what: str) -> None:
         for _ in range(5):
             self.application.processEvents()
-        self.window.grab().save(str(self.output / f"{self.name}-{what}.png"))
+        path = self.output / f"{self.name}-{what}.png"
+        self.window.grab().save(str(path))
+        without_empty_end(path)
         self.heart.rest()
 
     def tickOnly(self, names: list[str]) -> None:
