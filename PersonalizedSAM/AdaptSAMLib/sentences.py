@@ -262,6 +262,7 @@ def table(_: Callable[[str], str]) -> list:
         _("The weights {name} are not on this machine yet: {how_to_get}."),
         _("The weights {tag} of {architecture} are not on this machine and do not come with AdaptSAM; {how}."),
         _("The window and its worker are of different versions; install AdaptSAM anew."),
+        _("The work was stopped."),
         _("The worker cannot be started ({strerror}); install AdaptSAM's packages anew, or free memory and disk."),
         _("The worker crashed ({crash}); run it again, and report it if it happens again."),
         _("The worker does not remember this frame any more; press Apply again, then correct."),
