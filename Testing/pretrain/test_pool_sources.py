@@ -113,3 +113,11 @@ def test_slices_of_a_volume_have_their_labels_and_empty_ones_are_left_out(tmp_pa
     assert [number for *_, number in found] == [1, 2, 3]
     assert [len(maps) for _, maps, *_ in found] == [0, 1, 0]
     assert np.unique(found[1][1]).tolist() == [0, 1, 2]
+
+
+@needs_data
+def test_the_decathlons_slices_lie_as_other_scans_do() -> None:
+    """Bone lies below the middle of a supine patient's chest: the spine and the backs of the ribs."""
+    slices = [gray for gray, *_ in islice(pool_sources.lung_tumours(SHARED), 40)]
+    below = [np.nonzero(gray > np.quantile(gray, 0.995))[0].mean() > gray.shape[0] / 2 for gray in slices]
+    assert np.mean(below) > 0.9

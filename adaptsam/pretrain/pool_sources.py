@@ -50,8 +50,9 @@ def lung_tumours(data: Path) -> Iterator[Item]:
     """CT slices with lung tumours of the Medical Segmentation Decathlon, CC BY-SA 4.0 (Antonelli et al., 2022)."""
     for subject in sorted((data / "ct-lungtumour-msd").glob("Subject_*")):
         for path in sorted((subject / "images").glob("*.png")):
-            gray = np.array(Image.open(path).convert("L")).T
-            mask = np.array(Image.open(subject / "masks" / path.name).convert("L")).T > 0
+            # The files have the spine at the left: transposed alone, it would lie above.
+            gray = np.array(Image.open(path).convert("L")).T[::-1]
+            mask = np.array(Image.open(subject / "masks" / path.name).convert("L")).T[::-1] > 0
             labels = _with_lungs([mask.astype(np.uint8)] if mask.any() else [], gray)
             yield gray, labels, "msd-lung", subject.name, int(path.stem)
 
