@@ -430,7 +430,9 @@ def test_the_command_shows_and_trains(
     assert "Epoch[" not in streams.err
     words = [f"{key}={value}" for key, value in {**given, "output_dir": tmp_path / "told"}.items()]
     assert main(["train", "kvasir_lora", *words]) == 0
-    assert "Epoch[1] Metrics" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "epoch 1: Dice in validation" in told
+    assert "Epoch[" not in told
 
 
 def bundle(recipe: str, config: str) -> dict[str, Any]:
