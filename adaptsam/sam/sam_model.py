@@ -32,10 +32,10 @@ from adaptsam.storage.weight_hash import hash_weights
 
 #: What the image encoder computes in. "auto" is bfloat16 on a GPU, and on a processor that multiplies it fast for
 #: encoders as wide as ViT-B's; else float32. "int8" is for the CPU.
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+
 #: More images at once take more memory, and Python itself is shared by all.
 _MOST_SIDE_BY_SIDE = 8
-
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 class SamModel:
