@@ -120,7 +120,7 @@ def test_a_video_is_followed_as_the_package_follows_it_and_its_frames_can_be_cor
         [one] = result["structures"]
         assert np.array_equal(wire.unpack_mask(one["mask"])[0], made.masks["disc"])
         assert one["report"]["pixels"] == made.reports["disc"].area
-        assert one["report"]["slices"][0]["confidence"] == made.reports["disc"].confidence
+        assert one["report"]["slices"][0]["confidence"] == pytest.approx(made.reports["disc"].confidence, abs=1e-6)
     shares = [event["share"] for event in events if event["event"] == "progress"]
     assert shares == sorted(shares)
 
