@@ -77,6 +77,13 @@ def test_a_run_notes_its_curve_and_writes_a_model_that_loads(tmp_path: Path, dat
     assert lines[-1]["step"] == some.step > 0
 
 
+def test_a_run_of_so_many_steps_ends_there_and_its_rate_falls_by_steps(tmp_path: Path, data: Path) -> None:
+    some = training(tmp_path, data)
+    some.run(minutes=60, workers=0, decay=True, steps=4)
+    assert some.step == 4
+    assert some.adam.param_groups[0]["lr"] == pytest.approx(some.adam.param_groups[0]["rate"] / 4)
+
+
 def test_images_that_are_held_out_are_never_drawn(tmp_path: Path) -> None:
     def items():
         for group in (f"p{k}" for k in range(40)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,16 @@ _FEWEST_PIXELS = 20
 def held_out(source: str, group: str) -> bool:
     """Whether a patient, sequence or frame is kept for validation: one of twelve, by its name."""
     return source not in _ONE_PATIENT and sha256(f"{source}/{group}".encode()).digest()[0] % _SHARE == 0
+
+
+def parted_pools(data: Path) -> tuple[list[tuple[str, list[int]]], list[tuple[str, list[int]]]]:
+    """The pools of a folder with the numbers of the images that are trained on, and of those that are held out."""
+    training, validation = [], []
+    for folder in sorted(path for path in data.glob("pool_*") if path.is_dir()):
+        kept = [held_out(entry.source, entry.group) for entry in ImagePool(folder).entries]
+        training.append((str(folder), [i for i, out in enumerate(kept) if not out]))
+        validation.append((str(folder), [i for i, out in enumerate(kept) if out]))
+    return [pool for pool in training if pool[1]], [pool for pool in validation if pool[1]]
 
 
 def validation_scores(sam: Sam, pools: list[tuple[str, list[int]]], size: int) -> dict[str, dict[str, float]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adaptsam.errors import InputError
 from adaptsam.pretrain.regions import region_maps
 
-_INDEX, _DATA = "pool.json", "pool.u8"
+INDEX, _DATA = "pool.json", "pool.u8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,9 @@ class ImagePool:
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        if not (folder / _INDEX).is_file():
+        if not (folder / INDEX).is_file():
             raise InputError(f"There is no pool of images in {folder}; make one with write_pool.")
-        self.entries = [_Entry(**entry) for entry in json.loads((folder / _INDEX).read_text(encoding="utf-8"))]
+        self.entries = [_Entry(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))]
         self._data = np.memmap(folder / _DATA, np.uint8, "r")
 
     def __len__(self) -> int:
@@ -94,5 +94,5 @@ def write_pool(folder: str | Path, images: Iterable[tuple[NDArray[np.uint8], NDA
             for part in (planes, labels, regions):
                 data.write(np.ascontiguousarray(part, np.uint8).tobytes())
                 start += part.size
-    (folder / _INDEX).write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+    (folder / INDEX).write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
     return len(entries)

@@ -22,8 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from adaptsam.errors import AdaptSAMError, InputError
 from adaptsam.pretrain.contrastive_loss import visit_contrast
-from adaptsam.pretrain.held_out import held_out, validation_scores
-from adaptsam.pretrain.image_pool import ImagePool
+from adaptsam.pretrain.held_out import parted_pools, validation_scores
 from adaptsam.pretrain.prompt_targets import draw_targets
 from adaptsam.pretrain.prompted_loss import Rounds, prompt_loss
 from adaptsam.pretrain.training_mix import TrainingMix
@@ -191,14 +190,23 @@ class LiteTraining:
         with replacing(self.folder / _STATE) as temporary:
             torch.save(state, temporary)
 
-    def run(self, minutes: float, workers: int = 1, validate_minutes: float = 15.0, decay: bool = False) -> None:
-        """Train for some minutes; with ``decay`` the rate falls to zero in that time."""
+    def run(
+        self,
+        minutes: float,
+        workers: int = 1,
+        validate_minutes: float = 15.0,
+        decay: bool = False,
+        steps: int | None = None,
+    ) -> None:
+        """Train for some minutes, or to ``steps`` in all; with ``decay`` the rate falls to zero until then."""
         pools, mix = self._mix()
         begun = last = time.monotonic()
         kept = validated = begun
         losses: list[float] = []
         for pairs in mix.batches(workers):
             share = (time.monotonic() - begun) / (60 * minutes)
+            if steps is not None:
+                share = max(share, self.step / steps)
             if share >= 1:
                 break
             losses.append(self._step(pairs, 1 - share if decay else 1.0))
@@ -230,19 +238,12 @@ class LiteTraining:
         save_checkpoint(path, self.average.module, config, kind="lite", metadata={"images_seen": images})
 
     def _mix(self) -> tuple[list[tuple[str, list[int]]], TrainingMix]:
-        training, validation = [], []
-        for folder in sorted(self.data.glob("pool_*")):
-            if not folder.is_dir():
-                continue
-            pool = ImagePool(folder)
-            kept = [held_out(entry.source, entry.group) for entry in pool.entries]
-            training.append((str(folder), [i for i, out in enumerate(kept) if not out]))
-            validation.append((str(folder), [i for i, out in enumerate(kept) if out]))
+        training, validation = parted_pools(self.data)
         shares = {"phantom": self.recipe.phantoms, "scene": self.recipe.scenes}
         drawn = [(str(self.data), name, share) for name, share in shares.items() if share > 0]
         recipe = self.recipe
         mix = TrainingMix(training, drawn, recipe.batch, recipe.size, recipe.seed, first=self.step)
-        return [pool for pool in validation if pool[1]], mix
+        return validation, mix
 
     def _step(self, pairs: VisitPairs, share: float) -> float:
         recipe = self.recipe
