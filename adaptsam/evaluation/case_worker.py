@@ -128,7 +128,8 @@ class Worker:
             if isinstance(task, PictureTask):
                 pictures.append(task)
                 continue
-            record["problems"] += [*unscored(task), *said_by_readers(task)]
+            said = (*record["problems"], *unscored(task), *said_by_readers(task))
+            record["problems"] = list(dict.fromkeys(said))  # tasks of a case share files
             for row in rows.values():
                 row.volume(self._bench, task)
             del task

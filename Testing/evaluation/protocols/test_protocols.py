@@ -23,6 +23,7 @@ from benchmark_folders import (
 )
 
 from adaptsam.errors import InputError
+from adaptsam.evaluation import case_worker
 from adaptsam.evaluation.case_results import Results, identity_of
 from adaptsam.evaluation.case_statistics import Collected
 from adaptsam.evaluation.case_worker import Setting
@@ -321,6 +322,14 @@ def test_a_structure_whose_truth_one_visit_lacks_is_named(own_list, tiny, tmp_pa
     record = own_record(study, tiny, tmp_path)
     assert record["problems"] == ["The truth of a lacks Lung-Left, which is not scored there."]
     assert [item["structure"] for item in record["methods"]["copied"]["items"]] == ["GTV-1"]
+
+
+def test_what_the_files_of_a_case_lack_is_said_once_for_all_its_targets(own_list, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(case_worker, "said_by_readers", lambda task: ["Prior contours: Left out: points (2)."])
+    study = own_study(own_list, ["GTV-1"], "ct0.seg.nrrd", ["ct1.seg.nrrd", "GTV-1-1.nii.gz"])
+    record = own_record(study, tiny, tmp_path)
+    assert len(record["methods"]["copied"]["items"]) == 2
+    assert record["problems"] == ["Prior contours: Left out: points (2)."]
 
 
 def test_several_observers_are_a_truth_each_and_a_rival(own_list, tiny, tmp_path):
