@@ -1,8 +1,9 @@
-"""What each kind of data is worth to the bundled model: short trainings from ImageNet weights, each without one kind.
+"""What each kind of data is worth to the bundled model: short trainings from one start, each without one kind.
 
+    python Testing/tools/experiments/leave_one_out.py --data pools --former early.safetensors --output runs
     python Testing/tools/experiments/leave_one_out.py --data pools --imagenet efficientnet_lite0.pth --output runs
 
-Every training has the same number of steps, seed and start. All are scored on the same held-out images, those of the
+Every training has the same number of steps, seed and start: an early state of the model, ImageNet weights, or both. All are scored on the same held-out images, those of the
 kind that they never saw included. What is done already is not done again.
 """
 
@@ -104,13 +105,15 @@ def table(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="pools and drawn pairs")
-    parser.add_argument("--imagenet", type=Path, required=True, help="weights of EfficientNet-Lite0")
-    parser.add_argument("--former", type=Path, help="a lite model whose decoder is begun with")
+    parser.add_argument("--imagenet", type=Path, help="weights of EfficientNet-Lite0 for the encoder")
+    parser.add_argument("--former", type=Path, help="a lite model to begin with; with --imagenet its decoder alone")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     args = parser.parse_args()
+    if args.former is None and args.imagenet is None:
+        parser.error("a training begins with --former, --imagenet, or both")
     torch.set_num_threads(1)
     print(table({without: trained(args, without) for without in args.only}))
 
