@@ -3,8 +3,9 @@
     python Testing/tools/experiments/leave_one_out.py --data pools --former early.safetensors --output runs
     python Testing/tools/experiments/leave_one_out.py --data pools --imagenet efficientnet_lite0.pth --output runs
 
-Every training has the same number of steps, seed and start: an early state of the model, ImageNet weights, or both. All are scored on the same held-out images, those of the
-kind that they never saw included. What is done already is not done again.
+Every training has the same number of steps, seed and start: an early state of the model, ImageNet weights, or both. All
+are scored on the same held-out images, those of the kind that they never saw included. What is done already is not
+done again.
 """
 
 from __future__ import annotations
