@@ -143,7 +143,7 @@ class AgentTrack(Finisher):
         return []
 
     def cleaned(self, removed: np.ndarray) -> list[str]:
-        """Keep within the region what bridging and filling have put beyond it."""
+        """Keep within the region what bridging and filling have put beyond it, whatever was ``removed``, int (K,)."""
         if self._within is not None:
             self.mask &= self._within
         return []

@@ -57,7 +57,7 @@ class Carried:
 class Watch(Protocol):
     """Shown every slice that was accepted, before clean-up: the result as it grows.
 
-    ``index`` counts along ``axis`` of the target's stored array, and ``mask`` bool is that slice of it.
+    ``index`` counts along ``axis`` of the target's stored array, and ``mask`` is that slice, bool (rows, columns).
     """
 
     def __call__(self, structure: str, axis: int, index: int, mask: np.ndarray) -> None: ...
