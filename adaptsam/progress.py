@@ -67,6 +67,11 @@ class Repeating:
         self._stopped = False
         self.again()
 
+    @classmethod
+    def of(cls, progress: Progress) -> "Repeating":
+        """The progress itself where it repeats already, so that steps within steps share one last word."""
+        return progress if isinstance(progress, cls) else cls(progress)
+
     def again(self) -> None:
         """The :data:`Tick` of whoever is given this progress."""
         if _thread.helps:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -72,19 +72,10 @@ class Package:
     def description(self) -> Description:
         """All but the weights."""
         return Description(
-            target=self.target,
             settings=self.agent.settings,
             channels=self.agent.channels,
-            sam_kind=self.sam_kind,
-            sam_sha256=self.sam_sha256,
-            shown=self.shown,
-            text=self.text,
-            clip=self.clip,
-            least_evidence=self.least_evidence,
-            training=self.training,
-            scores=self.scores,
-            picture=self.picture,
             novelty_limit=None if self.novelty is None else self.novelty.limit,
+            **_shared(self),
         )
 
     def check_model(self, model: SamModel) -> None:
@@ -187,20 +178,14 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _package(header: Header) -> Package:
     one = header.description
-    return Package(
-        agent=Agent(one.settings, one.channels).eval(),
-        target=one.target,
-        sam_kind=one.sam_kind,
-        sam_sha256=one.sam_sha256,
-        shown=one.shown,
-        text=one.text,
-        clip=one.clip,
-        least_evidence=one.least_evidence,
-        training=one.training,
-        scores=one.scores,
-        picture=one.picture,
-        novelty=_novelty(one.novelty_limit, header.novelty),
-    )
+    agent = Agent(one.settings, one.channels).eval()
+    return Package(agent=agent, novelty=_novelty(one.novelty_limit, header.novelty), **_shared(one))
+
+
+def _shared(one: Description | Package) -> dict[str, Any]:
+    """The fields that a package and its description have in common."""
+    names = {each.name for each in fields(Description)} & {each.name for each in fields(Package)}
+    return {name: getattr(one, name) for name in names}
 
 
 def _fill(agent: Agent, tensors: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 In use: what an agent sees of a volume (``agent_slices``), the settings (``autoprompt_settings``), batches of images
 (``agent_batches``, with ``text_maps`` for agents that read words), one agent on a whole volume (``agent_volume``), its
-prompts in order (``prompt_steps``), the confidence of a slice (``agent_confidence``), and a slice from changed prompts
+prompts in order (``prompt_steps``), and a slice from changed prompts
 (``prompt_replay``). ``volume_autoprompting`` and ``video_autoprompting`` hold the public functions.
 
 In training: from a data set to an agent's file (``agent_training``), the same from a MONAI bundle

@@ -14,6 +14,7 @@ from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.errors import InputError
 from adaptsam.progress import Progress
 from adaptsam.sam import Embedding, EmbeddingStore, SamModel, load_sam
+from adaptsam.slicewise.finishing import Outcome
 
 #: Where in each image uint8 (H, W, 3) is what a text names: maps (H', W'), 0 to 1, for the explicit branch.
 TextMaps = Callable[[str, Sequence[np.ndarray]], Sequence[np.ndarray]]
@@ -47,6 +48,12 @@ def accepted(package: Package, options: AutoPromptSettings, result: Prompted) ->
     judged = options.acceptance != "off" and options.novelty
     enough = options.threshold(package).accepts(1.0 - result.evidence.total)
     return enough and (is_known(package, result) or not judged)
+
+
+def outcome_of(result: Prompted, accepted: bool) -> Outcome:
+    """The outcome of a slice or frame as finishing takes it: what the evidence lacks to 1 is its distance."""
+    evidence = result.evidence
+    return Outcome(accepted, 1.0 - evidence.total, evidence.predicted_iou, result.points, result.labels)
 
 
 def is_known(package: Package, result: Prompted) -> bool:

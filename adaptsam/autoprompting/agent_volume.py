@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from adaptsam.alignsam import Evidence, Package, Prompted
+from adaptsam.alignsam import Package, Prompted
 from adaptsam.alignsam.agent_target import structure_of
 from adaptsam.autoprompting.agent_batches import accepted as is_accepted
 from adaptsam.autoprompting.agent_batches import is_known, unlike
-from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.agent_slices import AgentSlices
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.hysteresis import outward
@@ -19,27 +19,25 @@ from adaptsam.errors import InputError
 from adaptsam.image.volume import Volume
 from adaptsam.sam import SamModel
 from adaptsam.slicewise import slice_report as status
-from adaptsam.slicewise.cleanup import Shape, bounding_box, bridge, clean
-from adaptsam.slicewise.confidence import Continuity, continuity, usual_continuity
-from adaptsam.slicewise.slice_report import SliceReport, StructureReport
+from adaptsam.slicewise.cleanup import Shape, bounding_box
+from adaptsam.slicewise.confidence import Continuity, usual_continuity
+from adaptsam.slicewise.finishing import Finisher, Outcome, slice_confidence
+from adaptsam.slicewise.slice_report import StructureReport
 
 #: Modalities that count as another one.
 _ALIKE = {"CBCT": "CT"}
 
 
-@dataclass(frozen=True, eq=False)
-class _Outcome:
-    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical slice pixels, ``packed`` is the mask in bits."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _AgentOutcome(Outcome):
+    """Outcome of one slice; ``packed`` uint8 (n,) is the mask in bits, and ``evidence`` what speaks for it, 0 to 1."""
 
-    accepted: bool
+    evidence: float
     known: bool
-    evidence: Evidence
-    points: np.ndarray
-    labels: np.ndarray
     packed: np.ndarray
 
 
-class AgentTrack:
+class AgentTrack(Finisher):
     """One agent on its way through a volume.
 
     Args:
@@ -66,12 +64,20 @@ class AgentTrack:
     ) -> None:
         self.package, self._options = package, options
         self.slices = AgentSlices(target, package.shown, model.image_size, options.window, options.body_margin)
-        self.limit = options.threshold(package)
-        mask = np.zeros(target.geometry.shape, bool)
-        self.structure = structure_of(package.target, mask, number)
-        self._mask = self.slices.images.orientation.apply(mask)
-        self._within = None if within is None else self.slices.images.orientation.apply(within)
-        self._results: dict[int, _Outcome] = {}
+        self.threshold = options.threshold(package)
+        whole = np.zeros(target.geometry.shape, bool)
+        self.structure = structure_of(package.target, whole, number)
+        images, rules, kind = self.slices.images, options.cleaning, package.target
+        super().__init__(
+            kind.name,
+            images,
+            images.orientation.apply(whole),
+            limit=self.threshold.limit,
+            shape=Shape(kind.components, rules.minimum_share, float(kind.holes)),
+            cleaning=rules if options.cleanup and not images.is_flat else None,
+            confidence=options.confidence,
+        )
+        self._within = None if within is None else images.orientation.apply(within)
         trained, here = (_ALIKE.get(one.upper(), one.upper()) for one in (package.shown.modality, target.modality))
         self._foreign = bool(trained and here and trained != here)
         self._refused = self._foreign and options.novelty and options.acceptance != "off"
@@ -113,54 +119,70 @@ class AgentTrack:
         known = not self._refused and is_known(self.package, result)
         accepted = not self._refused and is_accepted(self.package, self._options, result) and bool(mask.any())
         if accepted:
-            self._mask[k] = mask
-        points = self.slices.view.to_slice(result.points)
-        self._results[k] = _Outcome(accepted, known, result.evidence, points, result.labels, np.packbits(mask))
+            self.mask[k] = mask
+        outcome = _AgentOutcome(
+            accepted,
+            1.0 - result.evidence.total,
+            result.evidence.predicted_iou,
+            self.slices.view.to_slice(result.points),
+            result.labels,
+            evidence=result.evidence.total,
+            known=known,
+            packed=np.packbits(mask),
+        )
+        self.outcomes[k] = outcome
         if watch is not None:
             shown = mask if accepted else np.zeros_like(mask)
-            trust = slice_confidence(result.evidence, shown, self.limit, None, Continuity(), self._options.confidence)
-            watch(played(self.package.target.name, self.slices, k, result, allowed, accepted, trust))
+            trust = slice_confidence(outcome, shown, [], self.limit, Continuity(), self._options.confidence)
+            watch(played(self.name, self.slices, k, result, allowed, accepted, trust))
 
-    def finish(self) -> tuple[StructureReport, list[str]]:
-        """Make the slices one object, and report."""
+    def settle(self) -> list[int]:
+        """Follow the target outward from its surest slice, where that was chosen."""
         if self._options.search == "outward" and self._is_judged:
             self._follow()
-        bridged = self._clean() if self._options.cleanup and not self.slices.images.is_flat else []
-        geometry = self.slices.images.geometry
-        held = [k for k in range(len(self._mask)) if self._mask[k].any()]
-        if self._is_judged and len(held) * geometry.spacing[2] < self._options.least_mm:
-            self._mask[:] = False
-            held, bridged = [], []
-        box = bounding_box(self._mask)
-        usual = usual_continuity(self._mask[box[0]]) if box is not None else Continuity()
-        reports = [self._report(k, usual, k in bridged) for k in sorted(self._results)]
-        name = self.package.target.name
-        report = StructureReport(
-            name=name,
-            status=status.FOUND if held else status.NOT_FOUND,
-            volume_cm3=int(np.count_nonzero(self._mask)) * geometry.voxel_volume / 1000,
-            prior_volume_cm3=float("nan"),
-            centroid_shift_mm=float("nan"),
-            slices=tuple(sorted(reports, key=lambda one: one.index)),
-            view=self.package.shown.view,
-            slice_axis=self.slices.images.orientation.order[0],
-        )
-        warnings = [] if held else [f"{name} was not found in this image; its contour is empty."]
-        warnings += self._unknown(bool(held))
-        if bridged:
-            warnings.append(
-                f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them."
-            )
-        return report, warnings
+        return []
+
+    def cleaned(self, removed: np.ndarray) -> list[str]:
+        """Keep within the region what bridging and filling have put beyond it, whatever was ``removed``, int (K,)."""
+        if self._within is not None:
+            self.mask &= self._within
+        return []
+
+    def is_misplaced(self) -> bool:
+        """Whether the target is thinner than it can be."""
+        held = sum(bool(one.any()) for one in self.mask)
+        return self._is_judged and held * self.images.geometry.spacing[2] < self._options.least_mm
+
+    def usual(self) -> Continuity:
+        """Usual likeness of the target's own neighbouring slices."""
+        box = bounding_box(self.mask)
+        return usual_continuity(self.mask[box[0]]) if box is not None else Continuity()
+
+    def described(self, carried: bool) -> dict[str, Any]:
+        """Status and view; there is no prior."""
+        unknown = float("nan")
+        found = status.FOUND if self.mask.any() else status.NOT_FOUND
+        return {
+            "status": found,
+            "prior_volume_cm3": unknown,
+            "centroid_shift_mm": unknown,
+            "view": self.package.shown.view,
+        }
+
+    def warnings(self, report: StructureReport) -> list[str]:
+        """Warnings that nothing was found, and that slices are of another kind."""
+        found = report.status == status.FOUND
+        said = [] if found else [f"{self.name} was not found in this image; its contour is empty."]
+        return said + self._unknown(found)
 
     def _unknown(self, found: bool) -> list[str]:
         """Warnings that slices are empty because they look unlike all that the agent learnt from."""
-        novel = [one for one in self._results.values() if not one.known]
+        novel = [one for one in self.outcomes.values() if not one.known]
         if not novel or self._refused or not self._options.novelty:
             return []
         if not found:
-            return [unlike(self.package, len(novel), len(self._results))]
-        lost = sum(bool(one.packed.any()) and self.limit.accepts(1.0 - one.evidence.total) for one in novel)
+            return [unlike(self.package, len(novel), len(self.outcomes))]
+        lost = sum(bool(one.packed.any()) and self.threshold.accepts(one.distance) for one in novel)
         if not lost or self._options.acceptance == "off":
             return []
         name = self.package.target.name
@@ -181,50 +203,19 @@ class AgentTrack:
         """Accept the slices that the search finds, in place of those that each had enough evidence by itself."""
         images, judged = self.slices.images, self._options.novelty
         usable = {
-            k: outcome.evidence.total
-            for k, outcome in self._results.items()
+            k: outcome.evidence
+            for k, outcome in self.outcomes.items()
             if outcome.packed.any() and not self._refused and (outcome.known or not judged)
         }
-        shape = self._mask.shape[1:]
+        shape = self.mask.shape[1:]
 
         def mask(k: int) -> np.ndarray:
-            bits = np.unpackbits(self._results[k].packed, count=shape[0] * shape[1])
+            bits = np.unpackbits(self.outcomes[k].packed, count=shape[0] * shape[1])
             return bits.reshape(shape).astype(bool)
 
-        least = 1.0 - self.limit.limit
+        least = 1.0 - self.limit
         found = outward(usable, mask, least, images.geometry.spacing[2], self._options.hysteresis)
-        self._mask[:] = False
+        self.mask[:] = False
         for k in found:
-            self._mask[k] = mask(k)
-        self._results = {k: replace(one, accepted=k in found) for k, one in self._results.items()}
-
-    def _clean(self) -> list[int]:
-        rules, target = self._options.cleaning, self.package.target
-        bridged: list[int] = []
-        if rules.bridge:
-            rejected = [k for k, outcome in self._results.items() if not outcome.accepted]
-            bridged = bridge(self._mask, sorted(rejected), self.slices.images.geometry.spacing[1::-1])
-        clean(self._mask, Shape(target.components, rules.minimum_share, float(target.holes)), rules)
-        if self._within is not None:
-            self._mask &= self._within
-        return bridged
-
-    def _report(self, k: int, usual: Continuity, bridged: bool) -> SliceReport:
-        outcome, mask, rules = self._results[k], self._mask, self._options.confidence
-        there = bool(mask[k].any())
-        neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask) and mask[n].any()]
-        alike = continuity(mask[k], neighbours) if neighbours else None
-        trust = slice_confidence(outcome.evidence, mask[k], self.limit, alike, usual, rules)
-        orientation, shape = self.slices.images.orientation, self.slices.images.stored.shape
-        return SliceReport(
-            index=orientation.stored_slice(k, shape),
-            prior_index=-1,
-            accepted=outcome.accepted and there,
-            distance=1.0 - outcome.evidence.total,
-            threshold=self.limit.limit,
-            confidence=min(trust, rules.bridged_limit) if bridged and there else trust,
-            points=orientation.stored_points(outcome.points, shape),
-            labels=outcome.labels,
-            predicted_iou=outcome.evidence.predicted_iou,
-            interpolated=bridged and there,
-        )
+            self.mask[k] = mask(k)
+        self.outcomes = {k: replace(one, accepted=k in found) for k, one in self.outcomes.items()}

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from adaptsam.alignsam import AgentImage, Package, go_on
-from adaptsam.autoprompting.agent_batches import TextMaps
-from adaptsam.autoprompting.agent_confidence import slice_confidence
+from adaptsam.autoprompting.agent_batches import TextMaps, outcome_of
 from adaptsam.autoprompting.agent_slices import AgentSlices
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.autoprompting.prompt_steps import PlayedSlice, played
 from adaptsam.errors import InputError
 from adaptsam.sam import EmbeddingStore
 from adaptsam.slicewise.confidence import Continuity
+from adaptsam.slicewise.finishing import slice_confidence
 
 
 def replay_from(
@@ -71,5 +71,6 @@ def replay_from(
     mask = slices.restore(result.logits) > 0
     if allowed is not None:
         mask &= allowed
-    trust = slice_confidence(result.evidence, mask, options.threshold(package), None, Continuity(), options.confidence)
+    limit = options.threshold(package).limit
+    trust = slice_confidence(outcome_of(result, True), mask, [], limit, Continuity(), options.confidence)
     return played(package.target.name, slices, k, result, allowed, True, trust)

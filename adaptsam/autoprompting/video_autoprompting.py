@@ -15,19 +15,19 @@ from adaptsam.autoprompting.agent_batches import (
     TextMaps,
     check_agents,
     given_agents,
+    outcome_of,
     passing_store,
     prompted,
     within_batch,
 )
-from adaptsam.autoprompting.agent_confidence import slice_confidence
 from adaptsam.autoprompting.autoprompt_settings import AutoPromptSettings
 from adaptsam.io.files import read_frames
 from adaptsam.io.video.frames import checked_frames
 from adaptsam.progress import Progress, silent
 from adaptsam.sam import EmbeddingStore, SamModel
 from adaptsam.slicewise.batch_loop import batches
-from adaptsam.slicewise.confidence import Continuity, continuity
-from adaptsam.slicewise.frame_report import FrameResult, frame_report
+from adaptsam.slicewise.finishing import finish_frame
+from adaptsam.slicewise.frame_report import FrameResult
 
 _log = logging.getLogger(__name__)
 
@@ -87,17 +87,13 @@ def _frames(
         for number, image in enumerate(images):
             masks, reports = {}, {}
             for package, results in zip(agents, found, strict=True):
-                name, one, limit = package.target.name, results[number], options.threshold(package)
-                distance = 1.0 - one.evidence.total
+                name, one, limit = package.target.name, results[number], options.threshold(package).limit
                 accepted = prompting.accepted(package, options, one) and bool(one.mask.any())
-                mask = one.mask if accepted else np.zeros_like(one.mask)
-                earlier = before.get(name)
-                alike = continuity(mask, [earlier]) if accepted and earlier is not None and earlier.any() else None
-                trust = slice_confidence(one.evidence, mask, limit, alike, Continuity(), options.confidence)
+                outcome = outcome_of(one, accepted)
+                mask, reports[name] = finish_frame(one.mask, outcome, before.get(name), limit, options.confidence)
                 masks[name], before[name] = mask, mask
                 novel[name] += not prompting.is_known(package, one)
                 held |= {name} if accepted else set()
-                reports[name] = frame_report(mask, accepted, distance, limit.limit, trust, one.points, one.labels)
             yield FrameResult(done + number, image, masks, reports)
         seen += len(images)
     for package in agents:

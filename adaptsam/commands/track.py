@@ -144,7 +144,7 @@ def read_masks(path: Path, structure: str | None) -> FrameMasks:
 
 
 def outlined_frame(args: argparse.Namespace, frames: Frames) -> int | np.ndarray:
-    """The frame that the mask was drawn on, or the picture given instead.
+    """The frame that the mask was drawn on, by index, or the picture given instead, uint8 (H, W, 3).
 
     Raises:
         InputError: it is not there, not known, or the mask is called like another frame.

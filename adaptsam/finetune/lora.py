@@ -135,5 +135,5 @@ def merge_lora(sam: Sam) -> None:
 
 
 def trained_tensors(sam: Sam) -> dict[str, Tensor]:
-    """Every tensor that training changes, by name; buffers never are, SAM's are constants."""
+    """Every tensor that training changes, of any shape, by name; buffers never are, SAM's are constants."""
     return {name: parameter.detach() for name, parameter in sam.named_parameters() if parameter.requires_grad}

@@ -81,7 +81,7 @@ def compare(mask: np.ndarray, reference: np.ndarray, geometry: Geometry, toleran
 
 
 def dice(mask: np.ndarray, reference: np.ndarray) -> float:
-    """Twice the overlap of two bool masks of one shape, over the sum of their sizes; 1 if both are empty."""
+    """Twice the overlap of two bool masks of any shape, over the sum of their sizes; 1 if both are empty."""
     inside = int(mask.sum()) + int(reference.sum())
     return 2 * int((mask & reference).sum()) / inside if inside else 1.0
 

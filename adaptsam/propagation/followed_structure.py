@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from adaptsam.propagation.video_fusion import Agreement, FusedFrame, calibrate_v
 from adaptsam.propagation.video_settings import VideoSettings
 from adaptsam.slicewise import SliceResult
 from adaptsam.slicewise.acceptance import Threshold, calibrate
-from adaptsam.slicewise.cleanup import clean, shape_of
-from adaptsam.slicewise.confidence import Continuity, accepted_confidence, continuity, rejected_confidence
+from adaptsam.slicewise.cleanup import shape_of
+from adaptsam.slicewise.finishing import Outcome, finish_frame, finish_mask
 from adaptsam.slicewise.frame_report import FrameReport, frame_report
 from adaptsam.slicewise.fusion import Weights
 
 #: The weight from which a model may find a structure again that flow has lost.
 HEARD = 0.3
+
+#: Prompts of a frame on which the model saw nothing.
+NO_POINTS, NO_LABELS = np.zeros((0, 2)), np.zeros(0, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +94,16 @@ class FollowedStructure:
         anchor, result, distance = self._nearest(image, found)
         mask = result.logits > 0
         accepted = self._threshold.accepts(distance) and bool(mask.any())
-        mask = self._cleaned(mask) if accepted else np.zeros_like(mask)
-        confidence = self._confidence(mask, distance, result.predicted_iou)
-        return mask, self._report(index, image, mask, accepted, distance, confidence, anchor, result)
+        if accepted:
+            mask = self._cleaned(mask)
+        outcome = Outcome(accepted, distance, result.predicted_iou, result.points, result.labels)
+        mask, report = self._finish(index, image, mask, outcome, anchor, self._before)
+        if mask.any():
+            areas = float(mask.mean()), float(self.origin.mask.mean())  # another picture may have another size
+            share = self._settings.area_share
+            trust = report.confidence ** (1 - share) * (min(areas) / max(areas)) ** share
+            report = replace(report, confidence=trust)
+        return mask, report
 
     def fused(
         self, index: int, image: np.ndarray, found: Sequence[Found], carried: CarriedMask
@@ -112,62 +122,51 @@ class FollowedStructure:
         mask = self._cleaned(mask, None if fused is None else carried)
         distance = self._to_origin(image, mask) if mask.any() else float("inf")
         accepted = bool(mask.any()) and self._accepts(distance, fused)
-        confidence = self._fused_confidence(carried, fused, accepted, distance)
-        if not accepted:
-            mask = np.zeros_like(mask)
-        report = self._report(index, image, mask, accepted, distance, confidence, anchor, result)
-        seen = confidence * weights.method / (1.0 + weights.method)
+        points, labels = (NO_POINTS, NO_LABELS) if result is None else (result.points, result.labels)
+        outcome = Outcome(accepted, distance, 1.0, points, labels)
+        known = self._fused_confidence(carried, fused, accepted)
+        mask, report = self._finish(index, image, mask, outcome, anchor, None, known)
+        seen = report.confidence * weights.method / (1.0 + weights.method)
         return mask, report, np.maximum(0.0 if fused is None else carried.trust, seen)
 
-    def _report(
+    def _finish(
         self,
         index: int,
         image: np.ndarray,
         mask: np.ndarray,
-        accepted: bool,
-        distance: float,
-        confidence: float,
+        outcome: Outcome,
         anchor: Anchor,
-        result: SliceResult | None,
-    ) -> FrameReport:
-        """Remember a judged frame, and report it."""
+        before: np.ndarray | None,
+        confidence: float | None = None,
+    ) -> tuple[np.ndarray, FrameReport]:
+        """Finish a judged frame, and remember it."""
+        limit, rules = self._threshold.limit, self._settings.confidence
+        mask, report = finish_frame(mask, outcome, before, limit, rules, confidence=confidence, anchor=anchor.index)
         self._before = mask
         if self._settings.reanchor:
-            self._consider(index, image, mask, distance)
-        points, labels = (result.points, result.labels) if result is not None else (None, None)
-        return frame_report(mask, accepted, distance, self._threshold.limit, confidence, points, labels, anchor.index)
+            self._consider(index, image, mask, outcome.distance)
+        return mask, report
 
     def _cleaned(self, mask: np.ndarray, carried: CarriedMask | None = None) -> np.ndarray:
         """A mask without components and holes that the outlined one has not; those at a carried place stay."""
-        if not self._settings.cleanup or not mask.any():
-            return mask
 
         def home(voxels: np.ndarray) -> float:
             assert carried is not None
             return float((carried.share[voxels[:, 1], voxels[:, 2]] > 0.5).mean())
 
-        volume = mask[None].copy()
-        there = None if carried is None else home
-        clean(volume, self._shape, self._settings.cleaning, there, there)
-        return volume[0]
+        rules = self._settings.cleaning if self._settings.cleanup else None
+        return finish_mask(mask, self._shape, rules, None if carried is None else home)
 
     def _accepts(self, distance: float, fused: FusedFrame | None) -> bool:
         if self._settings.acceptance == "off" or self._threshold.accepts(distance):
             return True
         return fused is not None and fused.trust >= self._settings.fusing.enough_trust
 
-    def _fused_confidence(
-        self, carried: CarriedMask, fused: FusedFrame | None, accepted: bool, distance: float
-    ) -> float:
+    def _fused_confidence(self, carried: CarriedMask, fused: FusedFrame | None, accepted: bool) -> float | None:
         """The Dice that the odds promise; of an empty mask, how well flow knows the picture in which it is lost."""
         if accepted and fused is not None:
             return float(fused.expected_dice**self._settings.fusing.surer)
-        if not accepted and fused is None:
-            return float(carried.trust.mean())
-        rule = self._settings.confidence
-        if accepted:
-            return accepted_confidence(distance, self._threshold.limit, 1.0, None, Continuity(), rule)
-        return rejected_confidence(distance, self._threshold.limit, rule)
+        return float(carried.trust.mean()) if not accepted and fused is None else None
 
     def _nearest(self, image: np.ndarray, found: Sequence[Found]) -> tuple[Anchor, SliceResult, float]:
         """The mask that is nearest to the outlined frame, whichever anchor it came from."""
@@ -183,18 +182,6 @@ class FollowedStructure:
         origin = self.origin
         distance = float(self._method.prior_distances([origin.image, image], [origin.mask, mask])[0])
         return distance if np.isfinite(distance) else float("inf")
-
-    def _confidence(self, mask: np.ndarray, distance: float, predicted_iou: float) -> float:
-        limit, settings = self._threshold.limit, self._settings.confidence
-        if not mask.any():
-            return rejected_confidence(distance, limit, settings)
-        before = self._before
-        neighbour = before is not None and before.shape == mask.shape and before.any()
-        alike = continuity(mask, [before]) if neighbour and before is not None else None
-        value = accepted_confidence(distance, limit, predicted_iou, alike, Continuity(), settings)
-        areas = float(mask.mean()), float(self.origin.mask.mean())  # another picture may have another size
-        share = self._settings.area_share
-        return value ** (1 - share) * (min(areas) / max(areas)) ** share
 
     def _consider(self, index: int, image: np.ndarray, mask: np.ndarray, distance: float) -> None:
         """Make the frame an anchor if it and those before it were near the outlined one and alike."""

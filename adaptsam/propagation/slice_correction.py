@@ -76,7 +76,7 @@ def follow_slice(
         visit: the target as it was understood.
         structure: its name.
         index: of the drawn slice along the target's stored slice axis.
-        mask: bool, that slice of the stored array.
+        mask: bool (rows, columns), that slice of the stored array.
         indices: the slices wanted, in any order.
         settings: see :class:`CorrectionSettings`.
 

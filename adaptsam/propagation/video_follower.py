@@ -69,7 +69,7 @@ class FrameFollower:
         settings: VideoSettings,
         progress: Progress,
     ) -> None:
-        self._settings, self._drawn, self._tell = settings, drawn, Repeating(progress)
+        self._settings, self._drawn, self._tell = settings, drawn, Repeating.of(progress)
         kept = settings.priors(len(masks)) + settings.batch_frames
         self._method = P2SamSlices(store, settings.p2sam, self._tell.again, kept_priors=kept)
         self._structures = [FollowedStructure(n, image, mask, self._method, settings) for n, mask in masks.items()]

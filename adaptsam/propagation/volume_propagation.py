@@ -223,7 +223,7 @@ class Propagator:
         self._allow_different_patients = allow_different_patients
         self._number = 0
         self._encoded = store.encoded
-        self._steps = Repeating(progress)
+        self._steps = Repeating.of(progress)
         options = as_settings(settings, PropagationSettings)
         for name in self.structures.names:
             options.slices_for(name)  # raises before the work

@@ -28,7 +28,7 @@ Color = tuple[int, int, int]
 
 #: The patient's sides along world axes 0, 1 and 2 (LPS): toward the negative and toward the positive end.
 SIDES = (("R", "L"), ("A", "P"), ("I", "S"))
-INK, FAINT, ACCENT, REJECTED = "#1c2733", "#8a96a3", "#0f6e84", "#d3d9df"
+INK, FAINT, REJECTED = "#1c2733", "#8a96a3", "#d3d9df"
 
 
 @dataclass(frozen=True)

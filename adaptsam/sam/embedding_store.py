@@ -102,7 +102,7 @@ class EmbeddingStore:
                 self.folder.forget(key)
 
     def key(self, image: NDArray[np.uint8]) -> str:
-        """The key of an image: a hash of pixels, shape, weights, their use, and precision."""
+        """The key of an image uint8 (H, W, 3) or (H, W): a hash of pixels, shape, weights, their use, and precision."""
         pixels = to_rgb(image)
         digest = hashlib.sha256(pixels.tobytes())
         model = self.model

@@ -1,313 +1,269 @@
-"""Finishing of one structure: final mask, confidence and report from its slices."""
+"""Finishing of what was segmented slice by slice or frame by frame: clean-up, confidence and report, for every method.
+
+The steps stand here once. What a method knows besides (registration, an agent's evidence) it tells by the questions of
+its own :class:`Finisher`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from adaptsam.slicewise import slice_report as status
-from adaptsam.slicewise.cleanup import bounding_box, bridge, clean
-from adaptsam.slicewise.confidence import accepted_confidence, continuity, jump_factor, rejected_confidence
-from adaptsam.slicewise.lost_parts import lost_parts
-from adaptsam.slicewise.prior_visit import StructurePlan
-from adaptsam.slicewise.registered_target import RegisteredTarget
+from adaptsam.slicewise.cleanup import Overlap, Shape, bridge, clean
+from adaptsam.slicewise.confidence import (
+    Continuity,
+    accepted_confidence,
+    continuity,
+    jump_factor,
+    rejected_confidence,
+)
+from adaptsam.slicewise.frame_report import FrameReport, frame_report
+from adaptsam.slicewise.slice_images import SliceImages
 from adaptsam.slicewise.slice_report import SliceReport, StructureReport
-from adaptsam.slicewise.structure_location import Location
-
-#: Shares of a structure in the target's field of view below which it is "partly outside", and, if nothing of it was
-#: found, "outside" rather than "gone".
-WHOLE_ABOVE = 0.95
-TELLING_ABOVE = 0.5
+from adaptsam.slicewise.volume_settings import CleanupSettings, ConfidenceSettings
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Outcome of one slice; ``points`` (n, 2) are x, y in canonical pixels, ``area`` the mask's, kept or not.
+    """Outcome of one slice or frame, before it is finished.
 
-    ``empty_dice`` is what an empty mask would promise; ``reached``: the registered contour reaches this slice.
+    ``distance`` is what the threshold judges, ``predicted_iou`` is 0 to 1. ``points`` (n, 2) are x, y in canonical
+    pixels, with ``labels`` (n,) 1 or 0. ``prior_k`` is the prior's canonical slice, -1 without a prior. ``area`` is the
+    mask's in pixels, kept or not. ``expected_dice`` is what the mask promises and ``empty_dice`` what an empty one
+    would, NaN where nothing tells. ``touches``: the mask runs into the limit of where it may be; ``reached``: the
+    registered contour reaches this slice.
     """
 
-    prior_k: int
     accepted: bool
     distance: float
     predicted_iou: float
     points: np.ndarray
     labels: np.ndarray
-    touches: bool
-    expected_dice: float
-    area: int
+    prior_k: int = -1
+    area: int = 0
+    expected_dice: float = float("nan")
     empty_dice: float = float("nan")
+    touches: bool = False
     reached: bool = False
 
 
-def finish(
-    target: RegisteredTarget,
-    plan: StructurePlan,
-    mask: np.ndarray,
-    outcomes: dict[int, Outcome],
-    location: Location | None,
-) -> tuple[StructureReport, list[str]]:
-    """Judge the whole structure, clean ``mask`` (canonical, in place), and report; with warnings for the user."""
-    carried = _carry(target, mask, outcomes, location)
-    missing = np.zeros(len(mask), int)
-    bridged: list[int] = []
-    told: list[str] = []
-    if not carried and not _enough(target, outcomes, location):
-        mask[:] = False
-    if not carried and target.settings.cleanup and mask.any():
-        if target.settings.cleaning.bridge:
-            rejected = [k for k, outcome in outcomes.items() if not outcome.accepted]
-            bridged = bridge(mask, sorted(rejected), target.images.geometry.spacing[1::-1])
-        near, inside = _overlap(target, location, target.margin_mm / 2), _overlap(target, location, 0.0)
-        removed = clean(mask, plan.shape, target.settings.cleaning, near, inside)
-        _note_removed(target, plan.structure.name, mask, removed, missing, told)
-    if not carried and _elsewhere(target, mask, location):
-        mask[:] = False
-        bridged = []
-    if mask.any() and location is not None:
-        _note_lost(target, plan, location, mask, missing, told)
-    slices = [
-        _slice_report(target, plan, mask, k, outcomes[k], k in bridged, k in carried, int(missing[k]))
-        for k in sorted(outcomes)
-    ]
-    found = _status(target, plan, mask, outcomes, location, bool(carried))
-    report = StructureReport(
-        name=plan.structure.name,
-        status=found,
-        volume_cm3=int(np.count_nonzero(mask)) * target.images.geometry.voxel_volume / 1000,
-        prior_volume_cm3=plan.contour.volume_mm3 / 1000,
-        centroid_shift_mm=_centroid_shift(target, plan, mask),
-        slices=tuple(sorted(slices, key=lambda one: one.index)),
-        view=plan.view,
-        slice_axis=target.images.orientation.order[0],
-        margin_mm=target.margin_mm if location is not None and target.settings.location_prior else float("nan"),
-    )
-    return report, [*_warnings(report, bridged), *told]
+class Finisher(ABC):
+    """One structure of a volume, segmented slice by slice, made one object and reported.
 
+    Args:
+        name: of the structure.
+        images: the volume as canonical slices.
+        mask: bool (K, H, W), canonical; finished in place.
+        limit: the largest distance that is accepted.
+        shape: of the object that is expected.
+        cleaning: how the mask is cleaned; None for not at all.
+        confidence: how confidence is put together.
 
-def _carry(
-    target: RegisteredTarget, mask: np.ndarray, outcomes: dict[int, Outcome], location: Location | None
-) -> list[int]:
-    """Put the registered contour where prior and target cannot be compared and nothing was found; the slices.
-
-    Of another modality all slices are carried; where registration failed, those that were not accepted.
+    Attributes:
+        outcomes: by canonical slice, of all that were looked at.
+        missing: int (K,), pixels a slice that may belong to the structure and are not in the mask.
     """
-    settings = target.settings
-    if target.comparable or location is None or settings.acceptance == "off" or settings.target_slices is not None:
+
+    def __init__(
+        self,
+        name: str,
+        images: SliceImages,
+        mask: np.ndarray,
+        *,
+        limit: float,
+        shape: Shape,
+        cleaning: CleanupSettings | None,
+        confidence: ConfidenceSettings,
+    ) -> None:
+        self.name, self.images, self.mask, self.limit = name, images, mask, limit
+        self._shape, self._cleaning, self._confidence = shape, cleaning, confidence
+        self.outcomes: dict[int, Any] = {}
+        self.missing = np.zeros(len(mask), int)
+
+    def finish(self) -> tuple[StructureReport, list[str]]:
+        """Judge the whole structure, clean its mask in place, and report; with warnings for the user."""
+        carried = self.settle()
+        bridged: list[int] = []
+        told: list[str] = []
+        if not carried:
+            if not self.is_enough():
+                self.mask[:] = False
+            bridged, told = self._tidy()
+            if self.is_misplaced():
+                self.mask[:] = False
+                bridged = []
+        told += self.lost()
+        usual, comparable = self.usual(), self.is_comparable
+        slices = [self._report(k, usual, k in bridged, k in carried, comparable) for k in sorted(self.outcomes)]
+        report = StructureReport(
+            name=self.name,
+            volume_cm3=int(np.count_nonzero(self.mask)) * self.images.geometry.voxel_volume / 1000,
+            slices=tuple(sorted(slices, key=lambda one: one.index)),
+            slice_axis=self.images.orientation.order[0],
+            **self.described(bool(carried)),
+        )
+        warnings = self.warnings(report)
+        if bridged:
+            number = len(bridged)
+            warnings.append(
+                f"{self.name} has slices that were interpolated between accepted ones ({number}); check them."
+            )
+        return report, [*warnings, *told]
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the image can be compared with what the structure was learnt from."""
+        return True
+
+    def settle(self) -> list[int]:
+        """Decide on slices that could only be judged together; the slices whose mask is not the method's own."""
         return []
-    whole = not target.alike or not _enough(target, outcomes, location) or _elsewhere(target, mask, location)
-    carried = []
-    for k, outcome in outcomes.items():
-        if not whole and outcome.accepted:
-            continue
-        here = location.on_slice(k)
-        mask[k] = False
-        mask[k][here.box] = here.solid < 0
-        if mask[k].any():
-            carried.append(k)
-    return carried
 
+    def is_enough(self) -> bool:
+        """Whether the accepted slices make a structure, before clean-up."""
+        return True
 
-def _note_removed(
-    target: RegisteredTarget, name: str, mask: np.ndarray, removed: np.ndarray, missing: np.ndarray, told: list[str]
-) -> None:
-    """Add what clean-up took away to ``missing``, pixels by slice, and to what is ``told``, if it is worth it."""
-    share = removed.sum() / max(1, removed.sum() + np.count_nonzero(mask))
-    if share <= target.settings.cleaning.told_share:
-        return
-    missing += removed
-    volume = removed.sum() * target.images.geometry.voxel_volume / 1000
-    told.append(
-        f"{name}: clean-up removed {volume:.1f} cm³ ({100 * share:.0f} % of what was found) on "
-        f"{_slices(target, np.flatnonzero(removed))}, apart from the rest and from the registered contour; look there."
-    )
+    def is_misplaced(self) -> bool:
+        """Whether what clean-up left is no structure after all."""
+        return False
 
+    def overlaps(self) -> tuple[Overlap | None, Overlap | None]:
+        """Shares of some voxels near the expected place, and within it; None where no place is known."""
+        return None, None
 
-def _note_lost(
-    target: RegisteredTarget,
-    plan: StructurePlan,
-    location: Location,
-    mask: np.ndarray,
-    missing: np.ndarray,
-    told: list[str],
-) -> None:
-    """The same for parts of the prior of which nothing was found."""
-    rule = target.settings.cleaning
-    size = target.prior.images.geometry.voxel_volume / target.images.geometry.voxel_volume
-    for part in lost_parts(plan.contour, location, mask, size, rule.told_share, rule.covered_share):
-        for k, pixels in part.pixels.items():
-            missing[k] += pixels
-        told.append(
-            f"{plan.structure.name}: of a part that was {100 * part.share:.0f} % of it, nothing was found; it is "
-            f"expected on {_slices(target, np.array(sorted(part.pixels)))}; look there."
+    def cleaned(self, removed: np.ndarray) -> list[str]:
+        """Take note of what clean-up removed, pixels a slice, int (K,); warnings about it."""
+        return []
+
+    def lost(self) -> list[str]:
+        """Warnings about parts that were expected and not found."""
+        return []
+
+    @abstractmethod
+    def usual(self) -> Continuity:
+        """Usual likeness of neighbouring slices."""
+
+    @abstractmethod
+    def described(self, carried: bool) -> dict[str, Any]:
+        """The fields of the report that the method knows: status, prior volume, shift, view and margin."""
+
+    @abstractmethod
+    def warnings(self, report: StructureReport) -> list[str]:
+        """Warnings about the structure as a whole."""
+
+    def _tidy(self) -> tuple[list[int], list[str]]:
+        """Bridge and clean the mask; the slices that were bridged, and warnings."""
+        if self._cleaning is None or not self.mask.any():
+            return [], []
+        bridged: list[int] = []
+        if self._cleaning.bridge:
+            rejected = sorted(k for k, outcome in self.outcomes.items() if not outcome.accepted)
+            bridged = bridge(self.mask, rejected, self.images.geometry.spacing[1::-1])
+        removed = clean(self.mask, self._shape, self._cleaning, *self.overlaps())
+        return bridged, self.cleaned(removed)
+
+    def _report(self, k: int, usual: Continuity, bridged: bool, carried: bool, comparable: bool) -> SliceReport:
+        outcome, mask, rules = self.outcomes[k], self.mask[k], self._confidence
+        there = bool(mask.any())
+        neighbours = [self.mask[n] for n in (k - 1, k + 1) if 0 <= n < len(self.mask) and self.mask[n].any()]
+        value = slice_confidence(outcome, mask, neighbours, self.limit, usual, rules)
+        if (bridged and there) or (not there and outcome.reached and len(neighbours) == 2):
+            value = min(value, rules.bridged_limit)
+        if there and not comparable:
+            value = min(value, rules.carried_limit)
+        missing = int(self.missing[k])
+        if missing:  # the Dice if all that is missing belongs to the structure
+            area = int(mask.sum())
+            value = min(value, 2 * area / (2 * area + missing))
+        orientation, shape = self.images.orientation, self.images.stored.shape
+        return SliceReport(
+            index=orientation.stored_slice(k, shape),
+            prior_index=self.prior_index(outcome.prior_k),
+            accepted=outcome.accepted and there and not carried,
+            distance=outcome.distance,
+            threshold=self.limit,
+            confidence=value,
+            points=orientation.stored_points(outcome.points, shape),
+            labels=outcome.labels,
+            predicted_iou=outcome.predicted_iou,
+            interpolated=bridged and there,
+            touches_limit=outcome.touches and there and not carried,
+            carried=carried,
+            expected=outcome.reached,
         )
 
-
-def _slices(target: RegisteredTarget, canonical: np.ndarray) -> str:
-    shape = target.images.stored.shape
-    stored = sorted(target.images.orientation.stored_slice(int(k), shape) for k in (canonical[0], canonical[-1]))
-    return f"slice {stored[0]}" if stored[0] == stored[1] else f"slices {stored[0]} to {stored[1]}"
+    def prior_index(self, prior_k: int) -> int:
+        """The stored index of a canonical slice of the prior; -1 without a prior."""
+        return prior_k
 
 
-def _enough(target: RegisteredTarget, outcomes: dict[int, Outcome], location: Location | None) -> bool:
-    """Whether so many slices were accepted that the structure is there at all, and not a lone look-alike."""
-    accepted = sum(outcome.accepted for outcome in outcomes.values())
-    if location is None or target.settings.acceptance == "off" or target.settings.target_slices is not None:
-        return accepted > 0
-    drawn = sum(outcome.area for outcome in outcomes.values())
-    kept = sum(outcome.area for outcome in outcomes.values() if outcome.accepted)
-    if target.settings.fusion != "off" and kept < target.settings.fusing.accepted_share * drawn:
-        return False
-    low, high = max(0, location.expected[0]), min(target.images.geometry.shape[0] - 1, location.expected[1])
-    return accepted >= max(1, int(np.ceil(target.settings.calibration.minimum_share * (high - low + 1))))
-
-
-def _elsewhere(target: RegisteredTarget, mask: np.ndarray, location: Location | None) -> bool:
-    """Whether what was found lies beside the expected place: tissue that was there before, not the structure."""
-    rule = target.settings.calibration
-    overlap = _overlap(target, location, rule.near_mm)
-    if overlap is None or target.settings.acceptance == "off" or target.settings.target_slices is not None:
-        return False
-    box = bounding_box(mask)
-    if box is None or location is None:
-        return False
-    # Beyond its ends, the field of distances only knows the place within the slice.
-    low, high = max(box[0].start, location.expected[0]), min(box[0].stop, location.expected[1] + 1)
-    along = np.argwhere(mask[low : max(low, high)]) + np.array([low, 0, 0])
-    near = len(along) * overlap(along) if len(along) else 0.0
-    return bool(near < rule.near_share * np.count_nonzero(mask))
-
-
-def _overlap(target: RegisteredTarget, location: Location | None, limit: float) -> Callable[[np.ndarray], float] | None:
-    """Share of some voxels (n, 3), k, j, i, that lies within ``limit`` mm of the registered contour."""
-    if location is None or not target.settings.location_prior:
-        return None
-    return lambda voxels: float((location.distance_at(voxels[:: max(1, len(voxels) // 5000), ::-1]) <= limit).mean())
-
-
-def _status(
-    target: RegisteredTarget,
-    plan: StructurePlan,
-    mask: np.ndarray,
-    outcomes: dict[int, Outcome],
-    location: Location | None,
-    carried: bool,
-) -> str:
-    if not plan.usable:
-        return status.TOO_SMALL
-    if carried:
-        return status.CARRIED
-    inside = location.inside if location is not None else 1.0
-    if mask.any():
-        return status.FOUND if inside >= WHOLE_ABOVE else status.PARTLY_OUTSIDE
-    if inside < TELLING_ABOVE or not outcomes:
-        return status.OUTSIDE
-    return status.GONE if target.comparable else status.NOT_FOUND
-
-
-def _slice_report(
-    target: RegisteredTarget,
-    plan: StructurePlan,
-    mask: np.ndarray,
-    k: int,
+def slice_confidence(
     outcome: Outcome,
-    interpolated: bool,
-    carried: bool,
-    missing: int,
-) -> SliceReport:
-    settings, limit = target.settings.confidence, plan.threshold.limit
-    there = bool(mask[k].any())
-    value = _held(target, plan, mask, k, outcome) if there else _empty(target, plan, mask, k, outcome)
-    if interpolated and there:
-        value = min(value, settings.bridged_limit)
-    if there and not target.comparable:
-        value = min(value, settings.carried_limit)
-    if missing:  # the Dice if all that is missing belongs to the structure
-        area = int(mask[k].sum())
-        value = min(value, 2 * area / (2 * area + missing))
-    orientation, shape = target.images.orientation, target.images.stored.shape
-    prior = target.prior.images
-    return SliceReport(
-        index=orientation.stored_slice(k, shape),
-        prior_index=prior.orientation.stored_slice(outcome.prior_k, prior.stored.shape),
-        accepted=outcome.accepted and there and not carried,
-        distance=outcome.distance,
-        threshold=limit,
-        confidence=value,
-        points=orientation.stored_points(outcome.points, shape),
-        labels=outcome.labels,
-        predicted_iou=outcome.predicted_iou,
-        interpolated=interpolated and there,
-        touches_limit=outcome.touches and there and not carried,
-        carried=carried,
-        expected=outcome.reached,
-    )
+    mask: np.ndarray,
+    neighbours: list[np.ndarray],
+    limit: float,
+    usual: Continuity,
+    rules: ConfidenceSettings,
+) -> float:
+    """Confidence of a slice or frame, 0 to 1; of an empty one, that it is rightly empty.
+
+    Args:
+        outcome: what was found on it.
+        mask: bool (H, W), what was kept of it.
+        neighbours: masks bool (H, W) beside it, or before it, that are not empty.
+        limit: the largest distance that is accepted.
+        usual: how alike neighbours are as a rule.
+        rules: how all of it is put together.
+    """
+    promised = rules.kind == "expected" and bool(np.isfinite(outcome.expected_dice))
+    if not mask.any():
+        if promised and outcome.area == 0:
+            return outcome.expected_dice
+        value = rejected_confidence(outcome.distance, limit, rules)
+        return min(value, outcome.empty_dice) if promised and np.isfinite(outcome.empty_dice) else value
+    found = continuity(mask, neighbours) if neighbours else None
+    if not promised:
+        return accepted_confidence(outcome.distance, limit, outcome.predicted_iou, found, usual, rules, outcome.touches)
+    value = outcome.expected_dice * (rules.touching_factor if outcome.touches else 1.0)
+    return value if found is None else value * jump_factor(found, usual, rules)
 
 
-def _held(target: RegisteredTarget, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
-    """The confidence of a slice that holds the structure."""
-    settings, limit = target.settings.confidence, plan.threshold.limit
-    neighbours = [mask[n] for n in (k - 1, k + 1) if 0 <= n < len(mask)]
-    found = continuity(mask[k], neighbours) if any(one.any() for one in neighbours) else None
-    if settings.kind != "expected" or not np.isfinite(outcome.expected_dice):
-        return accepted_confidence(
-            outcome.distance, limit, outcome.predicted_iou, found, plan.usual, settings, outcome.touches
-        )
-    value = outcome.expected_dice * (settings.touching_factor if outcome.touches else 1.0)
-    if found is not None:
-        value *= jump_factor(found, plan.usual, settings)
-    return value
+def finish_frame(
+    mask: np.ndarray,
+    outcome: Outcome,
+    before: np.ndarray | None,
+    limit: float,
+    rules: ConfidenceSettings,
+    *,
+    confidence: float | None = None,
+    anchor: int = -1,
+) -> tuple[np.ndarray, FrameReport]:
+    """Finish one frame: its mask, bool (H, W), empty where it was rejected, and its report.
+
+    Args:
+        mask: bool (H, W), cleaned.
+        outcome: what was found; its points are in pixels of the frame.
+        before: bool (H', W'), the mask of the frame before, if there is one to compare with.
+        limit: the largest distance that is accepted.
+        rules: how confidence is put together.
+        confidence: 0 to 1, where it is known already.
+        anchor: the frame that the mask was found from.
+    """
+    mask = mask if outcome.accepted else np.zeros_like(mask)
+    if confidence is None:
+        near = [before] if before is not None and before.shape == mask.shape and before.any() else []
+        confidence = slice_confidence(outcome, mask, near, limit, Continuity(), rules)
+    points, labels = outcome.points, outcome.labels
+    return mask, frame_report(mask, outcome.accepted, outcome.distance, limit, confidence, points, labels, anchor)
 
 
-def _empty(target: RegisteredTarget, plan: StructurePlan, mask: np.ndarray, k: int, outcome: Outcome) -> float:
-    """The confidence that a slice is rightly empty; between two that hold the structure it is low."""
-    settings, limit = target.settings.confidence, plan.threshold.limit
-    promised = settings.kind == "expected" and np.isfinite(outcome.expected_dice)
-    if promised and outcome.area == 0:
-        value = outcome.expected_dice
-    else:
-        value = rejected_confidence(outcome.distance, limit, settings)
-        if promised and np.isfinite(outcome.empty_dice):
-            value = min(value, outcome.empty_dice)
-    enclosed = 0 < k < len(mask) - 1 and mask[k - 1].any() and mask[k + 1].any()
-    return min(value, settings.bridged_limit) if outcome.reached and enclosed else value
-
-
-def _centroid_shift(target: RegisteredTarget, plan: StructurePlan, mask: np.ndarray) -> float:
-    """Millimetres between the result's centre of mass and the registered prior's; NaN without a result."""
-    box = bounding_box(mask)
-    if box is None or not target.searches:
-        return float("nan")
-    total = np.zeros(3)
-    for k in range(box[0].start, box[0].stop):
-        rows, columns = np.nonzero(mask[k])
-        total += [columns.sum(), rows.sum(), k * len(rows)]
-    centre = target.images.geometry.world(total / np.count_nonzero(mask))
-    return float(np.linalg.norm(centre - target.registration.to_target(plan.contour.centroid)))
-
-
-def _warnings(report: StructureReport, bridged: list[int]) -> list[str]:
-    name = report.name
-    texts = {
-        status.GONE: f"{name} was not found in this image; its contour is empty.",
-        status.CARRIED: f"{name} could not be looked for: prior and target were not registered, show tissue in "
-        "different ways, or have values of unknown units. Its contour is the earlier one, where registration or the "
-        "scanner puts it; check every slice.",
-        status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
-        "target were not registered, are of different modalities, or have values of unknown units.",
-        status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
-        status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
-        status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",
-    }
-    warnings = [texts[report.status]] if report.status in texts else []
-    touching = sum(one.touches_limit for one in report.slices)
-    if touching:
-        warnings.append(
-            f"{name} runs into the limit of where it was looked for ({report.margin_mm:.0f} mm around the registered "
-            f"contour) on {touching} of {sum(one.accepted for one in report.slices)} slices."
-        )
-    if bridged:
-        warnings.append(f"{name} has slices that were interpolated between accepted ones ({len(bridged)}); check them.")
-    return warnings
+def finish_mask(mask: np.ndarray, shape: Shape, rules: CleanupSettings | None, place: Overlap | None) -> np.ndarray:
+    """Clean the mask of one frame, bool (H, W); components and holes at its ``place`` stay."""
+    if rules is None or not mask.any():
+        return mask
+    volume = mask[None].copy()
+    clean(volume, shape, rules, place, place)
+    return volume[0]

@@ -69,7 +69,7 @@ class PriorVisit:
         self.plane = acquisition_plane(prior.geometry, drawn_along_k)
         self.images = SliceImages(prior, self.plane)
         self.body_centre, self.body_side_mm = body_square(self.images, settings.body_margin)
-        steps, total = Repeating(progress), len(structures.structures)
+        steps, total = Repeating.of(progress), len(structures.structures)
         steps("prior", 0, total)
         plans = []
         with SideBySide(method.workers) as side_by_side:

@@ -8,7 +8,7 @@ with the number of slices is one bool mask per structure, on the target's own gr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Protocol
@@ -21,7 +21,8 @@ from adaptsam.image.volume import Volume
 from adaptsam.progress import Progress, Repeating, Tick, silent, ticked
 from adaptsam.registration.deformable import Deformation
 from adaptsam.registration.rigid import Rigid
-from adaptsam.slicewise.finishing import Outcome, finish
+from adaptsam.slicewise.carried_structure import CarriedStructure
+from adaptsam.slicewise.finishing import Outcome
 from adaptsam.slicewise.prior_contour import FAR
 from adaptsam.slicewise.prior_visit import PriorVisit, StructurePlan
 from adaptsam.slicewise.search_range import Search
@@ -56,7 +57,7 @@ class Carried:
 class Watch(Protocol):
     """Shown every slice that was accepted, before clean-up: the result as it grows.
 
-    ``index`` counts along ``axis`` of the target's stored array, and ``mask`` bool is that slice of it.
+    ``index`` counts along ``axis`` of the target's stored array, and ``mask`` is that slice, bool (rows, columns).
     """
 
     def __call__(self, structure: str, axis: int, index: int, mask: np.ndarray) -> None: ...
@@ -76,7 +77,7 @@ class Track:
     given: list[int] | None
     location: Location | None
     search: Search
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    finisher: CarriedStructure
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,16 +110,13 @@ def carry(
         watch: shown the slices as they come.
         kept: where registrations are looked up, and left for the next run.
     """
-    steps = Repeating(progress)
+    steps = Repeating.of(progress)
     steps("register", 0, 1)
     visit = TargetVisit.of(prior, target, steps.again, registration, kept)
     steps("register", 1, 1)
     tracks = [_start(visit, plan, target) for plan in ticked(prior.plans, steps.again)]
     _segment(visit, tracks, steps, watch)
-    finished = [
-        finish(visit.target, track.plan, track.turned, track.outcomes, track.location)
-        for track in ticked(tracks, steps.again)
-    ]
+    finished = [track.finisher.finish() for track in ticked(tracks, steps.again)]
     warnings = [f"Registration: {visit.target.registration.warning}."] if visit.target.registration.warning else []
     warnings += [text for _, texts in finished for text in texts]
     reports = tuple(report for report, _ in finished)
@@ -139,7 +137,8 @@ def _start(visit: TargetVisit, plan: StructurePlan, target: Volume) -> Track:
     else:
         blunt = plan.contour.blunt_ends(settings.blunt_end_share)
         search = Search.around(location.expected, depth, pitch, blunt, visit.target.margin_mm, settings)
-    return Track(plan, mask, visit.target.images.orientation.apply(mask), given, location, search)
+    turned = visit.target.images.orientation.apply(mask)
+    return Track(plan, mask, turned, given, location, search, CarriedStructure(visit.target, plan, turned, location))
 
 
 def _segment(visit: TargetVisit, tracks: list[Track], steps: Repeating, watch: Watch) -> None:
@@ -256,18 +255,18 @@ def _take(visit: TargetVisit, one: _Asked, result: SliceResult) -> None:
     if accepted:
         track.turned[one.k] = mask
     points = one.view.to_slice(result.points)
-    track.outcomes[one.k] = Outcome(
-        one.prior_k,
+    track.finisher.outcomes[one.k] = Outcome(
         accepted,
         distance,
         float(result.predicted_iou),
         points,
         result.labels,
-        touches,
-        expected,
-        int(mask.sum()),
-        empty,
-        one.here is not None and bool((one.here.solid < 0).any()),
+        prior_k=one.prior_k,
+        area=int(mask.sum()),
+        expected_dice=expected,
+        empty_dice=empty,
+        touches=touches,
+        reached=one.here is not None and bool((one.here.solid < 0).any()),
     )
     track.search.tell(one.k, accepted)
 
@@ -288,8 +287,6 @@ def _touches(mask: np.ndarray, distance: np.ndarray, visit: TargetVisit) -> bool
 
 
 def _reject_unseen(visit: TargetVisit, track: Track, k: int) -> None:
-    none = np.zeros((0, 2))
-    track.outcomes[k] = Outcome(
-        track.plan.usable[0], False, float("inf"), 0.0, none, np.zeros(0, int), False, float("nan"), 0
-    )
+    nothing = Outcome(False, float("inf"), 0.0, np.zeros((0, 2)), np.zeros(0, int), prior_k=track.plan.usable[0])
+    track.finisher.outcomes[k] = nothing
     track.search.tell(k, False)

@@ -44,7 +44,7 @@ class Tower(ABC):
 
     @abstractmethod
     def project(self, tokens: Tensor) -> Tensor:
-        """Tokens that left the last block, in the space that images and texts share."""
+        """Tokens (B, n, channels) that left the last block, in the space (B, n, D) that images and texts share."""
 
 
 class OpenClipTower(Tower):

@@ -67,7 +67,7 @@ class FineTunedOnPrior(PictureMethod):
         return asdict(self.schedule)
 
     def pictures(self, bench: Workbench, pairs: Sequence[Pair]) -> list[np.ndarray]:
-        """One training a prior: what is outlined for one picture may be the answer to another one."""
+        """Masks, bool (H, W) each, of one training a prior: an outline may be the answer to another picture."""
         by_prior: dict[int, list[int]] = {}
         for number, pair in enumerate(pairs):
             by_prior.setdefault(id(pair.prior), []).append(number)

@@ -43,7 +43,7 @@ class P2Sam(PictureMethod):
         return {"p2sam": asdict(self.p2sam), "fixed": self._fixed}
 
     def pictures(self, bench: Workbench, pairs: Sequence[Pair]) -> list[np.ndarray]:
-        """The masks; empty where the outlined structure has no patch of the model's grid."""
+        """The masks, bool (H, W) each; empty where the outlined structure has no patch of the model's grid."""
         settings = self._settings(bench)
         masks: list[np.ndarray] = []
         for batch in in_batches(pairs):
