@@ -39,6 +39,24 @@ def test_every_module_and_every_room_has_a_name_of_its_own() -> None:
     assert {name for name, times in Counter(names).items() if times > 1} == set()
 
 
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function beside its docstring."""
+    first = function.body[0]
+    said = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) is not None else 0
+    return function.end_lineno - function.lineno + 1 - said
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    functions = [
+        (f"{path.name}: {node.name}", code_lines(node))
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > 2000
+    assert [name for name, lines in functions if lines > 50] == []
+
+
 def test_every_part_has_its_place() -> None:
     there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert there - {"__init__"} == set(LEVEL)

@@ -192,20 +192,12 @@ class AgentTraining:
             OutputError: there is an agent of that name, or the file cannot be written.
             TrainingError: something became infinite or NaN.
         """
-        output = Path(self.output)
-        if output.exists() and not self.overwrite:
-            raise OutputError(f"{output.name} is there already; add --overwrite, or give another name.")
+        output = self._free_output()
         with ExitStack() as stack:
             writer = stack.enter_context(_writer(Path(self.log))) if self.log else None
             dataset = self.data.open(progress)
-            absence = self.settings.training.learn_absence
-            learnt, held = read_parts(dataset, self.data.images, self.data.seed, absence)
-            for doubt in doubts(len(learnt.shown), len(held.shown)):
-                _log.warning("%s", doubt)
-            if not held.shown:
-                held = Pictures(learnt.shown, held.without)
-            loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
-            store = loaded if isinstance(loaded, EmbeddingStore) else EmbeddingStore(loaded)
+            learnt, held = self._pictures(dataset)
+            store = self._store(load)
             stack.enter_context(store.model.threads())
             shown = self._shown(learnt.shown)
             attention, clip = self._attention(shown)
@@ -214,8 +206,8 @@ class AgentTraining:
                 if told is not None:
                     told(trained)
                 if writer is not None and (number % self.picture_every == 0 or number == 1):
-                    pixels = prompt_picture(store, trained.agent, held.shown[:4], attention)
-                    writer.add_image("prompts", pixels, number, dataformats="HWC")
+                    drawn = prompt_picture(store, trained.agent, held.shown[:4], attention)
+                    writer.add_image("prompts", drawn, number, dataformats="HWC")
 
             trained = train(
                 store,
@@ -228,31 +220,55 @@ class AgentTraining:
                 scalars=writer,
                 after_episode=after,
             )
-            scores, least = judge(store, trained.agent, held.shown, held.without, attention)
-            plan = self.settings.training
-            steps = min(STEPS, plan.episodes * plan.epochs)
-            scores["comparators"] = compare(store, trained.agent, learnt.shown, held.shown, attention, steps=steps)
-            scores["scored_on"] = HELD_BACK_IMAGES if held.shown is not learnt.shown else TRAINING_IMAGES
-        record = _record(dataset.kind, learnt, held, trained)
-        model = store.model
-        picture = agent_picture([one.image for one in learnt.shown], [one.mask for one in learnt.shown])
+            scores, least = self._judged(store, trained, learnt, held, attention)
         package = Package(
             trained.agent,
             self.target,
-            model.kind,
-            model.sha256,
+            store.model.kind,
+            store.model.sha256,
             shown,
             self.text,
             clip,
             least,
-            record,
+            _record(dataset.kind, learnt, held, trained),
             scores,
-            picture,
+            agent_picture([one.image for one in learnt.shown], [one.mask for one in learnt.shown]),
             novelty_of(store, learnt.shown, held.shown),
         )
+        return self._saved(output, package)
+
+    def _saved(self, output: Path, package: Package) -> Package:
         save_agent(output, package)
         self.unfinished.unlink(missing_ok=True)
         return package
+
+    def _free_output(self) -> Path:
+        output = Path(self.output)
+        if output.exists() and not self.overwrite:
+            raise OutputError(f"{output.name} is there already; add --overwrite, or give another name.")
+        return output
+
+    def _store(self, load: Callable[[], SamModel | EmbeddingStore] | None) -> EmbeddingStore:
+        loaded = load() if load is not None else load_sam(self.checkpoint, self.device)
+        return loaded if isinstance(loaded, EmbeddingStore) else EmbeddingStore(loaded)
+
+    def _pictures(self, dataset: DataSet) -> tuple[Pictures, Pictures]:
+        """Images to learn from and images to score on, which are the same where none can be held back."""
+        learnt, held = read_parts(dataset, self.data.images, self.data.seed, self.settings.training.learn_absence)
+        for doubt in doubts(len(learnt.shown), len(held.shown)):
+            _log.warning("%s", doubt)
+        return learnt, held if held.shown else Pictures(learnt.shown, held.without)
+
+    def _judged(
+        self, store: EmbeddingStore, trained: Trained, learnt: Pictures, held: Pictures, attention: Attention | None
+    ) -> tuple[dict[str, Any], float]:
+        """Scores on what was held back, beside simpler methods', and the least evidence of an accepted slice."""
+        scores, least = judge(store, trained.agent, held.shown, held.without, attention)
+        plan = self.settings.training
+        steps = min(STEPS, plan.episodes * plan.epochs)
+        scores["comparators"] = compare(store, trained.agent, learnt.shown, held.shown, attention, steps=steps)
+        scores["scored_on"] = HELD_BACK_IMAGES if held.shown is not learnt.shown else TRAINING_IMAGES
+        return scores, least
 
     def _shown(self, images: Sequence[TrainingImage]) -> Shown:
         color = any(bool((one.image[..., :1] != one.image).any()) for one in images)

@@ -85,14 +85,7 @@ def calibrate(
     check_agents([package], store.model, text_maps)
     if not cases:
         raise InputError("There is no case to calibrate with; give an image with its contour.")
-    chosen = [(slices, k, there) for one in cases for slices, k, there in _slices(package, one, store, most)]
-    if not any(there for *_, there in chosen):
-        raise InputError(f"No case shows {package.target.name}; give one where it is outlined.")
-    if all(there for *_, there in chosen):
-        raise InputError(
-            f"Every slice shows {package.target.name}; give an image that reaches beyond it, so that the limit has two "
-            "sides."
-        )
+    chosen = _chosen(package, cases, store, most)
     options = AutoPromptSettings()
     before: list[bool] = []
     totals: list[float] = []
@@ -138,6 +131,21 @@ def separating(there: NDArray[np.float64], absent: NDArray[np.float64]) -> float
     limits, gaps = (values[1:] + values[:-1]) / 2, np.diff(values)
     right = (there[None] >= limits[:, None]).mean(1) + (absent[None] < limits[:, None]).mean(1)
     return float(limits[np.lexsort((gaps, np.round(right, 9)))[-1]])
+
+
+def _chosen(
+    package: Package, cases: Sequence[OwnCase], store: EmbeddingStore, most: int
+) -> list[tuple[AgentSlices, int, bool]]:
+    """Slices of all cases, some with the target and some without."""
+    chosen = [entry for one in cases for entry in _slices(package, one, store, most)]
+    if not any(there for *_, there in chosen):
+        raise InputError(f"No case shows {package.target.name}; give one where it is outlined.")
+    if all(there for *_, there in chosen):
+        raise InputError(
+            f"Every slice shows {package.target.name}; give an image that reaches beyond it, so that the limit has two "
+            "sides."
+        )
+    return chosen
 
 
 def _slices(package: Package, case: OwnCase, store: EmbeddingStore, most: int) -> list[tuple[AgentSlices, int, bool]]:

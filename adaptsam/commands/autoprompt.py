@@ -83,6 +83,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     section(parser, "model").add_argument(
         "--clip", metavar="SOURCE", help="CLIP for agents of the explicit branch: a folder or a file"
     )
+    _add_settings(parser)
+    add_format_option(parser)
+    add_cache_option(parser)
+    add_output_options(parser, "the results")
+    parser.set_defaults(run=run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     settings = parser.add_argument_group("settings")
     settings.add_argument(
         "--least-evidence",
@@ -102,10 +110,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     settings.add_argument("--no-cleanup", action="store_true", help="leave the slices as they are")
     settings.add_argument("--stop-early", action="store_true", help="no further points where the mask stays the same")
-    add_format_option(parser)
-    add_cache_option(parser)
-    add_output_options(parser, "the results")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:

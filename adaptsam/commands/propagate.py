@@ -21,9 +21,11 @@ from adaptsam.commands.settings_options import add_settings_options, settings_fr
 from adaptsam.errors import InputError
 
 if TYPE_CHECKING:
+    from adaptsam.commands.image_sources import Sources
     from adaptsam.image import StructureSet, Volume
     from adaptsam.io import ImageSource
     from adaptsam.propagation.volume_propagation import Propagation
+    from adaptsam.report.course_report import Course
     from adaptsam.report.volume_report import Visit
 
 DESCRIPTION = """\
@@ -116,7 +118,6 @@ def run(args: argparse.Namespace) -> None:
     from adaptsam.image import select_structures
     from adaptsam.io import read_structures
     from adaptsam.propagation.volume_propagation import propagate_each
-    from adaptsam.report.course_report import Course
     from adaptsam.storage import staged_output
 
     settings = settings_from(args)
@@ -143,10 +144,7 @@ def run(args: argparse.Namespace) -> None:
                 allow_different_patients=args.allow_different_patients,
             )
             titles = [target.title for target in sources.targets]
-            course = None
-            if len(titles) > 1:
-                label = sources.prior.title or "prior"
-                course = Course(structures, label=label, place=sources.place, moving=sources.moving)
+            course = _course(sources, structures)
             visits = _visits(carried, titles, prior, structures, args.reference or ())
             results = write_results(
                 stage,
@@ -163,6 +161,15 @@ def run(args: argparse.Namespace) -> None:
         print_json(results.summary | {"output": args.output.resolve()})
     else:
         tell(results.told, args.output, planned, course)
+
+
+def _course(sources: Sources, structures: StructureSet) -> Course | None:
+    """Pages on the course over several targets."""
+    from adaptsam.report.course_report import Course
+
+    if len(sources.targets) < 2:
+        return None
+    return Course(structures, label=sources.prior.title or "prior", place=sources.place, moving=sources.moving)
 
 
 def check_references(references: Sequence[Path] | None, targets: Sequence[ImageSource]) -> None:

@@ -7,6 +7,7 @@ one voxel (partial volume) and masks are exact. Tissues are painted from the ski
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -381,6 +382,10 @@ def _couch(anatomy: Anatomy, points: Tensor, table: str) -> Tensor:
     return torch.full_like(x, 1e3)
 
 
+#: A signed distance (…), negative inside, and the density in HU that lies over what is there already.
+_Layer = tuple[Tensor, float | Tensor]
+
+
 def _paint(
     f: _Fields,
     tumour: Tensor | None,
@@ -392,50 +397,58 @@ def _paint(
     softness: float,
 ) -> Tensor:
     image = torch.full_like(f.body, -1000.0)
+    layers = [(couch, d.couch), *_trunk_layers(f, anatomy, inner, d), *_lung_layers(f, anatomy, inner, d)]
+    layers += [*_mediastinum_layers(f, blood, d), *_tumour_layers(f, tumour, anatomy)]
+    for distance, value in layers:
+        over = image.new_tensor(value) if isinstance(value, float) else value
+        image = torch.lerp(image, over, torch.sigmoid(-2 * distance / softness))
+    return image
 
-    def over(distance: Tensor, value: float | Tensor) -> None:
-        nonlocal image
-        image = torch.lerp(
-            image,
-            image.new_tensor(value) if isinstance(value, float) else value,
-            torch.sigmoid(-2 * distance / softness),
-        )
 
-    over(couch, d.couch)
-    over(f.body, d.fat)
-    over(f.under_fat, d.muscle)
-    over(f.ribs, d.bone)
-    over(f.cavity, d.mediastinum)
-    over(f.abdomen, d.fat + 20)
-    over(f.liver, d.liver)
-    over(f.stomach, d.stomach)
+def _trunk_layers(f: _Fields, anatomy: Anatomy, inner: Tensor, d: Densities) -> Iterator[_Layer]:
+    yield f.body, d.fat
+    yield f.under_fat, d.muscle
+    yield f.ribs, d.bone
+    yield f.cavity, d.mediastinum
+    yield f.abdomen, d.fat + 20
+    yield f.liver, d.liver
+    yield f.stomach, d.stomach
     gas = torch.maximum(f.stomach + 3, inner[1] - float(anatomy.stomach_centre[1]) + 0.4 * anatomy.stomach_radius)
-    over(gas, -950.0)
+    yield gas, -950.0
+
+
+def _lung_layers(f: _Fields, anatomy: Anatomy, inner: Tensor, d: Densities) -> Iterator[_Layer]:
     parenchyma = d.lung + 60 * (inner[1] / 100)
     for lung in f.lungs:
-        over(lung, parenchyma)
-    over(torch.maximum(f.vessels, torch.minimum(*f.lungs)), d.vessel)
+        yield lung, parenchyma
+    yield torch.maximum(f.vessels, torch.minimum(*f.lungs)), d.vessel
     if len(anatomy.bronchi):
-        over(torch.maximum(f.bronchi - 1.2, torch.minimum(*f.lungs)), d.mediastinum)
-        over(torch.maximum(f.bronchi, torch.minimum(*f.lungs)), -990.0)
-    over(f.heart, d.heart)
+        yield torch.maximum(f.bronchi - 1.2, torch.minimum(*f.lungs)), d.mediastinum
+        yield torch.maximum(f.bronchi, torch.minimum(*f.lungs)), -990.0
+
+
+def _mediastinum_layers(f: _Fields, blood: tuple[Tensor, float] | None, d: Densities) -> Iterator[_Layer]:
+    yield f.heart, d.heart
     if blood is not None:
-        over(*blood)
-    over(f.aorta, d.blood)
-    over(f.trachea - 1.5, d.mediastinum + 40)
-    over(f.trachea, -990.0)
-    over(f.spine, d.bone)
-    over(f.marrow, d.marrow)
-    over(f.canal, d.fat + 90)
-    over(f.cord, d.cord)
-    over(torch.maximum(f.sternum, -f.cavity), d.bone * 0.6)
-    if tumour is not None and anatomy.tumour is not None:
-        over(_within_chest(tumour, f), float(anatomy.tumour.density))
-        if anatomy.tumour.necrosis:
-            core = tumour + float(anatomy.tumour.necrosis * np.mean(anatomy.tumour.radii))
-            liquid = anatomy.tumour.core_density
-            over(core, float(anatomy.tumour.density) * 0.2 if liquid is None else float(liquid))
-    return image
+        yield blood
+    yield f.aorta, d.blood
+    yield f.trachea - 1.5, d.mediastinum + 40
+    yield f.trachea, -990.0
+    yield f.spine, d.bone
+    yield f.marrow, d.marrow
+    yield f.canal, d.fat + 90
+    yield f.cord, d.cord
+    yield torch.maximum(f.sternum, -f.cavity), d.bone * 0.6
+
+
+def _tumour_layers(f: _Fields, tumour: Tensor | None, anatomy: Anatomy) -> Iterator[_Layer]:
+    if tumour is None or anatomy.tumour is None:
+        return
+    yield _within_chest(tumour, f), float(anatomy.tumour.density)
+    if anatomy.tumour.necrosis:
+        core = tumour + float(anatomy.tumour.necrosis * np.mean(anatomy.tumour.radii))
+        liquid = anatomy.tumour.core_density
+        yield core, float(anatomy.tumour.density) * 0.2 if liquid is None else float(liquid)
 
 
 def _within_chest(tumour: Tensor, f: _Fields) -> Tensor:
