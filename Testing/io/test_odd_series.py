@@ -372,6 +372,15 @@ def test_colours_are_no_intensities(make_series: MakeSeries, kind: str) -> None:
         read_volume(make_series(edit=attribute("PhotometricInterpretation", kind)))
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_mosaics_are_no_slices(make_series: MakeSeries, count: int) -> None:
+    folder = make_series(edit=attribute("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]))
+    for path in sorted(folder.iterdir())[count:]:
+        path.unlink()
+    with pytest.raises(InputError, match="holds mosaics"):
+        read_volume(folder)
+
+
 def test_a_file_of_the_series_without_a_place_is_counted(make_series: MakeSeries) -> None:
     folder = make_series()
     shot = dcmread(sorted(folder.iterdir())[0])

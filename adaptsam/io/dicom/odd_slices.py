@@ -113,7 +113,11 @@ def _without_localizers(headers: Sequence[Dataset], kept: list[int]) -> tuple[li
 
 def _is_localizer(header: Dataset) -> bool:
     """Whether a slice says of itself that it is a localizer (a scout)."""
-    return "LOCALIZER" in [str(word).upper() for word in _words(header.get("ImageType"))]
+    return _is_called(header, "LOCALIZER")
+
+
+def _is_called(header: Dataset, word: str) -> bool:
+    return word in [str(one).upper() for one in _words(header.get("ImageType"))]
 
 
 def _words(value: object) -> Sequence[object]:
@@ -130,9 +134,14 @@ def check_one_image(headers: Sequence[Dataset]) -> list[Remark]:
     """A word where every slice has a frame of reference of its own, or a CT Hounsfield units of a kind of their own.
 
     Raises:
-        InputError: the slices are of several patients or frames of reference, or values of a CT that are no Hounsfield
-            units.
+        InputError: the slices are of several patients or frames of reference, mosaics of many slices in one picture, or
+            values of a CT that are no Hounsfield units.
     """
+    if any(_is_called(header, "MOSAIC") for header in headers):
+        raise InputError(
+            "The series holds mosaics, many slices side by side in one picture; convert it with dcm2niix and give the "
+            "NIfTI file."
+        )
     remarks = []
     for keyword, what in _SHARED.items():
         told = {str(header.get(keyword)) for header in headers if header.get(keyword) not in (None, "")}
