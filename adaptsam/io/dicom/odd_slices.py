@@ -141,8 +141,8 @@ def check_one_image(headers: Sequence[Dataset]) -> list[Remark]:
     """A word where every slice has a frame of reference of its own, or a CT Hounsfield units of a kind of their own.
 
     Raises:
-        InputError: the slices are of several patients, modalities or frames of reference, mosaics of many slices in one picture, or
-            values of a CT that are no Hounsfield units.
+        InputError: the slices are of several patients, modalities or frames of reference, mosaics of many slices in one
+            picture, or values of a CT that are no Hounsfield units.
     """
     if any(_is_called(header, "MOSAIC") for header in headers):
         raise InputError(
