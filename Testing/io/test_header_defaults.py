@@ -105,6 +105,14 @@ def test_other_units_of_length_are_refused_in_segmentations(tmp_path: Path) -> N
         read_structures(path, image)
 
 
+def test_bytes_to_skip_within_a_metaimage_are_refused_where_itk_reads_the_header_as_voxels(tmp_path: Path) -> None:
+    path = meta(tmp_path / "a.mha", {"HeaderSize": "4"})
+    assert (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) != VALUES).all()
+    with pytest.raises(InputError, match="HeaderSize"):
+        read_volume(path)
+    assert np.array_equal(read_volume(meta(tmp_path / "b.mha", {"HeaderSize": "-1"})).array, VALUES)
+
+
 def test_a_segment_of_label_0_is_refused(tmp_path: Path) -> None:
     image = read_volume(nrrd(tmp_path / "a.nrrd", PLACE))
     path = nrrd(
@@ -123,6 +131,10 @@ def test_a_segment_of_label_0_is_refused(tmp_path: Path) -> None:
         ({}, "no origin and no spacing"),
         ({"spacings": "2 2 3"}, "no origin"),
         ({"space dimension": "3", **{key: PLACE[key] for key in list(PLACE)[1:]}}, "no anatomical directions"),
+        (PLACE | {"space": "scanner-xyz"}, "no anatomical directions"),
+        (PLACE | {"space": "3D-right-handed"}, "no anatomical directions"),
+        (PLACE | {"space": "RAS"}, ""),
+        (PLACE | {"space": "left-anterior-superior"}, ""),
         (PLACE, ""),
     ],
 )

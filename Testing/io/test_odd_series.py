@@ -372,6 +372,26 @@ def test_colours_are_no_intensities(make_series: MakeSeries, kind: str) -> None:
         read_volume(make_series(edit=attribute("PhotometricInterpretation", kind)))
 
 
+@pytest.mark.parametrize("spacing", [[0, 0], [-4, 4], [4, -4]])
+def test_pixels_without_a_size_or_of_a_negative_one_are_refused(make_series: MakeSeries, spacing: list[int]) -> None:
+    with pytest.raises(InputError, match="pixel spacing that is not above 0"):
+        read_volume(make_series(edit=attribute("PixelSpacing", spacing)))
+
+
+def test_slices_of_two_modalities_are_no_image(make_series: MakeSeries) -> None:
+    with pytest.raises(InputError, match="several modalities"):
+        read_volume(make_series(edit=attribute("Modality", "MR", 1, 2)))
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_mosaics_are_no_slices(make_series: MakeSeries, count: int) -> None:
+    folder = make_series(edit=attribute("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]))
+    for path in sorted(folder.iterdir())[count:]:
+        path.unlink()
+    with pytest.raises(InputError, match="holds mosaics"):
+        read_volume(folder)
+
+
 def test_a_file_of_the_series_without_a_place_is_counted(make_series: MakeSeries) -> None:
     folder = make_series()
     shot = dcmread(sorted(folder.iterdir())[0])

@@ -61,6 +61,7 @@ def test_cancel_and_apply_at_once_at_any_moment_loses_nothing(
     monkeypatch.setattr(client_module, "PATIENCE", 0.3)
     rng = np.random.default_rng(0)
     for _ in range(TIMES):
+        began = time.monotonic()
         number = client.request("work", image=IMAGE, seconds=1.0, deaf=bool(rng.random() < 0.5))
         end = time.monotonic() + rng.uniform(0, 1.5)
         ended: list[wire.Message] = []
@@ -70,7 +71,9 @@ def test_cancel_and_apply_at_once_at_any_moment_loses_nothing(
         if ended:
             continue
         client.cancel(number)
-        assert heard(client, number)[-1]["event"] == "cancelled"
+        last = heard(client, number)[-1]["event"]
+        # Where the worker was done before Cancel reached it, it says so; the panel drops what it then has.
+        assert last == "cancelled" or (last == "done" and time.monotonic() - began >= 1.0)
     events = heard(client, client.request("work", image=IMAGE, seconds=0.0, deaf=False))
     assert [one["event"] for one in events] == ["progress", "result", "done"]
     assert events[1]["total"] == int(IMAGE.sum())

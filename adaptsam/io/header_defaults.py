@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from adaptsam.errors import InputError
@@ -10,6 +11,8 @@ from adaptsam.image.remarks import Remark
 _LONGEST_HEADER = 8 * 2**20
 _MILLIMETRES = ("mm", "millimeter", "millimetre", "millimeters", "millimetres", "?", "")
 _PLACED_IN = {"nrrd": ("spaceorigin", "axismins"), "meta": ("Offset", "Position", "Origin")}
+# Of NRRD's spaces, scanner-xyz and 3D-right-handed tell nothing of the patient's left and right.
+_PATIENTS = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)(-time)?|[lr][ap][si]t?", re.IGNORECASE)
 _SPACED_IN = {"nrrd": ("spacedirections", "spacings"), "meta": ("ElementSpacing", "ElementSize")}
 
 
@@ -17,8 +20,8 @@ def place_remarks(path: Path) -> tuple[Remark, ...]:
     """Remarks on what an NRRD or MetaImage header, which was checked, does not tell: it is taken as ITK takes it.
 
     Raises:
-        InputError: lengths in other units, or stored values that stand for others (MetaImage's intensity function,
-            NRRD's old min and max).
+        InputError: lengths in other units, stored values that stand for others (MetaImage's intensity function,
+            NRRD's old min and max), or bytes to skip within a MetaImage.
     """
     nrrd = path.name.lower().endswith((".nrrd", ".nhdr"))
     fields = _fields(path, ":" if nrrd else "=")
@@ -30,12 +33,15 @@ def place_remarks(path: Path) -> tuple[Remark, ...]:
         raise InputError(
             f"{path.name} stores other values than it means (intensity function, or old min and max); save it again."
         )
+    if fields.get("ElementDataFile", "").upper() == "LOCAL" and fields.get("HeaderSize", "0") not in ("0", "-1"):
+        # ITK counts them from the beginning of the file, and so reads the header's text as voxels.
+        raise InputError(f"{path.name} tells to skip bytes (HeaderSize) of what follows its header; save it again.")
     lacking = [
         what
         for what, names in (("origin", _PLACED_IN[kind]), ("spacing", _SPACED_IN[kind]))
         if not any(name in fields for name in names)
     ]
-    if nrrd and "spacedirections" in fields and "space" not in fields:
+    if nrrd and "spacedirections" in fields and not _PATIENTS.fullmatch(fields.get("space", "")):
         lacking.append("anatomical directions")
     if not lacking:
         return ()

@@ -18,7 +18,7 @@ _DIFFERENT = {
     "axes": "The slices of the series differ in orientation (a scout?); choose a series of one kind.",
 }
 # What all slices of one image share.
-_SHARED = {"PatientID": "patients", "FrameOfReferenceUID": "frames of reference"}
+_SHARED = {"PatientID": "patients", "FrameOfReferenceUID": "frames of reference", "Modality": "modalities"}
 # What else the values of a CT may be (PS3.3, C.11.1.1.2), dual-energy maps above all.
 _NO_HOUNSFIELD = {
     "OD": "optical densities",
@@ -33,10 +33,17 @@ _MANY = 3
 
 
 def slice_frame(dataset: Dataset) -> tuple[tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
-    """Shape (J, I), spacing (j, i), the axes i and j (2, 3), and the position of one slice."""
+    """Shape (J, I), spacing (j, i), the axes i and j (2, 3), and the position of one slice.
+
+    Raises:
+        InputError: a pixel has no size, or a negative one, which would mirror the image.
+    """
+    spacing = np.array([float(value) for value in dataset.PixelSpacing]).reshape(2)
+    if not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise InputError("A slice has a pixel spacing that is not above 0; export the series again.")
     return (
         (int(dataset.Rows), int(dataset.Columns)),
-        np.array([float(value) for value in dataset.PixelSpacing]).reshape(2),
+        spacing,
         np.array([float(value) for value in dataset.ImageOrientationPatient]).reshape(2, 3),
         np.array([float(value) for value in dataset.ImagePositionPatient]).reshape(3),
     )
@@ -113,7 +120,11 @@ def _without_localizers(headers: Sequence[Dataset], kept: list[int]) -> tuple[li
 
 def _is_localizer(header: Dataset) -> bool:
     """Whether a slice says of itself that it is a localizer (a scout)."""
-    return "LOCALIZER" in [str(word).upper() for word in _words(header.get("ImageType"))]
+    return _is_called(header, "LOCALIZER")
+
+
+def _is_called(header: Dataset, word: str) -> bool:
+    return word in [str(one).upper() for one in _words(header.get("ImageType"))]
 
 
 def _words(value: object) -> Sequence[object]:
@@ -130,9 +141,14 @@ def check_one_image(headers: Sequence[Dataset]) -> list[Remark]:
     """A word where every slice has a frame of reference of its own, or a CT Hounsfield units of a kind of their own.
 
     Raises:
-        InputError: the slices are of several patients or frames of reference, or values of a CT that are no Hounsfield
-            units.
+        InputError: the slices are of several patients, modalities or frames of reference, mosaics of many slices in one
+            picture, or values of a CT that are no Hounsfield units.
     """
+    if any(_is_called(header, "MOSAIC") for header in headers):
+        raise InputError(
+            "The series holds mosaics, many slices side by side in one picture; convert it with dcm2niix and give the "
+            "NIfTI file."
+        )
     remarks = []
     for keyword, what in _SHARED.items():
         told = {str(header.get(keyword)) for header in headers if header.get(keyword) not in (None, "")}
