@@ -267,7 +267,7 @@ def _choose_precision(precision: Precision, device: torch.device, config: SamCon
 
 
 def automatic_precision(device: torch.device, config: SamConfig) -> torch.dtype:
-    """What "auto" is for a model on a device: ``torch.float32`` or ``torch.bfloat16``."""
+    """Precision that "auto" means for a model on a device: ``torch.float32`` or ``torch.bfloat16``."""
     if device.type != "cpu":
         return torch.bfloat16
     return torch.bfloat16 if _is_wide(config) and bfloat16_is_fast() else torch.float32

@@ -51,7 +51,7 @@ def device_and_precision(name: str) -> tuple[str, Precision]:
 
 
 def precisions(kind: str) -> dict[str, str]:
-    """What the image encoder of that kind of model computes in on each of :func:`devices`, by its name."""
+    """Precision of the image encoder of that kind of model on each of :func:`devices`, by its name."""
     named = {str(one["name"]): device_and_precision(str(one["name"])) for one in devices()}
     return {
         name: str(automatic_precision(torch.device(place), KINDS[kind])).removeprefix("torch.")
