@@ -38,6 +38,7 @@ class ModelBox:
         self.fetching = None
         self._ui, self._engine, self._progress, self._ended = ui, engine, progress, ended
         self._value, self._cancelled = "", False
+        self._devices: list = []
         choices.fill(ui.deviceComboBox, [(_("Automatic"), "auto")])
         choices.fill(ui.modelComboBox, [(_("Lite, the model that comes with AdaptSAM"), "")])
         ui.fetchButton.clicked.connect(lambda checked=False: self.onFetch())
@@ -48,22 +49,29 @@ class ModelBox:
         """Show the models and devices that the worker found."""
         self.models = models
         choices.fill(self._ui.modelComboBox, [(self._title(one), one["name"] or "") for one in models])
-        entries = [(_("Automatic"), "auto")]
-        for one in devices:
-            text = _("{label}: {free:.1f} of {total:.1f} GB free").format(
-                label=one["label"], free=one["free"] / 1e9, total=one["total"] / 1e9
-            )
-            entries.append((text, one["name"]))
+        self._devices = devices
+        entries = [(_("Automatic"), "auto"), *((self._device(one, None), one["name"]) for one in devices)]
         choices.fill(self._ui.deviceComboBox, entries)
+
+    @staticmethod
+    def _device(one: dict, known: dict | None) -> str:
+        """A device with its memory, and what a model computes in there, if the worker told."""
+        precision = (known or {}).get("precisions", {}).get(one["name"])
+        amount = {"label": one["label"], "free": one["free"] / 1e9, "total": one["total"] / 1e9}
+        if precision is None:
+            return _("{label}: {free:.1f} of {total:.1f} GB free").format(**amount)
+        return _("{label} ({precision}): {free:.1f} of {total:.1f} GB free").format(precision=precision, **amount)
 
     @staticmethod
     def _title(one: dict) -> str:
         return one["label"] if one["here"] else _("{label} (not on this computer)").format(label=one["label"])
 
     def show(self, value: str) -> None:
-        """The card and the buttons of a model: its name, "" for the bundled one, or a file."""
+        """The card, the precisions and the buttons of a model: its name, "" for the bundled one, or a file."""
         self._value = value
         known = self._known(value)
+        for row, one in enumerate(self._devices, start=1):
+            self._ui.deviceComboBox.setItemText(row, self._device(one, known))
         text = self._card(known) if known is not None else value
         command = elsewhere()
         if command:

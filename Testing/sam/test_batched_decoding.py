@@ -10,7 +10,8 @@ import torch
 from segment_anything import SamPredictor
 
 from adaptsam.errors import InputError
-from adaptsam.sam import Decoded, DecodeRequest, Embedding, SamModel, decode
+from adaptsam.sam import Decoded, DecodeRequest, Embedding, SamModel, batched_decoding, decode
+from adaptsam.sam.prompt_encoder import embed_logits
 
 POINTS = [(3, 4), (20.5, 11), (8, 30)]
 
@@ -191,3 +192,20 @@ def test_a_tick_comes_before_every_pass_that_fits_into_memory(model, mixed_reque
     told = []
     decode(model.sam, mixed_requests, memory_bytes=1, tick=lambda: told.append(None))
     assert len(told) == len(mixed_requests)
+
+
+def test_requests_that_all_have_masks_read_each_image_plus_its_mask_to_the_last_bit(
+    model: SamModel, embeddings: list[Embedding], mask_input: np.ndarray
+) -> None:
+    before = [one.features.clone() for one in embeddings]
+    masks = [mask_input, mask_input * 2, mask_input - 1]
+    requests = [
+        DecodeRequest(embeddings[n], POINTS[:1], [1], mask_input=mask) for n, mask in zip((0, 0, 1), masks, strict=True)
+    ]
+    with torch.no_grad():
+        read = batched_decoding._with_dense_prompts(model.sam, requests)
+        dense = embed_logits(model.sam.prompt_encoder, torch.from_numpy(np.stack(masks)))
+    plain = torch.stack([embeddings[n].features.flatten(1).T for n in (0, 0, 1)])
+    assert read.is_contiguous()
+    assert torch.equal(read, plain + dense)
+    assert all(torch.equal(one.features, kept) for one, kept in zip(embeddings, before, strict=True))

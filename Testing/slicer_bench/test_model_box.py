@@ -134,3 +134,19 @@ def test_what_was_encoded_is_cleared_from_the_panel(panel: Any, asked: list[Any]
     assert (do, content) == ("kept", {"clear": True})
     handler({"event": "kept", "bytes": 0, "files": 0, "folder": "/cache"})
     assert panel.ui.keptLabel.text == "Encoded slices: 0 MB in /cache"
+
+
+def test_a_device_shows_the_precision_of_the_chosen_model_on_it(panel: Any) -> None:
+    ui = panel.ui
+    panel.initializeParameterNode()
+    devices = [{"name": name, "label": "CPU", "free": 5e9, "total": 16e9} for name in ("cpu:int8", "cpu")]
+    precisions = ({"cpu:int8": "int8", "cpu": "float32"}, {"cpu:int8": "int8", "cpu": "bfloat16"})
+    models = [one | {"precisions": known} for one, known in zip(MODELS, precisions, strict=True)]
+    panel.onHello({"event": "hello", "models": models, "devices": devices})
+    ui.deviceComboBox.currentIndex = 2
+    assert ui.deviceComboBox.currentText == "CPU (float32): 5.0 of 16.0 GB free"
+    ui.modelComboBox.currentIndex = 1
+    assert ui.deviceComboBox.currentText == "CPU (bfloat16): 5.0 of 16.0 GB free"
+    assert ui.deviceComboBox.itemText(1) == "CPU (int8): 5.0 of 16.0 GB free"
+    panel.onHello({"event": "hello", "models": MODELS, "devices": devices})
+    assert ui.deviceComboBox.itemText(2) == "CPU: 5.0 of 16.0 GB free", "an older worker tells no precision"

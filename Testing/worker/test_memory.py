@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adaptsam.errors import InputError
+from adaptsam.sam import sam_model
 from adaptsam.worker import memory
 
 
@@ -29,3 +30,15 @@ def test_the_need_grows_with_the_file_and_the_images(tmp_path: Path) -> None:
 
 def test_the_cpu_is_always_there() -> None:
     assert memory.devices()[-1]["name"] == "cpu"
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_each_model_has_the_precision_that_auto_takes_on_each_device(
+    monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    known = [{"name": name, "label": name, "free": 1, "total": 2} for name in ("cuda:0", "cpu:int8", "cpu")]
+    monkeypatch.setattr(memory, "devices", lambda: known)
+    monkeypatch.setattr(sam_model, "bfloat16_is_fast", lambda: fast)
+    wide = "bfloat16" if fast else "float32"
+    assert memory.precisions("vit_b") == {"cuda:0": "bfloat16", "cpu:int8": "int8", "cpu": wide}
+    assert memory.precisions("lite")["cpu"] == memory.precisions("vit_t")["cpu"] == "float32"

@@ -13,7 +13,14 @@ from adaptsam.errors import InputError
 from adaptsam.progress import Tick, ticked, unasked
 from adaptsam.sam.embedding import Embedding
 from adaptsam.sam.mask_decoder import Guidance, run_decoder
-from adaptsam.sam.prompt_encoder import DecodeRequest, PromptTokens, embed_mask_inputs, embed_tokens, prompt_tokens
+from adaptsam.sam.prompt_encoder import (
+    DecodeRequest,
+    PromptTokens,
+    embed_mask_inputs,
+    embed_masks,
+    embed_tokens,
+    prompt_tokens,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +83,23 @@ def _decode_chunk(
     multimask: bool,
 ) -> list[Decoded]:
     sparse, real = embed_tokens(sam.prompt_encoder, tokens)
-    dense = embed_mask_inputs(sam.prompt_encoder, [request.mask_input for request in requests])
-    image = stack_features([request.embedding for request in requests], sam.device) + dense
+    image = _with_dense_prompts(sam, requests)
     guidance = _guidance(requests, sam)
     logits, iou = run_decoder(sam.mask_decoder, image, position, sparse, real, guidance, multimask)
     return [Decoded(one, quality) for one, quality in zip(logits, iou, strict=True)]
+
+
+def _with_dense_prompts(sam: Sam, requests: Sequence[DecodeRequest]) -> torch.Tensor:
+    """The images with their dense prompts, as the decoder reads them: float32 (B, h*w, C)."""
+    masks = [request.mask_input for request in requests if request.mask_input is not None]
+    if len(masks) < len(requests):
+        dense = embed_mask_inputs(sam.prompt_encoder, [request.mask_input for request in requests])
+        return stack_features([request.embedding for request in requests], sam.device) + dense
+    # Added channels first, as both come, and turned once: an image that comes twice is not copied for it.
+    image = embed_masks(sam.prompt_encoder, masks)
+    for row, request in zip(image, requests, strict=True):
+        row.add_(request.embedding.features.to(sam.device))
+    return image.flatten(2).transpose(1, 2).contiguous()
 
 
 def stack_features(embeddings: Sequence[Embedding], device: torch.device) -> torch.Tensor:

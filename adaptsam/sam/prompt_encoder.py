@@ -168,14 +168,20 @@ def embed_mask_inputs(
     given = [row for row, mask in enumerate(masks) if mask is not None]
     if not given:
         return nothing
-    device = encoder.no_mask_embed.weight.device
-    stacked = torch.stack([torch.as_tensor(masks[row], dtype=torch.float32, device=device) for row in given])
-    embedded = embed_logits(encoder, stacked.view(-1, 4 * height, 4 * width))
+    embedded = embed_masks(encoder, [masks[row] for row in given]).flatten(2).transpose(1, 2)
     if len(given) == len(masks):
         return embedded
     dense = nothing.expand(len(masks), height * width, channels).clone()
     dense[given] = embedded
     return dense
+
+
+def embed_masks(encoder: PromptEncoder, masks: Sequence[torch.Tensor | NDArray[np.float32] | None]) -> torch.Tensor:
+    """The dense embeddings (B, C, h, w), in memory of their own, of mask inputs float32 (4h, 4w), none of them None."""
+    device = encoder.no_mask_embed.weight.device
+    height, width = encoder.image_embedding_size
+    stacked = torch.stack([torch.as_tensor(mask, dtype=torch.float32, device=device) for mask in masks])
+    return encoder.mask_downscaling(stacked.view(-1, 1, 4 * height, 4 * width))
 
 
 def embed_logits(encoder: PromptEncoder, logits: torch.Tensor) -> torch.Tensor:

@@ -263,6 +263,11 @@ def _choose_precision(precision: Precision, device: torch.device, config: SamCon
     _check_precision(precision, device)
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
+    return automatic_precision(device, config)
+
+
+def automatic_precision(device: torch.device, config: SamConfig) -> torch.dtype:
+    """Precision that "auto" means for a model on a device: ``torch.float32`` or ``torch.bfloat16``."""
     if device.type != "cpu":
         return torch.bfloat16
     return torch.bfloat16 if _is_wide(config) and bfloat16_is_fast() else torch.float32

@@ -9,7 +9,9 @@ import torch
 
 from adaptsam.errors import InputError
 from adaptsam.sam import Precision
+from adaptsam.sam.checkpoint_recognition import KINDS
 from adaptsam.sam.int8_quantisation import int8_possible
+from adaptsam.sam.sam_model import automatic_precision
 
 _GB = 1e9
 
@@ -46,6 +48,17 @@ def devices() -> list[dict[str, object]]:
 def device_and_precision(name: str) -> tuple[str, Precision]:
     """The meaning of a name of :func:`devices` for :func:`adaptsam.sam.load_sam`."""
     return (name.removesuffix(INT8), "int8") if name.endswith(INT8) else (name, "auto")
+
+
+def precisions(kind: str) -> dict[str, str]:
+    """Precision of the image encoder of that kind of model on each of :func:`devices`, by its name."""
+    named = {str(one["name"]): device_and_precision(str(one["name"])) for one in devices()}
+    return {
+        name: str(automatic_precision(torch.device(place), KINDS[kind])).removeprefix("torch.")
+        if precision == "auto"
+        else precision
+        for name, (place, precision) in named.items()
+    }
 
 
 def needed_bytes(checkpoint: Path, images_bytes: int = 0) -> int:

@@ -223,6 +223,7 @@ def _models() -> Iterable[dict[str, object]]:
         "needed": memory.needed_bytes(file),
         "card": "Small and quick: trained on open CT, MR and endoscopy, and on synthetic images. No clinical model.",
         "licence": "CC BY-SA 4.0",
+        "precisions": memory.precisions("lite"),
     }
     for known in catalogue().values():
         here = known.path.is_file()
@@ -235,6 +236,7 @@ def _models() -> Iterable[dict[str, object]]:
             "licence": known.licence,
             "bytes": known.fingerprint.size,
             "fetchable": known.url is not None,
+            "precisions": memory.precisions(known.kind),
         }
 
 

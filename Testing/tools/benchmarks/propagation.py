@@ -97,8 +97,10 @@ def run(
     torch.manual_seed(0)
     large = SamModel.from_sam(build_sam(KINDS[kind]), KINDS[kind], kind=kind, device="cpu")
     figures = {"slices": slices, "clock": "CPU seconds" if cpu_seconds else "seconds"}
+    bundled = load_sam(device="cpu")
+    figures |= _beside_encoding(bundled, scene, repeats, clock, stand_in=False)
     figures |= _beside_encoding(large, scene, repeats, clock)
-    figures |= _beside_published(load_sam(device="cpu"), scene, clock)
+    figures |= _beside_published(bundled, scene, clock)
     return figures | _beside_published_counted(large, scene, repeats, clock)
 
 
@@ -127,22 +129,28 @@ def make_scene(slices: int, side: int, followups: int) -> Scene:
     return Scene(volumes[0], StructureSet(tuple(structures), geometry), volumes[1:])
 
 
-def _beside_encoding(model: SamModel, scene: Scene, repeats: int, clock: Clock) -> dict[str, Any]:
-    """The default workflow with one and with three structures, against the encoding of the same images."""
+def _beside_encoding(
+    model: SamModel, scene: Scene, repeats: int, clock: Clock, stand_in: bool = True
+) -> dict[str, Any]:
+    """The default workflow with one to three structures, against the encoding of the same images and one structure."""
     one = median(
         _seconds(lambda: model.embed([_picture(scene.prior, 0, model.image_size)]), clock) for _ in range(repeats)
     )
     settings = PropagationSettings(target_slices=range(len(scene.prior.array)))
     figures: dict[str, Any] = {f"{model.kind}: encode one image [s]": one}
-    for count in (1, 3):
+    alone = 0.0
+    for count in (1, 2, 3):
         names = STRUCTURES[:count]
-        times = [_propagated(model, scene, names, 1, settings, clock) for _ in range(max(1, repeats // 3))]
+        times = [_propagated(model, scene, names, 1, settings, clock, stand_in) for _ in range(max(1, repeats // 3))]
         rest = median(spent.rest for spent in times)
         images, name = times[0].images, f"{model.kind}, {count} structure{'s' * (count > 1)}"
         figures[f"{name}: images encoded"] = images
         figures[f"{name}: all but encoding and registration [s]"] = rest
         figures[f"{name}: registration [s]"] = median(spent.registering for spent in times)
         figures[f"{name}: propagation by encoding"] = {"value": 1 + rest / (images * one), "floor": 1.0}
+        whole = images * one + rest + figures[f"{name}: registration [s]"]
+        alone = alone or whole
+        figures[f"{name}: by one structure"] = whole / alone
     return figures
 
 
