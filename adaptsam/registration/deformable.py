@@ -25,7 +25,7 @@ from adaptsam.image.intensity import is_cone_beam, is_ct
 from adaptsam.image.volume import Geometry, Volume
 from adaptsam.registration.contrast_agent import agent_differs
 from adaptsam.registration.local_correlation import Pair, follow_correlation
-from adaptsam.registration.rigid import PREPARED_HU, Rigid, as_image, prepared, run_watched
+from adaptsam.registration.rigid import PREPARED_HU, Rigid, as_image, prepared, run_watched, share_of_pitch
 
 #: Fewer voxels than this along an axis cannot carry a gradient that means something.
 FEWEST_VOXELS = 6
@@ -39,7 +39,8 @@ ONE_TISSUE_HU = -200.0
 
 @dataclass(frozen=True)
 class DeformableSettings:
-    """``pitch_mm`` is the finest resolution; the coarser ones are ``shrink`` times that, with as many ``iterations``.
+    """``pitch_mm`` is the finest resolution, finer still for small images; the coarser ones are ``shrink`` times that,
+    with as many ``iterations``.
 
     ``smoothing`` keeps the displacement elastic, ``update_smoothing`` every step of it fluid-like: the sigmas of
     Gaussians, as multiples of each resolution's pitch. ``largest_step`` is in voxels. ``margin_mm`` of what surrounds
@@ -123,6 +124,7 @@ def register_deformably(
         transform, the displacement is zero, with a warning.
     """
     options = settings or DeformableSettings()
+    options = replace(options, pitch_mm=options.pitch_mm * share_of_pitch(options.pitch_mm, prior, target))
     fixed = prepared(target, options.pitch_mm, modality or prior.modality)
     fixed = _cropped(fixed, options.margin_mm)
     if is_ct(prior, modality) != is_ct(target, modality or prior.modality):

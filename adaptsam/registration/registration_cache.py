@@ -39,7 +39,7 @@ class RegistrationChoice(Protocol):
 
 
 #: Counts up when the same images and settings give another result than before.
-METHOD = 5
+METHOD = 6
 
 
 def registered(

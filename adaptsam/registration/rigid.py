@@ -21,6 +21,10 @@ from adaptsam.image.body import CoarseVolume, coarsen
 from adaptsam.image.intensity import intensity_range, is_cone_beam, is_ct, same_kind
 from adaptsam.image.volume import Geometry, Volume
 
+#: An image has at least so many voxels at a registration's pitch, if it is stored finely enough: 16 for each of the
+#: 32 × 32 cells of a joint histogram. Of a hippocampus cut out of the brain, 5 mm leave 300, and no maximum to find.
+LEAST_VOXELS = 16384
+
 #: The Hounsfield units that registration looks at.
 PREPARED_HU = (-1000.0, 600.0)
 
@@ -28,6 +32,8 @@ PREPARED_HU = (-1000.0, 600.0)
 @dataclass(frozen=True)
 class RegistrationSettings:
     """Pitches in mm; ``minimum_overlap`` is the share of the smaller body that two shifted bodies must share.
+
+    Of small images both pitches shrink (:func:`share_of_pitch`).
 
     ``smoothing`` is the Gaussian's sigma in voxels of the pitch; steps shrink by ``relaxation`` at every turn until
     ``last_step_mm``: with 0.6 in place of 0.8 it stopped 2 mm early on LUNG1-001 moved by 10° and 8 cm.
@@ -97,6 +103,8 @@ def register(
     nothing fits better than the physical position, that comes back with a warning.
     """
     options = settings or RegistrationSettings()
+    share = share_of_pitch(options.pitch_mm, prior, target)
+    options = replace(options, pitch_mm=share * options.pitch_mm, search_pitch_mm=share * options.search_pitch_mm)
     fixed = prepared(target, options.pitch_mm, modality or prior.modality)
     tick()
     moving = prepared(prior, options.pitch_mm, modality)
@@ -113,6 +121,12 @@ def register(
         matrix = _refine(fixed, moving, best, options, 1, tick)
     found = Rigid(matrix, _quality(fixed, moving, matrix, options, alike), "rigid")
     return _choose(start, found, options, alike)
+
+
+def share_of_pitch(pitch_mm: float, *volumes: Volume) -> float:
+    """The share of a pitch, at most 1, at which the smallest of some volumes has :data:`LEAST_VOXELS`."""
+    smallest = min(one.array.size * one.geometry.voxel_volume for one in volumes)
+    return float(min(1.0, (smallest / LEAST_VOXELS) ** (1 / 3) / pitch_mm))
 
 
 @contextmanager
