@@ -165,6 +165,29 @@ def test_what_a_metaimage_header_does_not_tell_is_named(
     assert [lacking in one.why for one in volume.remarks] == ([True] if lacking else [])
 
 
+@pytest.mark.parametrize("spacings", ["nan nan nan", "2 0 3", "2 -2 3"])
+def test_an_nrrd_whose_spacing_is_no_length_says_that_1_mm_stands_in(tmp_path: Path, spacings: str) -> None:
+    place = {"space": "left-posterior-superior", "space origin": "(5,6,7)", "spacings": spacings}
+    try:
+        volume = read_volume(nrrd(tmp_path / "a.nrrd", place))
+    except InputError:
+        return
+    assert any("no spacing" in remark.sentence for remark in volume.remarks), volume.geometry.spacing
+
+
+@pytest.mark.parametrize("side", [0.0, float("nan")])
+def test_a_nifti_whose_voxels_have_no_size_says_that_1_mm_stands_in(tmp_path: Path, side: float) -> None:
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(VALUES.T, np.diag([2.0, 2, 3, 1])), path)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<3f", data, 80, side, 2.0, 3.0)
+    struct.pack_into("<2h", data, 252, 0, 0)
+    path.write_bytes(data)
+    volume = read_volume(path)
+    assert volume.geometry.spacing == (1.0, 2.0, 3.0)
+    assert any("1 mm stands in" in remark.sentence for remark in volume.remarks)
+
+
 def test_a_metaimage_whose_values_stand_for_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="intensity function"):
         read_volume(meta(tmp_path / "a.mha", {"ElementToIntensityFunctionSlope": "2"}))

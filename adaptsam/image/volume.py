@@ -21,12 +21,21 @@ class Geometry:
     ``shape`` is (K, J, I), the array's. ``spacing`` is (i, j, k) in mm and ``origin`` the LPS position of voxel
     (0, 0, 0), both in the order of SimpleITK. ``direction`` is the row-major 3×3 matrix whose columns are the LPS unit
     vectors of the i, j and k axes. They are perpendicular, unless the gantry was tilted: then k leans (a sheared grid).
+    Raises InputError for a spacing that is not above 0.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not all(np.isfinite(side) and side > 0 for side in self.spacing):
+            sides = ", ".join(f"{side:g}" for side in self.spacing)
+            raise InputError(
+                f"The spacing of a grid is ({sides}) mm, and each must be above 0; an axis that runs the other way is "
+                "told by its direction."
+            )
 
     @property
     def index_to_world(self) -> np.ndarray:

@@ -41,12 +41,28 @@ def place_remarks(path: Path) -> tuple[Remark, ...]:
         for what, names in (("origin", _PLACED_IN[kind]), ("spacing", _SPACED_IN[kind]))
         if not any(name in fields for name in names)
     ]
+    if "spacing" not in lacking and "spacedirections" not in fields and not _spaced(fields, kind):
+        lacking.append("spacing")
     if nrrd and "spacedirections" in fields and not _PATIENTS.fullmatch(fields.get("space", "")):
         lacking.append("anatomical directions")
     if not lacking:
         return ()
     why = f"it tells no {' and no '.join(lacking)}; 0, 1 mm and left-posterior-superior stand in for them"
     return (Remark("headers", 1, why, left_out=False),)
+
+
+def _spaced(fields: dict[str, str], kind: str) -> bool:
+    """Whether there is a length above 0 for each axis in space; NRRD's axis of colours has none."""
+    words = next(fields[name] for name in _SPACED_IN[kind] if name in fields).split()
+    axes = int(fields.get("dimension" if kind == "nrrd" else "NDims", "3"))
+    return sum(_is_length(word) for word in words) >= min(3, axes)
+
+
+def _is_length(word: str) -> bool:
+    try:
+        return 0 < float(word) < float("inf")
+    except ValueError:
+        return False
 
 
 def _fields(path: Path, divider: str) -> dict[str, str]:

@@ -57,6 +57,10 @@ def nifti_grid(path: Path, found: Geometry) -> tuple[Geometry, tuple[Remark, ...
     if header.sform_code <= 0 and header.qform_code <= 0:
         why = "it tells no orientation (sform and qform are 0); axes were taken as nibabel does"
         remarks.append(Remark("headers", 1, why, left_out=False))
+    unknown = int((~_usable(header)).sum())
+    if header.sform_code <= 0 and unknown:
+        why = "they are 0 or no numbers; 1 mm stands in for them"
+        remarks.append(Remark("sides of a voxel in the header", unknown, why, left_out=False))
     factor = _MILLIMETRES.get(header.unit)
     if factor is not None:
         affine = np.diag([factor] * 3 + [1.0]) @ affine
@@ -113,9 +117,12 @@ def _read(path: Path) -> _Header:
     )
 
 
+def _usable(header: _Header) -> np.ndarray:
+    return np.isfinite(header.pixdim[1:]) & (header.pixdim[1:] != 0)
+
+
 def _spacing(header: _Header) -> np.ndarray:
-    sides = np.abs(header.pixdim[1:])
-    return np.where(np.isfinite(sides) & (sides > 0), sides, 1.0)
+    return np.where(_usable(header), np.abs(header.pixdim[1:]), 1.0)
 
 
 def _qform(header: _Header) -> np.ndarray:
