@@ -38,6 +38,10 @@ class House:
     measured: int
 
 
+def lines_of(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Every function and method."""
     for node in ast.walk(tree):
@@ -57,7 +61,7 @@ def counted(package: Path) -> House:
         names[path.stem] += not path.name.startswith("__")
         for node in functions(ast.parse(text)):
             said = ast.get_docstring(node)
-            lengths.append((node.end_lineno or node.lineno) - node.lineno + 1 - len((said or "").splitlines()))
+            lengths.append(lines_of(node) - (lines_of(node.body[0]) if said else 0))
             if node.name.startswith("_") or not said:
                 continue
             signature = ast.unparse(node.args) + (ast.unparse(node.returns) if node.returns else "")
