@@ -243,6 +243,7 @@ def table(_: Callable[[str], str]) -> list:
         _("The slices of the series are unevenly spaced, {min} to {max} mm apart; resample it to even spacing first."),
         _("The slices of the series differ in matrix or pixel size; choose a series of one kind."),
         _("The slices of the series differ in orientation (a scout?); choose a series of one kind."),
+        _("The spacing of a grid is ({sides}) mm, and each must be above 0; an axis that runs the other way is told by its direction."),
         _("The structure set holds no structure with a contour; choose another file."),
         _("The structure {name} is empty; choose one that has a contour."),
         _("The structures are of type {name}; give a mask, a dictionary of name and mask, a StructureSet or a path."),
