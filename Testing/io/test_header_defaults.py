@@ -165,14 +165,28 @@ def test_what_a_metaimage_header_does_not_tell_is_named(
     assert [lacking in one.why for one in volume.remarks] == ([True] if lacking else [])
 
 
-@pytest.mark.parametrize("spacings", ["nan nan nan", "2 0 3", "2 -2 3"])
-def test_an_nrrd_whose_spacing_is_no_length_says_that_1_mm_stands_in(tmp_path: Path, spacings: str) -> None:
+def test_an_nrrd_whose_spacing_is_no_number_says_that_1_mm_stands_in(tmp_path: Path) -> None:
+    place = {"space": "left-posterior-superior", "space origin": "(5,6,7)", "spacings": "nan nan nan"}
+    volume = read_volume(nrrd(tmp_path / "a.nrrd", place))
+    assert volume.geometry.spacing == (1.0, 1.0, 1.0)
+    assert any("no spacing" in remark.sentence for remark in volume.remarks)
+
+
+@pytest.mark.parametrize("spacings", ["2 0 3", "2 -2 3"])
+def test_an_nrrd_whose_spacing_is_not_above_0_is_refused(tmp_path: Path, spacings: str) -> None:
     place = {"space": "left-posterior-superior", "space origin": "(5,6,7)", "spacings": spacings}
-    try:
-        volume = read_volume(nrrd(tmp_path / "a.nrrd", place))
-    except InputError:
-        return
-    assert any("no spacing" in remark.sentence for remark in volume.remarks), volume.geometry.spacing
+    with pytest.raises(InputError):
+        read_volume(nrrd(tmp_path / "a.nrrd", place))
+
+
+def test_a_metaimages_axis_of_negative_spacing_runs_the_other_way_without_a_remark(tmp_path: Path) -> None:
+    volume = read_volume(meta(tmp_path / "a.mha", {"ElementSpacing": "2 -2 3"}))
+    assert volume.geometry.spacing == (2.0, 2.0, 3.0)
+    assert tuple(volume.geometry.world([0, 1, 0])) == (5.0, 4.0, 7.0)
+    assert volume.remarks == ()
+    for spacing in ("nan nan nan", "2 0 3"):
+        with pytest.raises(InputError):
+            read_volume(meta(tmp_path / "b.mha", {"ElementSpacing": spacing}))
 
 
 @pytest.mark.parametrize("side", [0.0, float("nan")])

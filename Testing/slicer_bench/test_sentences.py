@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ def test_the_table_has_every_sentence_of_the_worker_and_no_other(application: An
 
     written = sentences.table(lambda one: one)
     assert collect_sentences.collected() == written, "run Testing/tools/slicer/collect_sentences.py"
+
+
+def test_no_place_of_a_value_is_taken_for_text(application: Any) -> None:
+    """A template that str.format fills is collected with its braces doubled, and then matches nothing that is said."""
+    from AdaptSAMLib import sentences
+
+    assert [one for one in sentences.table(lambda one: one) if re.search(r"\{\{\w+\}\}", str(one))] == []
 
 
 def test_what_is_collected_is_the_workers_whatever_else_this_process_imported(application: Any) -> None:

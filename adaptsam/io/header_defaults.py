@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from pathlib import Path
 
 from adaptsam.errors import InputError
@@ -52,7 +53,7 @@ def place_remarks(path: Path) -> tuple[Remark, ...]:
 
 
 def _spaced(fields: dict[str, str], kind: str) -> bool:
-    """Whether there is a length above 0 for each axis in space; NRRD's axis of colours has none."""
+    """Whether there is a length for each axis in space (ITK turns an axis of a negative one); colours have none."""
     words = next(fields[name] for name in _SPACED_IN[kind] if name in fields).split()
     axes = int(fields.get("dimension" if kind == "nrrd" else "NDims", "3"))
     return sum(_is_length(word) for word in words) >= min(3, axes)
@@ -60,7 +61,7 @@ def _spaced(fields: dict[str, str], kind: str) -> bool:
 
 def _is_length(word: str) -> bool:
     try:
-        return 0 < float(word) < float("inf")
+        return isfinite(float(word)) and float(word) != 0
     except ValueError:
         return False
 

@@ -22,19 +22,6 @@ from adaptsam.slicewise.structure_location import Location
 WHOLE_ABOVE = 0.95
 TELLING_ABOVE = 0.5
 
-#: Warnings by status.
-TEXTS = {
-    status.GONE: "{name} was not found in this image; its contour is empty.",
-    status.CARRIED: "{name} could not be looked for: prior and target were not registered, show tissue in "
-    "different ways, or have values of unknown units. Its contour is the earlier one, where registration or the "
-    "scanner puts it; check every slice.",
-    status.NOT_FOUND: "{name} was not found in this image; its contour is empty. It may well be there: prior and "
-    "target were not registered, are of different modalities, or have values of unknown units.",
-    status.OUTSIDE: "{name} lies outside the field of view of this image; its contour is empty.",
-    status.PARTLY_OUTSIDE: "{name} lies partly outside the field of view of this image.",
-    status.TOO_SMALL: "{name} is too small for this model, not one patch lies within its contour; it stays empty.",
-}
-
 
 class CarriedStructure(Finisher):
     """A structure on its way from prior to target.
@@ -209,7 +196,7 @@ class CarriedStructure(Finisher):
     def warnings(self, report: StructureReport) -> list[str]:
         """Warnings about the status, and about a mask that runs into the limit of where it was looked for."""
         name = self.name
-        warnings = [TEXTS[report.status].format(name=name)] if report.status in TEXTS else []
+        warnings = _on_status(name, report.status)
         touching = sum(one.touches_limit for one in report.slices)
         if touching:
             warnings.append(
@@ -217,3 +204,19 @@ class CarriedStructure(Finisher):
                 f"registered contour) on {touching} of {sum(one.accepted for one in report.slices)} slices."
             )
         return warnings
+
+
+def _on_status(name: str, found: str) -> list[str]:
+    """The warning about a structure's status, if it is worth one."""
+    texts = {
+        status.GONE: f"{name} was not found in this image; its contour is empty.",
+        status.CARRIED: f"{name} could not be looked for: prior and target were not registered, show tissue in "
+        "different ways, or have values of unknown units. Its contour is the earlier one, where registration or the "
+        "scanner puts it; check every slice.",
+        status.NOT_FOUND: f"{name} was not found in this image; its contour is empty. It may well be there: prior and "
+        "target were not registered, are of different modalities, or have values of unknown units.",
+        status.OUTSIDE: f"{name} lies outside the field of view of this image; its contour is empty.",
+        status.PARTLY_OUTSIDE: f"{name} lies partly outside the field of view of this image.",
+        status.TOO_SMALL: f"{name} is too small for this model, not one patch lies within its contour; it stays empty.",
+    }
+    return [texts[found]] if found in texts else []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,12 @@ def trained(args: argparse.Namespace, without: str) -> dict[str, dict[str, float
     scores = folder / "scores.json"
     if not scores.is_file():
         torch.manual_seed(2026)
-        recipe = LiteRecipe(size=args.size, average=0.99, warm_up=50)
-        if without == SYNTHETIC:
-            recipe = LiteRecipe(size=args.size, average=0.99, warm_up=50, phantoms=0.0, scenes=0.0)
+        shares = {"phantoms": 0.0, "scenes": 0.0} if without == SYNTHETIC else {}
+        recipe = LiteRecipe(size=args.size, average=0.99, warm_up=50, **shares)
         data = pools_without(args.data, without, folder / "data")
         training = LiteTraining(folder, data, new_lite_sam(args.imagenet, args.former, args.size), recipe)
         training.resume()
-        training.run(1e6, validate_minutes=1e6, decay=True, steps=args.steps)
+        training.run(math.inf, validate_minutes=math.inf, decay=True, steps=args.steps)
         found = validation_scores(training.average.module.eval(), parted_pools(args.data)[1], args.size)
         scores.write_text(json.dumps(found, indent=1))
     result: dict[str, dict[str, float]] = json.loads(scores.read_text())
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--former", type=Path, help="a lite model to begin with; with --imagenet its decoder alone")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     args = parser.parse_args()
     if args.former is None and args.imagenet is None:
